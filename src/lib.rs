@@ -1,2 +1,7 @@
 //! Serves a trained model exactly as it was trained.
+pub mod artifact;
+pub mod pipeline;
+pub mod postprocess;
+pub mod runtime;
 pub mod schema;
+pub mod tensor;

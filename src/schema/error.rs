@@ -55,7 +55,9 @@ pub enum CellProblem {
         found: String,
     },
     /// An integer outside the signed 64-bit range.
-    #[error("the integer {found} is outside the 64-bit range (-9223372036854775808 to 9223372036854775807)")]
+    #[error(
+        "the integer {found} is outside the 64-bit range (-9223372036854775808 to 9223372036854775807)"
+    )]
     OutOfRange {
         /// The number as written, shortened.
         found: String,

@@ -308,9 +308,12 @@ mod tests {
         int.push(1);
         int.push(2);
         int.push_missing();
-        let mut columns = [Column::Text(text), Column::Int(int), Column::Float(vec![0.5, f64::NAN, 1.5])];
+        let mut columns =
+            [Column::Text(text), Column::Int(int), Column::Float(vec![0.5, f64::NAN, 1.5])];
         columns.iter_mut().for_each(|column| column.truncate(2));
-        let [Column::Text(text), Column::Int(int), Column::Float(float)] = &mut columns else { panic!() };
+        let [Column::Text(text), Column::Int(int), Column::Float(float)] = &mut columns else {
+            panic!()
+        };
         assert_eq!((text.get(0), text.get(1), text.len()), (Some("RL"), None, 2));
         text.push("RM");
         assert_eq!(text.get(2), Some("RM"));

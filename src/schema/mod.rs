@@ -194,7 +194,8 @@ impl TryFrom<FieldSpec> for Field {
             Some(Scalar::Float(value)) if value.is_finite() => Ok(Some(*value)),
             Some(other) => Err(wrong(format!("`{what}` is {other:?}, expected a finite number"))),
         };
-        let (minimum, maximum) = (number("minimum", &spec.minimum)?, number("maximum", &spec.maximum)?);
+        let (minimum, maximum) =
+            (number("minimum", &spec.minimum)?, number("maximum", &spec.maximum)?);
         if (minimum.is_some() || maximum.is_some()) && !matches!(kind, Kind::Int | Kind::Float) {
             return Err(wrong("`minimum` and `maximum` are for int and float fields".to_owned()));
         }
@@ -224,7 +225,10 @@ impl TryFrom<FieldSpec> for Field {
             }
             for (at, category) in categories.iter().enumerate() {
                 if !field.fits(category) {
-                    return Err(wrong(format!("category {category:?}, expected {}", kind.expected())));
+                    return Err(wrong(format!(
+                        "category {category:?}, expected {}",
+                        kind.expected()
+                    )));
                 }
                 if categories[..at].contains(category) {
                     return Err(wrong(format!("category {category:?} is listed twice")));
@@ -257,7 +261,8 @@ impl Schema {
         }
         names.sort();
         if let Some([first, second]) = names.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            let problem = format!("the name `{}` is also a name of `{}`", first.0, fields[first.1].name());
+            let problem =
+                format!("the name `{}` is also a name of `{}`", first.0, fields[first.1].name());
             return Err(SchemaError { field: fields[second.1].name().to_owned(), problem });
         }
         Ok(Self { fields, names })

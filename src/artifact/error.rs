@@ -1,0 +1,71 @@
+//! Why an artifact was refused before anything was computed.
+
+use std::path::PathBuf;
+
+/// Why an artifact was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactError {
+    /// The directory is not there.
+    #[error("there is no artifact at `{}`: {problem}", .path.display())]
+    NotFound {
+        /// What was looked for.
+        path: PathBuf,
+        /// What was there instead.
+        problem: String,
+    },
+    /// A file cannot be read.
+    #[error("`{}` cannot be read", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file does not say what it should.
+    #[error("`{}`: {problem}", .path.display())]
+    Unsound {
+        /// The file.
+        path: PathBuf,
+        /// What was found, what was expected.
+        problem: String,
+    },
+    /// The format is newer than this program.
+    #[error("`{}`: the format is `{found}`, but this version of seaworthy reads `seaworthy/1`; install a newer seaworthy, or export the model again with an older seaworthy_export", .path.display())]
+    NewerFormat {
+        /// The manifest.
+        path: PathBuf,
+        /// The format it names.
+        found: String,
+    },
+    /// A file is not what was published.
+    #[error("`{}` has been changed: its SHA-256 is {found}, but SHA256SUMS says {expected}", .path.display())]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// The hash of the file.
+        found: String,
+        /// The hash in the list.
+        expected: String,
+    },
+    /// A file is listed and absent.
+    #[error("`{}` is listed in SHA256SUMS, but it is not there", .path.display())]
+    Absent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is there and not listed.
+    #[error("`{}` is not listed in SHA256SUMS; an artifact holds nothing else", .path.display())]
+    Unlisted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A path leads out of the artifact.
+    #[error("`{}` names the path `{found}`, which leads out of the artifact", .path.display())]
+    Escapes {
+        /// The file that names it.
+        path: PathBuf,
+        /// The path.
+        found: String,
+    },
+}

@@ -1,0 +1,341 @@
+//! What is on disk: a directory with a model, its schema, its pipeline and its proof. See docs/artifact.md.
+//!
+//! Opening an artifact checks every byte of it against `SHA256SUMS`, and the manifest's form. Whether it computes what it says is
+//! checked by the predictor and the proof.
+
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+mod error;
+mod manifest;
+pub mod store;
+
+pub use error::ArtifactError;
+pub use manifest::{
+    GoldenError, GoldenOutput, GoldenRow, GoldenSpec, Manifest, ModelSpec, Task, TensorSpec,
+    Tolerance,
+};
+
+/// The format that this version reads and writes.
+pub const FORMAT: &str = "seaworthy/1";
+const MANIFEST: &str = "manifest.json";
+const SUMS: &str = "SHA256SUMS";
+const GOLDEN: &str = "golden.jsonl";
+const PROFILE: &str = "profile.json";
+
+/// An artifact whose files are what was published.
+#[derive(Debug)]
+pub struct Artifact {
+    dir: PathBuf,
+    manifest: Manifest,
+    golden: Vec<GoldenRow>,
+    digest: String,
+}
+
+impl Artifact {
+    /// Reads an artifact and checks its files.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file's path: no such directory, a newer format, a name or version that does not fit the
+    /// directory, a changed, absent or unlisted file, a path that leads out, a golden row that cannot be read.
+    pub fn open(dir: &Path) -> Result<Self, ArtifactError> {
+        let not_found = |problem: &str| ArtifactError::NotFound {
+            path: dir.to_owned(),
+            problem: problem.to_owned(),
+        };
+        if !dir.is_dir() {
+            return Err(not_found(if dir.exists() {
+                "it is a file, not a directory"
+            } else {
+                "no such directory"
+            }));
+        }
+        if !dir.join(MANIFEST).is_file() {
+            return Err(not_found("the directory holds no manifest.json"));
+        }
+        let manifest = read_manifest(dir)?;
+        let digest = verify_files(dir, &manifest)?;
+        let golden = read_golden(dir, &manifest)?;
+        let path = dir.join(PROFILE);
+        let profile: serde_json::Value =
+            serde_json::from_slice(&read(&path)?).map_err(|error| ArtifactError::Unsound {
+                path: path.clone(),
+                problem: format!("not JSON: {error}"),
+            })?;
+        if profile.get("format").and_then(serde_json::Value::as_str) != Some("seaworthy-profile/1")
+        {
+            let problem = "expected the format `seaworthy-profile/1`".to_owned();
+            return Err(ArtifactError::Unsound { path, problem });
+        }
+        Ok(Self { dir: dir.to_owned(), manifest, golden, digest })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The rows with known results.
+    #[must_use]
+    pub fn golden(&self) -> &[GoldenRow] {
+        &self.golden
+    }
+
+    /// `sha256:` and the hash of `SHA256SUMS`: the artifact's name in health, log and metrics.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The path of the graph.
+    #[must_use]
+    pub fn graph(&self) -> PathBuf {
+        self.dir.join(&self.manifest.model.file)
+    }
+
+    /// The path of the manifest, for messages.
+    #[must_use]
+    pub fn manifest_path(&self) -> PathBuf {
+        self.dir.join(MANIFEST)
+    }
+
+    /// The path of the golden rows, for messages.
+    #[must_use]
+    pub fn golden_path(&self) -> PathBuf {
+        self.dir.join(GOLDEN)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ArtifactError> {
+    std::fs::read(path).map_err(|source| {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            ArtifactError::Absent { path: path.to_owned() }
+        } else {
+            ArtifactError::Read { path: path.to_owned(), source }
+        }
+    })
+}
+
+fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
+    let path = dir.join(MANIFEST);
+    let bytes = read(&path)?;
+    let unsound = |problem: String| ArtifactError::Unsound { path: path.clone(), problem };
+    // The format first: a newer manifest need not have this one's form.
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| unsound(format!("not JSON: {error}")))?;
+    match value.get("format").and_then(serde_json::Value::as_str) {
+        Some(FORMAT) => {}
+        Some(found) if is_newer(found) => {
+            return Err(ArtifactError::NewerFormat { path, found: found.to_owned() });
+        }
+        Some(found) => {
+            return Err(unsound(format!("the format is `{found}`, expected `{FORMAT}`")));
+        }
+        None => {
+            return Err(unsound(format!("it names no format, expected \"format\": \"{FORMAT}\"")));
+        }
+    }
+    // From the text again, so that a fault has its line and column.
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|error| unsound(error.to_string()))?;
+    let well_formed =
+        manifest.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && manifest.name.len() <= 64
+            && manifest
+                .name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
+    if !well_formed {
+        let expected = "a lower-case letter or digit, then up to 63 of a-z, 0-9, `.`, `_`, `-`";
+        return Err(unsound(format!("the name is `{}`, expected {expected}", manifest.name)));
+    }
+    let canonical = dir
+        .canonicalize()
+        .map_err(|source| ArtifactError::Read { path: dir.to_owned(), source })?;
+    let directory = |path: Option<&Path>| {
+        path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned())
+    };
+    let named = directory(Some(&canonical));
+    if named.as_deref() != Some(manifest.version.to_string().as_str()) {
+        let named = named.unwrap_or_default();
+        return Err(unsound(format!(
+            "the version is {}, but the directory is called `{named}`",
+            manifest.version
+        )));
+    }
+    let named = directory(canonical.parent());
+    if named.as_deref() != Some(manifest.name.as_str()) {
+        let named = named.unwrap_or_default();
+        return Err(unsound(format!(
+            "the name is `{}`, but the parent directory is called `{named}`",
+            manifest.name
+        )));
+    }
+    if manifest.inputs.is_empty() {
+        return Err(unsound("`inputs` is empty; a row needs at least one field".to_owned()));
+    }
+    if manifest.features.is_empty() {
+        return Err(unsound("`features` is empty; the graph needs at least one".to_owned()));
+    }
+    for (name, tolerance) in
+        [("features", manifest.golden.features), ("output", manifest.golden.output)]
+    {
+        let sound = |value: f64| value.is_finite() && value >= 0.0;
+        if !sound(tolerance.relative) || !sound(tolerance.absolute) {
+            return Err(unsound(format!(
+                "golden.{name}: a tolerance is a finite number, 0 or above"
+            )));
+        }
+    }
+    Ok(manifest)
+}
+
+fn is_newer(format: &str) -> bool {
+    format
+        .strip_prefix("seaworthy/")
+        .and_then(|number| number.parse::<u32>().ok())
+        .is_some_and(|number| number > 1)
+}
+
+/// Checks every file against `SHA256SUMS`, and that there are no others. Returns the digest.
+fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError> {
+    let sums_path = dir.join(SUMS);
+    let sums = read(&sums_path)?;
+    let unsound = |problem: String| ArtifactError::Unsound { path: sums_path.clone(), problem };
+    let text =
+        std::str::from_utf8(&sums).map_err(|error| unsound(format!("not UTF-8: {error}")))?;
+    let root = dir
+        .canonicalize()
+        .map_err(|source| ArtifactError::Read { path: dir.to_owned(), source })?;
+    let mut listed: Vec<PathBuf> = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let hex = |hash: &str| {
+            hash.len() == 64
+                && hash.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
+        };
+        let (expected, name) = line
+            .split_once("  ")
+            .filter(|(hash, name)| hex(hash) && !name.is_empty())
+            .ok_or_else(|| {
+                unsound(format!("line {}: expected 64 hex digits, two spaces and a path", at + 1))
+            })?;
+        let relative = inside(name).ok_or_else(|| ArtifactError::Escapes {
+            path: sums_path.clone(),
+            found: name.to_owned(),
+        })?;
+        let path = dir.join(&relative);
+        if listed.contains(&relative) || name == SUMS {
+            return Err(unsound(format!(
+                "line {}: `{name}` is listed twice or is the list itself",
+                at + 1
+            )));
+        }
+        let bytes = read(&path)?;
+        let real = path
+            .canonicalize()
+            .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
+        if !real.starts_with(&root) {
+            return Err(ArtifactError::Escapes { path: sums_path, found: name.to_owned() });
+        }
+        let found = format!("{:x}", Hex(Sha256::digest(&bytes).as_slice()));
+        if found != expected {
+            return Err(ArtifactError::Hash { path, found, expected: expected.to_owned() });
+        }
+        listed.push(relative);
+    }
+    for needed in [MANIFEST, GOLDEN, PROFILE, manifest.model.file.as_str()] {
+        let manifest_path = || dir.join(MANIFEST);
+        let relative = inside(needed).ok_or_else(|| ArtifactError::Escapes {
+            path: manifest_path(),
+            found: needed.to_owned(),
+        })?;
+        if !listed.contains(&relative) {
+            return Err(unsound(format!("`{needed}` is part of an artifact, but is not listed")));
+        }
+    }
+    let mut found = Vec::new();
+    list_files(dir, Path::new(""), &mut found)?;
+    if let Some(path) =
+        found.into_iter().find(|path| path != Path::new(SUMS) && !listed.contains(path))
+    {
+        return Err(ArtifactError::Unlisted { path: dir.join(path) });
+    }
+    Ok(format!("sha256:{:x}", Hex(Sha256::digest(&sums).as_slice())))
+}
+
+/// The path if it is relative and stays where it is.
+fn inside(name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    (plain && !name.contains('\\') && !name.is_empty()).then(|| path.to_owned())
+}
+
+fn list_files(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), ArtifactError> {
+    let path = dir.join(below);
+    let failed = |source| ArtifactError::Read { path: path.clone(), source };
+    for entry in std::fs::read_dir(&path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let relative = below.join(entry.file_name());
+        if entry.file_type().map_err(failed)?.is_dir() {
+            list_files(dir, &relative, found)?;
+        } else {
+            found.push(relative);
+        }
+    }
+    found.sort();
+    Ok(())
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn read_golden(dir: &Path, manifest: &Manifest) -> Result<Vec<GoldenRow>, ArtifactError> {
+    let path = dir.join(GOLDEN);
+    let unsound = |problem: String| ArtifactError::Unsound { path: path.clone(), problem };
+    let bytes = read(&path)?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|error| unsound(format!("not UTF-8: {error}")))?;
+    let mut rows = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let wrong = |problem: String| unsound(format!("line {}: {problem}", at + 1));
+        let row: GoldenRow =
+            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        match (&row.features, &row.output, &row.error) {
+            (Some(features), Some(_), None) if features.len() == manifest.features.len() => {}
+            (Some(features), Some(_), None) => {
+                let expected = manifest.features.len();
+                return Err(wrong(format!(
+                    "{} features, but the manifest names {expected}",
+                    features.len()
+                )));
+            }
+            (None, None, Some(_)) => {}
+            _ => return Err(wrong("expected `features` and `output`, or `error`".to_owned())),
+        }
+        rows.push(row);
+    }
+    if rows.len() != manifest.golden.rows {
+        return Err(unsound(format!(
+            "{} rows, but the manifest says {}",
+            rows.len(),
+            manifest.golden.rows
+        )));
+    }
+    if !rows.iter().any(|row| row.output.is_some()) {
+        return Err(unsound("no row with an output: without one nothing is proven".to_owned()));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,122 @@
+//! Refuses rows where the fitted pipeline would raise.
+
+use super::column::{Dtype, Slots, View};
+use super::spec::{CheckSpec, Refusal};
+use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot};
+
+/// Refuses the rows whose value in one column is missing, infinite or out of a domain.
+///
+/// Same as `check_array` of scikit-learn and the `_check_…` functions of feature-engine, for one row at a time.
+#[derive(Debug)]
+pub(super) struct CheckStep {
+    step: usize,
+    input: Slot,
+    column: String,
+    refuse: Vec<Refusal>,
+}
+
+pub(super) fn load(plan: &mut Plan, spec: CheckSpec) -> Result<(), PipelineError> {
+    if spec.refuse.is_empty() {
+        return Err(plan.error(None, "`refuse` is empty".to_owned()));
+    }
+    let needs_numbers = spec.refuse.iter().any(|refusal| *refusal != Refusal::Missing);
+    for column in spec.columns {
+        let input = plan.slot(&column)?;
+        if needs_numbers && !plan.slots[input].dtype.is_number() {
+            let kind = if plan.slots[input].dtype == Dtype::Text { "text" } else { "categories" };
+            return Err(plan.error(
+                Some(&column),
+                format!("only `missing` can be refused in a column of {kind}"),
+            ));
+        }
+        plan.operations.push(Operation::Check(CheckStep {
+            step: plan.index,
+            input,
+            column,
+            refuse: spec.refuse.clone(),
+        }));
+    }
+    Ok(())
+}
+
+impl CheckStep {
+    pub(super) fn run(&self, slots: &Slots<'_>, run: &mut Run<'_>) {
+        let column = slots.read(self.input);
+        for refusal in &self.refuse {
+            match refusal {
+                Refusal::Missing => match column {
+                    View::Int(ints) if !ints.has_missing() => {}
+                    _ => self.each(
+                        column,
+                        run,
+                        |column, row| column.is_missing(row),
+                        |run, row, _| {
+                            run.blame(
+                                row,
+                                self.step,
+                                &self.column,
+                                &run.pipeline.slots[self.input].fields,
+                            )
+                        },
+                    ),
+                },
+                Refusal::Infinite => {
+                    self.numbers(column, run, f64::is_infinite, |step, column, _| {
+                        RowProblem::InfiniteValue { step, column }
+                    })
+                }
+                Refusal::NotPositive => self.domain(column, run, |x| x <= 0.0, "positive"),
+                Refusal::Negative => self.domain(column, run, |x| x < 0.0, "zero or positive"),
+                Refusal::Zero => self.domain(column, run, |x| x == 0.0, "non-zero"),
+            }
+        }
+    }
+
+    fn domain(
+        &self,
+        column: View<'_>,
+        run: &mut Run<'_>,
+        refused: impl Fn(f64) -> bool,
+        expected: &'static str,
+    ) {
+        self.numbers(column, run, refused, |step, column, found| RowProblem::OutOfDomain {
+            step,
+            column,
+            expected,
+            found,
+        });
+    }
+
+    fn numbers(
+        &self,
+        column: View<'_>,
+        run: &mut Run<'_>,
+        refused: impl Fn(f64) -> bool,
+        problem: impl Fn(String, String, f64) -> RowProblem,
+    ) {
+        self.each(
+            column,
+            run,
+            |column, row| refused(column.number(row)),
+            |run, row, column| {
+                let field = run.pipeline.slots[self.input].fields.first().copied();
+                let step = run.pipeline.step_names[self.step].clone();
+                (field, problem(step, self.column.clone(), column.number(row)))
+            },
+        );
+    }
+
+    fn each(
+        &self,
+        column: View<'_>,
+        run: &mut Run<'_>,
+        refused: impl Fn(View<'_>, usize) -> bool,
+        fault: impl Fn(&Run<'_>, usize, View<'_>) -> (Option<usize>, RowProblem),
+    ) {
+        for row in 0..column.len() {
+            if refused(column, row) {
+                run.refuse(row, self.step, |run| fault(run, row, column));
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Columns inside a run, and the slots they live in.
+
+use std::sync::Arc;
+
+use super::Slot;
+use crate::schema::{self, IntColumn, TextColumn};
+
+/// A value out of a finite set: what a lookup gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Key {
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+/// The type of a slot, known at load.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Dtype {
+    /// float64, missing = NaN.
+    Float,
+    /// int64 with a mask.
+    Int,
+    /// Any string, with missing.
+    Text,
+    /// One of these values, with missing.
+    Category(Arc<[Key]>),
+}
+
+impl Dtype {
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self, Self::Float | Self::Int)
+    }
+}
+
+/// The code of a missing category.
+pub(super) const MISSING_CODE: u32 = u32::MAX;
+
+/// A column that a step has written.
+#[derive(Debug)]
+pub(super) enum Column {
+    Float(Vec<f64>),
+    Int(IntColumn),
+    Text(TextColumn),
+    /// Indices into the values of [`Dtype::Category`], or [`MISSING_CODE`].
+    Category(Vec<u32>),
+}
+
+impl Default for Column {
+    fn default() -> Self {
+        Self::Float(Vec::new())
+    }
+}
+
+/// A column to be read, of the frame or of a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum View<'a> {
+    Float(&'a [f64]),
+    Int(&'a IntColumn),
+    Text(&'a TextColumn),
+    Category(&'a [u32]),
+}
+
+impl<'a> From<&'a Column> for View<'a> {
+    fn from(column: &'a Column) -> Self {
+        match column {
+            Column::Float(values) => View::Float(values),
+            Column::Int(column) => View::Int(column),
+            Column::Text(column) => View::Text(column),
+            Column::Category(codes) => View::Category(codes),
+        }
+    }
+}
+
+impl<'a> From<&'a schema::Column> for View<'a> {
+    fn from(column: &'a schema::Column) -> Self {
+        match column {
+            schema::Column::Float(values) => View::Float(values),
+            schema::Column::Int(column) => View::Int(column),
+            schema::Column::Text(column) => View::Text(column),
+        }
+    }
+}
+
+/// int64 to float64, to nearest, as NumPy's `astype` does.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the pipeline computes in float64; this is where integers become floats"
+)]
+pub(super) fn to_f64(value: i64) -> f64 {
+    value as f64
+}
+
+impl View<'_> {
+    /// Writes `f` of each value to `output`.
+    pub(super) fn map_numbers(self, output: &mut Vec<f64>, f: impl Fn(f64) -> f64) {
+        output.clear();
+        match self {
+            Self::Float(values) => output.extend(values.iter().map(|x| f(*x))),
+            Self::Int(column) if !column.has_missing() => {
+                output.extend(column.values().iter().map(|x| f(to_f64(*x))));
+            }
+            Self::Int(column) => {
+                output.extend(
+                    (0..column.len()).map(|row| f(column.get(row).map_or(f64::NAN, to_f64))),
+                );
+            }
+            Self::Text(_) | Self::Category(_) => {}
+        }
+    }
+
+    pub(super) fn len(self) -> usize {
+        match self {
+            Self::Float(values) => values.len(),
+            Self::Int(column) => column.len(),
+            Self::Text(column) => column.len(),
+            Self::Category(codes) => codes.len(),
+        }
+    }
+
+    /// The value at `row` as float64, NaN where missing; NaN for text and categories.
+    pub(super) fn number(self, row: usize) -> f64 {
+        match self {
+            Self::Float(values) => values.get(row).copied().unwrap_or(f64::NAN),
+            Self::Int(column) => column.get(row).map_or(f64::NAN, to_f64),
+            Self::Text(_) | Self::Category(_) => f64::NAN,
+        }
+    }
+
+    pub(super) fn is_missing(self, row: usize) -> bool {
+        match self {
+            Self::Float(values) => values.get(row).is_some_and(|value| value.is_nan()),
+            Self::Int(column) => column.is_missing(row),
+            Self::Text(column) => column.get(row).is_none(),
+            Self::Category(codes) => codes.get(row).is_some_and(|code| *code == MISSING_CODE),
+        }
+    }
+}
+
+/// The columns of a run by slot.
+pub(super) struct Slots<'a> {
+    frame: &'a [schema::Column],
+    columns: &'a mut [Column],
+}
+
+impl<'a> Slots<'a> {
+    pub(super) fn new(frame: &'a [schema::Column], columns: &'a mut [Column]) -> Self {
+        Self { frame, columns }
+    }
+
+    pub(super) fn read(&self, slot: Slot) -> View<'_> {
+        match self.frame.get(slot) {
+            Some(column) => column.into(),
+            None => (&self.columns[slot - self.frame.len()]).into(),
+        }
+    }
+
+    /// A slot to read and a later one to write.
+    pub(super) fn pair(&mut self, input: Slot, output: Slot) -> (View<'_>, &mut Column) {
+        let n_fields = self.frame.len();
+        let (before, after) = self.columns.split_at_mut(output - n_fields);
+        let input = match self.frame.get(input) {
+            Some(column) => column.into(),
+            None => (&before[input - n_fields]).into(),
+        };
+        (input, &mut after[0])
+    }
+
+    /// Two slots to read and a later one to write.
+    pub(super) fn triple(
+        &mut self,
+        left: Slot,
+        right: Slot,
+        output: Slot,
+    ) -> (View<'_>, View<'_>, &mut Column) {
+        let n_fields = self.frame.len();
+        let (before, after) = self.columns.split_at_mut(output - n_fields);
+        let read = |slot: Slot| match self.frame.get(slot) {
+            Some(column) => column.into(),
+            None => (&before[slot - n_fields]).into(),
+        };
+        (read(left), read(right), &mut after[0])
+    }
+}
+
+impl Column {
+    /// The column as an empty vector of floats, with its buffer kept if it was one.
+    pub(super) fn as_floats(&mut self) -> &mut Vec<f64> {
+        if !matches!(self, Self::Float(_)) {
+            *self = Self::Float(Vec::new());
+        }
+        match self {
+            Self::Float(values) => {
+                values.clear();
+                values
+            }
+            _ => unreachable!("was made one above"),
+        }
+    }
+
+    /// The column as an empty column of integers, with its buffer kept if it was one.
+    pub(super) fn as_ints(&mut self) -> &mut IntColumn {
+        if !matches!(self, Self::Int(_)) {
+            *self = Self::Int(IntColumn::default());
+        }
+        match self {
+            Self::Int(column) => {
+                column.clear();
+                column
+            }
+            _ => unreachable!("was made one above"),
+        }
+    }
+
+    /// The column as an empty column of text, with its buffer kept if it was one.
+    pub(super) fn as_text(&mut self) -> &mut TextColumn {
+        if !matches!(self, Self::Text(_)) {
+            *self = Self::Text(TextColumn::default());
+        }
+        match self {
+            Self::Text(column) => {
+                column.clear();
+                column
+            }
+            _ => unreachable!("was made one above"),
+        }
+    }
+
+    /// The column as an empty vector of category codes, with its buffer kept if it was one.
+    pub(super) fn as_codes(&mut self) -> &mut Vec<u32> {
+        if !matches!(self, Self::Category(_)) {
+            *self = Self::Category(Vec::new());
+        }
+        match self {
+            Self::Category(codes) => {
+                codes.clear();
+                codes
+            }
+            _ => unreachable!("was made one above"),
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! From a frame of raw columns to the matrix of features: the fitted preprocessing, in float64.
+//!
+//! Knows nothing of HTTP, of the disk, of ONNX Runtime. Steps are compiled at load into a plan over numbered slots: each
+//! slot is written once, so `drop`, `select` and `copy` cost nothing at run time and no name is looked up per request.
+//! A row that a step refuses is remembered and left out of the features; it never disturbs another row.
+
+use serde::de::DeserializeOwned;
+
+use crate::schema::{self, Frame, Kind, Schema};
+
+mod arithmetic;
+mod check;
+mod column;
+mod error;
+mod fill;
+mod function;
+mod map;
+mod spec;
+
+pub use error::{PipelineError, RowFault, RowProblem};
+pub use function::{Affine, Function};
+pub use spec::StepSpec;
+
+use arithmetic::{AffineStep, CombineStep, FunctionStep, ThresholdStep};
+use check::CheckStep;
+use column::{Column, Dtype, Slots, View, to_f64};
+use fill::{FillStep, IndicateStep};
+use map::MapStep;
+
+/// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
+type Slot = usize;
+
+/// One compiled operation on one column. A step of the manifest gives one for each column it names.
+#[derive(Debug)]
+enum Operation {
+    Check(CheckStep),
+    Fill(FillStep),
+    Indicate(IndicateStep),
+    Combine(CombineStep),
+    Function(FunctionStep),
+    Threshold(ThresholdStep),
+    Map(MapStep),
+    Affine(AffineStep),
+}
+
+/// What is known of a slot at load: its type, and which fields and steps its values come from.
+#[derive(Debug, Clone)]
+struct SlotInfo {
+    dtype: Dtype,
+    /// Indices of schema fields, ascending.
+    fields: Vec<usize>,
+    /// Indices of the steps it passed through, ascending.
+    steps: Vec<usize>,
+}
+
+/// A fitted pipeline, ready to run. Immutable; the buffers of a run are in a [`Workspace`].
+#[derive(Debug)]
+pub struct Pipeline {
+    step_names: Vec<String>,
+    operations: Vec<Operation>,
+    slots: Vec<SlotInfo>,
+    n_fields: usize,
+    /// The features: name and slot, in the order of the graph's columns.
+    features: Vec<(String, Slot)>,
+}
+
+/// The buffers of a run, and what it found. Used again from run to run.
+#[derive(Debug, Default)]
+pub struct Workspace {
+    columns: Vec<Column>,
+    /// For each row 1 + the index of the step that refused it, or 0.
+    refused_by: Vec<usize>,
+    faults: Vec<RowFault>,
+    /// Cells that a lookup did not know and made missing: (row, operation).
+    unseen: Vec<(usize, usize)>,
+    features: Vec<f64>,
+    n_rows: usize,
+}
+
+impl Workspace {
+    /// The features of the rows that passed, row-major, `n_rows() * n_features` values; NaN is missing.
+    #[must_use]
+    pub fn features(&self) -> &[f64] {
+        &self.features
+    }
+
+    /// The number of rows that passed.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The rows that did not pass, by row; of a row all the faults of the first step that refused it.
+    #[must_use]
+    pub fn faults(&self) -> &[RowFault] {
+        &self.faults
+    }
+
+    /// Whether the row of the frame passed.
+    #[must_use]
+    pub fn passed(&self, row: usize) -> bool {
+        self.refused_by.get(row).is_none_or(|step| *step == 0)
+    }
+}
+
+impl Pipeline {
+    /// Compiles the steps of a manifest for rows of this schema.
+    ///
+    /// # Errors
+    /// The first step that is unknown, has unsound parameters, or names a column that does not exist at that point; or a feature that does
+    /// not exist after the last step or is not numeric.
+    pub fn load(
+        steps: &[StepSpec],
+        features: &[String],
+        schema: &Schema,
+    ) -> Result<Self, PipelineError> {
+        let mut plan = Plan::new(schema);
+        for (index, step) in steps.iter().enumerate() {
+            plan.index = index;
+            plan.step.clone_from(&step.name);
+            plan.add(step)?;
+        }
+        plan.index = steps.len();
+        "features".clone_into(&mut plan.step);
+        let mut named = Vec::with_capacity(features.len());
+        for feature in features {
+            let slot = plan.slot(feature)?;
+            if !plan.slots[slot].dtype.is_number() {
+                return Err(plan.error(
+                    Some(feature),
+                    "a feature must be numeric, but this column holds categories or text after the last step".to_owned(),
+                ));
+            }
+            if named.iter().any(|(name, _)| name == feature) {
+                return Err(plan.error(Some(feature), "listed twice among the features".to_owned()));
+            }
+            named.push((feature.clone(), slot));
+        }
+        Ok(Self {
+            step_names: steps.iter().map(|step| step.name.clone()).collect(),
+            operations: plan.operations,
+            slots: plan.slots,
+            n_fields: schema.fields().len(),
+            features: named,
+        })
+    }
+
+    /// The names of the features, in the order of the graph's columns.
+    pub fn feature_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.features.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The names of the steps that computed a feature, in order.
+    #[must_use]
+    pub fn steps_of_feature(&self, feature: usize) -> Vec<&str> {
+        let Some((_, slot)) = self.features.get(feature) else { return Vec::new() };
+        self.slots[*slot].steps.iter().map(|step| self.step_names[*step].as_str()).collect()
+    }
+
+    /// The indices of the schema's fields that a feature is computed from.
+    #[must_use]
+    pub fn fields_of_feature(&self, feature: usize) -> &[usize] {
+        self.features.get(feature).map_or(&[], |(_, slot)| &self.slots[*slot].fields)
+    }
+
+    /// Runs the steps over a frame of the schema that this pipeline was loaded for. The result is in `workspace`.
+    ///
+    /// - Output: a matrix of float64, a row for each row that passed, in order; NaN is missing.
+    /// - A row's features depend on that row alone, to the bit.
+    pub fn run(&self, frame: &Frame, workspace: &mut Workspace) {
+        let n_rows = frame.n_rows();
+        workspace.columns.resize_with(self.slots.len() - self.n_fields, Column::default);
+        workspace.refused_by.clear();
+        workspace.refused_by.resize(n_rows, 0);
+        workspace.faults.clear();
+        workspace.unseen.clear();
+        let Workspace { columns, refused_by, faults, unseen, .. } = workspace;
+        let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
+        for (index, operation) in self.operations.iter().enumerate() {
+            let mut slots = Slots::new(frame.columns(), columns);
+            match operation {
+                Operation::Check(step) => step.run(&slots, &mut run),
+                Operation::Fill(step) => step.run(&mut slots),
+                Operation::Indicate(step) => step.run(&mut slots, n_rows),
+                Operation::Combine(step) => step.run(&mut slots, n_rows),
+                Operation::Function(step) => step.run(&mut slots),
+                Operation::Threshold(step) => step.run(&mut slots),
+                Operation::Map(step) => step.run(&mut slots, index, &mut run),
+                Operation::Affine(step) => step.run(&mut slots),
+            }
+        }
+        workspace.faults.sort_by_key(|fault| fault.row);
+        self.gather(frame, workspace);
+    }
+
+    /// Writes the features of the rows that passed, row by row.
+    fn gather(&self, frame: &Frame, workspace: &mut Workspace) {
+        let Workspace { columns, refused_by, features, .. } = workspace;
+        let slots = Slots::new(frame.columns(), columns);
+        let n_features = self.features.len();
+        let n_passed = refused_by.iter().filter(|step| **step == 0).count();
+        features.clear();
+        features.resize(n_passed * n_features, 0.0);
+        let all = n_passed == refused_by.len();
+        for (at, (_, slot)) in self.features.iter().enumerate() {
+            let cells = features.iter_mut().skip(at).step_by(n_features.max(1));
+            match slots.read(*slot) {
+                View::Float(values) if all => {
+                    cells.zip(values).for_each(|(cell, value)| *cell = *value)
+                }
+                View::Int(column) if all && !column.has_missing() => {
+                    cells.zip(column.values()).for_each(|(cell, value)| *cell = to_f64(*value));
+                }
+                column => {
+                    let passed = (0..refused_by.len()).filter(|row| refused_by[*row] == 0);
+                    cells.zip(passed).for_each(|(cell, row)| *cell = column.number(row));
+                }
+            }
+        }
+        workspace.n_rows = n_passed;
+    }
+}
+
+/// What the steps of one run share: where they report rows that they refuse.
+struct Run<'a> {
+    pipeline: &'a Pipeline,
+    frame: &'a Frame,
+    refused_by: &'a mut [usize],
+    faults: &'a mut Vec<RowFault>,
+    unseen: &'a mut Vec<(usize, usize)>,
+}
+
+impl Run<'_> {
+    /// Records that `step` refuses `row`, unless an earlier step has. `fault` gives the field and the problem.
+    fn refuse(
+        &mut self,
+        row: usize,
+        step: usize,
+        fault: impl FnOnce(&Self) -> (Option<usize>, RowProblem),
+    ) {
+        match self.refused_by.get(row) {
+            Some(0) => self.refused_by[row] = step + 1,
+            Some(by) if *by == step + 1 => {}
+            _ => return,
+        }
+        let (field, problem) = fault(self);
+        // One category that several features are computed from is one fault.
+        if !self.faults.iter().rev().take_while(|known| known.row == row).any(|known| {
+            known.field == field
+                && known.step == step
+                && field.is_some()
+                && known.problem.code() == problem.code()
+        }) {
+            self.faults.push(RowFault { row, field, step, problem });
+        }
+    }
+
+    /// The field to blame for a missing value in a column computed from `fields`: first a category that a lookup did not know, then
+    /// a raw value that is missing, then the first.
+    fn blame(
+        &self,
+        row: usize,
+        step: usize,
+        column: &str,
+        fields: &[usize],
+    ) -> (Option<usize>, RowProblem) {
+        for (unseen_row, operation) in self.unseen.iter() {
+            if *unseen_row == row
+                && let Operation::Map(map) = &self.pipeline.operations[*operation]
+                && let Some(field) = self.pipeline.slots[map.input]
+                    .fields
+                    .iter()
+                    .find(|field| fields.contains(field))
+            {
+                return (Some(*field), self.unseen_category(row, *field, map));
+            }
+        }
+        let raw = self.frame.columns();
+        let missing = fields
+            .iter()
+            .find(|field| raw.get(**field).is_some_and(|column| column.is_missing(row)));
+        let step = self.pipeline.step_names[step].clone();
+        (
+            missing.or(fields.first()).copied(),
+            RowProblem::MissingValue { step, column: column.to_owned() },
+        )
+    }
+
+    fn unseen_category(&self, row: usize, field: usize, map: &MapStep) -> RowProblem {
+        let found = match self.frame.columns().get(field) {
+            Some(schema::Column::Text(column)) => {
+                column.get(row).map(|text| serde_json::Value::from(shorten(text)).to_string())
+            }
+            Some(schema::Column::Int(column)) => column.get(row).map(|value| value.to_string()),
+            Some(schema::Column::Float(values)) => {
+                values.get(row).map(|value| format!("{value:?}"))
+            }
+            None => None,
+        };
+        RowProblem::UnseenCategory {
+            step: self.pipeline.step_names[map.step].clone(),
+            found: found.unwrap_or_else(|| "null".to_owned()),
+            known: map.known.clone(),
+        }
+    }
+}
+
+fn shorten(text: &str) -> String {
+    const LONGEST: usize = 40;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    let mut short: String = text.chars().take(LONGEST).collect();
+    short.push('…');
+    short
+}
+
+/// The state of loading: what columns there are, by name, after the steps so far.
+struct Plan {
+    index: usize,
+    step: String,
+    operations: Vec<Operation>,
+    slots: Vec<SlotInfo>,
+    /// The columns that exist now, in order.
+    names: Vec<(String, Slot)>,
+}
+
+impl Plan {
+    fn new(schema: &Schema) -> Self {
+        let slot = |(index, field): (usize, &schema::Field)| SlotInfo {
+            dtype: match field.kind() {
+                Kind::Int | Kind::Bool => Dtype::Int,
+                Kind::Float => Dtype::Float,
+                Kind::String => Dtype::Text,
+            },
+            fields: vec![index],
+            steps: Vec::new(),
+        };
+        let fields = schema.fields();
+        Self {
+            index: 0,
+            step: String::new(),
+            operations: Vec::new(),
+            slots: fields.iter().enumerate().map(slot).collect(),
+            names: fields
+                .iter()
+                .enumerate()
+                .map(|(slot, field)| (field.name().to_owned(), slot))
+                .collect(),
+        }
+    }
+
+    fn error(&self, column: Option<&str>, problem: String) -> PipelineError {
+        PipelineError {
+            index: self.index,
+            step: self.step.clone(),
+            column: column.map(str::to_owned),
+            problem,
+        }
+    }
+
+    /// The slot of a column that must exist.
+    fn slot(&self, name: &str) -> Result<Slot, PipelineError> {
+        self.names.iter().find(|(known, _)| known == name).map(|(_, slot)| *slot).ok_or_else(|| {
+            let known =
+                self.names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+            self.error(
+                Some(name),
+                format!("there is no such column at this point; there are: {known}"),
+            )
+        })
+    }
+
+    fn number_slot(&self, name: &str) -> Result<Slot, PipelineError> {
+        let slot = self.slot(name)?;
+        if self.slots[slot].dtype.is_number() {
+            Ok(slot)
+        } else {
+            Err(self.error(
+                Some(name),
+                format!("`{}` needs a number column, but this one holds text", self.step),
+            ))
+        }
+    }
+
+    /// A new slot whose values are computed from `inputs` by the current step.
+    fn derive(&mut self, dtype: Dtype, inputs: &[Slot]) -> Slot {
+        let mut fields: Vec<usize> =
+            inputs.iter().flat_map(|slot| self.slots[*slot].fields.clone()).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        let mut steps: Vec<usize> =
+            inputs.iter().flat_map(|slot| self.slots[*slot].steps.clone()).collect();
+        steps.push(self.index);
+        steps.sort_unstable();
+        steps.dedup();
+        self.slots.push(SlotInfo { dtype, fields, steps });
+        self.slots.len() - 1
+    }
+
+    /// Makes `slot` the column of this name, in its place.
+    fn replace(&mut self, name: &str, slot: Slot) {
+        if let Some(named) = self.names.iter_mut().find(|(known, _)| known == name) {
+            named.1 = slot;
+        }
+    }
+
+    /// Makes `slot` a new column at the end.
+    fn append(&mut self, name: &str, slot: Slot) -> Result<(), PipelineError> {
+        if name.is_empty() {
+            return Err(self.error(None, "the name of an output column is empty".to_owned()));
+        }
+        if self.names.iter().any(|(known, _)| known == name) {
+            return Err(self.error(
+                Some(name),
+                "the step would create this column, but it exists already".to_owned(),
+            ));
+        }
+        self.names.push((name.to_owned(), slot));
+        Ok(())
+    }
+
+    fn parameters<T: DeserializeOwned>(&self, step: &StepSpec) -> Result<T, PipelineError> {
+        serde_json::from_value(serde_json::Value::Object(step.parameters.clone())).map_err(
+            |error| {
+                self.error(None, format!("the parameters of `{}` are not sound: {error}", step.op))
+            },
+        )
+    }
+
+    fn add(&mut self, step: &StepSpec) -> Result<(), PipelineError> {
+        match step.op.as_str() {
+            "check" => check::load(self, self.parameters(step)?),
+            "fill" => fill::load_fill(self, self.parameters(step)?),
+            "indicate_missing" => fill::load_indicate(self, self.parameters(step)?),
+            "combine" => arithmetic::load_combine(self, self.parameters(step)?),
+            "function" => arithmetic::load_function(self, self.parameters(step)?),
+            "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
+            "map" => map::load(self, self.parameters(step)?),
+            "affine" => arithmetic::load_affine(self, self.parameters(step)?),
+            "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
+            "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
+            "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
+            other => {
+                const KNOWN: &str = "affine, check, combine, copy, drop, fill, function, indicate_missing, map, \
+                                     select, threshold";
+                Err(self.error(
+                    None,
+                    format!("unknown operation `{other}`; this version knows {KNOWN}"),
+                ))
+            }
+        }
+    }
+
+    fn copy(&mut self, spec: &spec::OutputsSpec) -> Result<(), PipelineError> {
+        for spec::OutputColumn { column, output } in &spec.columns {
+            let slot = self.slot(column)?;
+            self.append(output, slot)?;
+        }
+        Ok(())
+    }
+
+    fn drop_columns(&mut self, spec: &spec::ColumnsSpec) -> Result<(), PipelineError> {
+        for column in &spec.columns {
+            self.slot(column)?;
+            self.names.retain(|(name, _)| name != column);
+        }
+        Ok(())
+    }
+
+    fn select(&mut self, spec: &spec::ColumnsSpec) -> Result<(), PipelineError> {
+        let mut names: Vec<(String, Slot)> = Vec::with_capacity(spec.columns.len());
+        for column in &spec.columns {
+            if names.iter().any(|(name, _)| name == column) {
+                return Err(self.error(Some(column), "selected twice".to_owned()));
+            }
+            names.push((column.clone(), self.slot(column)?));
+        }
+        self.names = names;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! ONNX Runtime: the one module that names `ort`.
+//!
+//! Knows tensors; knows nothing of schemas, columns or artifacts. The shared library is looked for, probed and opened
+//! once per process, with telemetry off.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ndarray::{ArrayD, IxDyn};
+use ort::environment::Environment;
+use ort::ep;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session as OrtSession, SessionInputValue, SessionOutputs};
+use ort::value::{Outlet, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
+
+use crate::tensor::{ElementType, Tensor};
+
+mod error;
+
+pub use error::RuntimeError;
+
+/// File name of the library on this system.
+#[cfg(target_os = "macos")]
+pub const LIBRARY_NAME: &str = "libonnxruntime.dylib";
+/// File name of the library on this system.
+#[cfg(not(target_os = "macos"))]
+pub const LIBRARY_NAME: &str = "libonnxruntime.so";
+
+static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+static LOADED_FROM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Finds the shared library: `explicit` (the setting `ORT_DYLIB_PATH`), beside the executable, the copy that `make onnxruntime` fetched, and at
+/// last its bare name, which the system's loader looks up.
+///
+/// # Errors
+/// `explicit` is given and is not a file.
+pub fn locate(explicit: Option<&Path>) -> Result<PathBuf, RuntimeError> {
+    if let Some(path) = explicit {
+        return if path.is_file() {
+            Ok(path.to_owned())
+        } else {
+            Err(RuntimeError::NotFound {
+                looked: format!("ORT_DYLIB_PATH is `{}`, which is not a file", path.display()),
+            })
+        };
+    }
+    let executable = std::env::current_exe().unwrap_or_default();
+    let mut places: Vec<PathBuf> = executable.parent().map(Path::to_owned).into_iter().collect();
+    // target/debug/seaworthy and target/debug/deps/test-… both find target/onnxruntime.
+    places.extend(executable.ancestors().skip(1).map(|dir| dir.join("onnxruntime")));
+    places.extend(executable.ancestors().skip(1).map(|dir| dir.join("target/onnxruntime")));
+    #[cfg(debug_assertions)]
+    places.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/onnxruntime"));
+    Ok(places
+        .into_iter()
+        .map(|dir| dir.join(LIBRARY_NAME))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| PathBuf::from(LIBRARY_NAME)))
+}
+
+/// Opens the library at `path`, once per process; telemetry is switched off before the first session.
+///
+/// # Errors
+/// The library is not there, is no ONNX Runtime, or is older than 1.28.
+pub fn init(path: &Path) -> Result<(), RuntimeError> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if ENVIRONMENT.get().is_some() {
+        return Ok(());
+    }
+    let looked = |error: ort::LoadDynamicError| {
+        let looked = if path.components().count() == 1 {
+            "looked beside the executable, in target/onnxruntime and where the system keeps libraries".to_owned()
+        } else {
+            format!("tried `{}`", path.display())
+        };
+        match error {
+            ort::LoadDynamicError::BadVersion { version_str, path } => {
+                RuntimeError::TooOld { path, version: version_str }
+            }
+            ort::LoadDynamicError::Dlopen { error, path: _ } if path.is_file() => {
+                RuntimeError::NotFound { looked: format!("{looked}: {error}") }
+            }
+            _ => RuntimeError::NotFound { looked },
+        }
+    };
+    let environment = ort::init_from(path)
+        .map_err(looked)?
+        .with_name("seaworthy")
+        .with_telemetry(false)
+        .build()
+        .map_err(|source| RuntimeError::Environment { reason: source.to_string() })?;
+    // Only one thread gets here.
+    let _first = ENVIRONMENT.set(environment);
+    let _first = LOADED_FROM.set(path.to_owned());
+    Ok(())
+}
+
+/// Where the library was opened from, once it is.
+#[must_use]
+pub fn loaded_from() -> Option<&'static Path> {
+    LOADED_FROM.get().map(PathBuf::as_path)
+}
+
+/// The library's version, e.g. `1.31.1`; `None` before [`init`].
+#[must_use]
+pub fn version() -> Option<String> {
+    ENVIRONMENT.get()?;
+    // "ORT Build Info: git-branch=…, git-commit-id=…" holds no version on every build, so ask the API.
+    let base = ort::info();
+    let version = base.split("git-branch=rel-").nth(1).and_then(|rest| rest.split(',').next());
+    Some(version.unwrap_or(base).to_owned())
+}
+
+/// A tensor that a graph takes or gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorInfo {
+    /// Its name in the graph.
+    pub name: String,
+    /// The element type, as the manifest spells it, or ONNX Runtime's name of a type that is not supported.
+    pub r#type: String,
+    /// The dimensions; `None` is one that varies. Empty also for what is no tensor.
+    pub shape: Vec<Option<u64>>,
+}
+
+/// How a session is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionOptions {
+    /// Threads that one run may use, this one included.
+    pub intra_threads: usize,
+    /// Whether memory of a run is kept for the next one.
+    pub arena: bool,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        // One thread: a tabular graph takes microseconds, and a result must not depend on how it was split.
+        Self { intra_threads: 1, arena: true }
+    }
+}
+
+/// An opened graph, ready to run. One run at a time; a server has one for each thread that predicts.
+#[derive(Debug)]
+pub struct Session {
+    session: OrtSession,
+    inputs: Vec<TensorInfo>,
+    outputs: Vec<TensorInfo>,
+}
+
+impl Session {
+    /// Opens the graph in the file. External data files are found beside it.
+    ///
+    /// # Errors
+    /// [`init`] was not called; the file is no graph, or one that this library cannot run.
+    pub fn open(path: &Path, options: SessionOptions) -> Result<Self, RuntimeError> {
+        let environment = ENVIRONMENT.get().ok_or(RuntimeError::NotInitialised)?;
+        let refused = |reason: String| RuntimeError::Open { path: path.to_owned(), reason };
+        let built = || -> Result<OrtSession, String> {
+            let text = |error: ort::Error| error.to_string();
+            let with = |error: ort::Error<ort::session::builder::SessionBuilder>| error.to_string();
+            OrtSession::builder(environment)
+                .map_err(text)?
+                .with_intra_threads(options.intra_threads)
+                .map_err(with)?
+                .with_inter_threads(1)
+                .map_err(with)?
+                // A spinning thread burns a core between two requests.
+                .with_intra_op_spinning(false)
+                .map_err(with)?
+                .with_inter_op_spinning(false)
+                .map_err(with)?
+                .with_optimization_level(GraphOptimizationLevel::All)
+                .map_err(with)?
+                // Batch sizes vary; a pattern would be planned for each.
+                .with_memory_pattern(false)
+                .map_err(with)?
+                .with_execution_providers([ep::CPU::default()
+                    .with_arena_allocator(options.arena)
+                    .build()])
+                .map_err(with)?
+                .commit_from_file(path)
+                .map_err(text)
+        };
+        let session = built().map_err(refused)?;
+        let inputs = session.inputs().iter().map(tensor_info).collect();
+        let outputs = session.outputs().iter().map(tensor_info).collect();
+        Ok(Self { session, inputs, outputs })
+    }
+
+    /// The tensors that the graph takes, in its order.
+    #[must_use]
+    pub fn inputs(&self) -> &[TensorInfo] {
+        &self.inputs
+    }
+
+    /// The tensors that the graph gives, in its order.
+    #[must_use]
+    pub fn outputs(&self) -> &[TensorInfo] {
+        &self.outputs
+    }
+
+    /// Runs the graph on `inputs`, in the order of [`Self::inputs`], and returns the output named `output`.
+    ///
+    /// # Errors
+    /// What the library said; or the output is not there or of a type that is not supported.
+    pub fn run(&mut self, inputs: &[Tensor], output: &str) -> Result<Tensor, RuntimeError> {
+        let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
+        let values =
+            inputs.iter().map(input_value).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let outputs = self.session.run(values.as_slice()).map_err(failed)?;
+        extract(&outputs, output)
+    }
+}
+
+fn input_value(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
+    Ok(match tensor {
+        Tensor::Float32(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::Float64(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::Int64(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::String(array) => OrtTensor::from_string_array(array)?.into(),
+    })
+}
+
+fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeError> {
+    let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
+    let missing = |what: String| RuntimeError::Run { reason: what };
+    let value =
+        outputs.get(name).ok_or_else(|| missing(format!("the graph gave no output `{name}`")))?;
+    let ValueType::Tensor { ty, .. } = value.dtype() else {
+        return Err(missing(format!("the output `{name}` is no tensor, but {}", value.dtype())));
+    };
+    Ok(match ty {
+        TensorElementType::Float32 => {
+            Tensor::Float32(value.try_extract_array::<f32>().map_err(failed)?.to_owned())
+        }
+        TensorElementType::Float64 => {
+            Tensor::Float64(value.try_extract_array::<f64>().map_err(failed)?.to_owned())
+        }
+        TensorElementType::Int64 => {
+            Tensor::Int64(value.try_extract_array::<i64>().map_err(failed)?.to_owned())
+        }
+        TensorElementType::String => {
+            let (shape, strings) = value.try_extract_strings().map_err(failed)?;
+            let shape: Vec<usize> =
+                shape.iter().map(|dim| usize::try_from(*dim).unwrap_or(0)).collect();
+            Tensor::String(ArrayD::from_shape_vec(IxDyn(&shape), strings).map_err(|error| {
+                missing(format!("the output `{name}` has a broken shape: {error}"))
+            })?)
+        }
+        other => {
+            return Err(missing(format!(
+                "the output `{name}` has the type {other}, which is not supported"
+            )));
+        }
+    })
+}
+
+fn tensor_info(outlet: &Outlet) -> TensorInfo {
+    let (r#type, shape) = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => (
+            match ty {
+                TensorElementType::Float32 => ElementType::Float32.to_string(),
+                TensorElementType::Float64 => ElementType::Float64.to_string(),
+                TensorElementType::Int64 => ElementType::Int64.to_string(),
+                TensorElementType::String => ElementType::String.to_string(),
+                other => other.to_string().to_lowercase(),
+            },
+            shape.iter().map(|dim| u64::try_from(*dim).ok()).collect(),
+        ),
+        other => (other.to_string(), Vec::new()),
+    };
+    TensorInfo { name: outlet.name().to_owned(), r#type, shape }
+}
