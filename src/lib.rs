@@ -1,0 +1,2 @@
+//! Serves a trained model exactly as it was trained.
+pub mod schema;

@@ -1,0 +1,1 @@
+//! A strict JSON scanner (RFC 8259) that reports where it failed.
