@@ -1,0 +1,89 @@
+# Seaworthy. `make help` lists what there is; each CI job is one of these targets.
+#
+# Needs Rust (rustup reads rust-toolchain.toml), a C compiler, and Python 3.9 or newer with pip. All that is fetched or
+# built goes into target/.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+CARGO ?= cargo
+PYTHON ?= python3
+# What `make run` serves: a directory, a name, or name@version; empty is the default model of config/default.toml.
+MODEL ?=
+IMAGE ?= seaworthy
+DOCKER_BUILD_FLAGS ?=
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+VENV_PYTHON := target/venv/bin/python
+TOOLS := $(CURDIR)/target/tools
+export PATH := $(TOOLS)/bin:$(PATH)
+CARGO_DENY_VERSION := 0.20.2
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: onnxruntime ## Serve MODEL (default: house-prices) on PORT (default: 8080)
+	$(CARGO) run --release --locked -- serve $(MODEL)
+
+.PHONY: test
+test: onnxruntime venv ## Run all tests: Rust, then Python
+	$(CARGO) test --locked
+	cd python && ../$(VENV_PYTHON) -m pytest
+
+.PHONY: smoke
+smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop it
+	$(CARGO) build --locked
+	$(PYTHON) scripts/smoke.py $(TARGET)/debug/seaworthy
+
+.PHONY: check
+check: fmt clippy doc deny ## Check format, lints, documentation and dependencies
+
+.PHONY: fmt
+fmt:
+	$(CARGO) fmt --check
+
+.PHONY: clippy
+clippy:
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
+
+.PHONY: doc
+doc:
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps
+
+# Compiling cargo-deny takes minutes: only `make tools` does it, and CI, which keeps it.
+.PHONY: deny
+deny:
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; \
+	else echo "cargo-deny is not installed, so dependencies are not checked; \`make tools\` compiles it"; fi
+
+.PHONY: tools
+tools: ## Compile cargo-deny into target/tools, for `make check`
+	@command -v cargo-deny >/dev/null || \
+	$(CARGO) install --locked --root "$(TOOLS)" --version $(CARGO_DENY_VERSION) cargo-deny
+
+.PHONY: models
+models: ## Train the models again and write their artifacts into models/
+	$(PYTHON) python/make_models.py
+
+.PHONY: image
+image: ## Build the container image IMAGE (default: seaworthy) and try it
+	docker build $(DOCKER_BUILD_FLAGS) --tag $(IMAGE) \
+	  --build-arg RUST_VERSION=$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml) \
+	  --build-arg VERSION=$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml) \
+	  --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) .
+	$(PYTHON) scripts/smoke.py --image $(IMAGE)
+
+.PHONY: onnxruntime
+onnxruntime:
+	@$(PYTHON) scripts/fetch_onnxruntime.py
+
+.PHONY: venv
+venv:
+	@$(PYTHON) scripts/venv.py target/venv --requirements python/requirements.txt
+
+.PHONY: clean
+clean: ## Remove target/, with all that was fetched and built
+	rm -rf target
