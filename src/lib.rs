@@ -2,6 +2,8 @@
 pub mod artifact;
 pub mod pipeline;
 pub mod postprocess;
+pub mod predictor;
+pub mod proof;
 pub mod runtime;
 pub mod schema;
 pub mod tensor;

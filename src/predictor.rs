@@ -1,0 +1,372 @@
+//! A loaded model, and the one function that predicts: the server, `check` and every offline command call it.
+//!
+//! Knows no threads and no HTTP. A [`Model`] is what is shared and never changes; a [`Predictor`] is what one thread needs to run it: a
+//! session and buffers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::artifact::{Artifact, ArtifactError, Manifest, TensorSpec};
+use crate::pipeline::{Pipeline, PipelineError, RowProblem, Workspace};
+use crate::postprocess::{OutputsError, Postprocess, Prediction};
+use crate::runtime::{RuntimeError, Session, SessionOptions, TensorInfo};
+use crate::schema::{Frame, Schema, SchemaError};
+use crate::tensor::{ElementType, Tensor};
+
+/// Why a model could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The files are not what they should be.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The schema is not sound.
+    #[error("`{}`: {source}", .path.display())]
+    Schema {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: SchemaError,
+    },
+    /// The pipeline is not sound.
+    #[error("`{}`: {source}", .path.display())]
+    Pipeline {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: PipelineError,
+    },
+    /// The outputs are not sound.
+    #[error("`{}`: {source}", .path.display())]
+    Outputs {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: OutputsError,
+    },
+    /// The graph cannot be opened.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The graph does not fit the manifest.
+    #[error("`{}` does not fit the manifest: {problem}", .path.display())]
+    Graph {
+        /// The graph.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// Why a whole run failed; never the fault of a row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PredictError {
+    /// The graph could not be run.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// The graph's output is not what the manifest says.
+    #[error(transparent)]
+    Outputs(#[from] OutputsError),
+}
+
+/// A model that is loaded and consistent, though not yet proven. Immutable, shared by all threads.
+#[derive(Debug)]
+pub struct Model {
+    artifact: Artifact,
+    schema: Schema,
+    pipeline: Pipeline,
+    postprocess: Postprocess,
+    input_type: ElementType,
+}
+
+impl Model {
+    /// Compiles the schema, the pipeline and the outputs of an artifact.
+    ///
+    /// # Errors
+    /// The first part that is not sound, with the manifest's path.
+    pub fn load(artifact: Artifact) -> Result<Self, LoadError> {
+        let path = artifact.manifest_path();
+        let manifest = artifact.manifest();
+        let schema = Schema::load(manifest.inputs.clone())
+            .map_err(|source| LoadError::Schema { path: path.clone(), source })?;
+        let pipeline = Pipeline::load(&manifest.pipeline, &manifest.features, &schema)
+            .map_err(|source| LoadError::Pipeline { path: path.clone(), source })?;
+        let postprocess = Postprocess::load(&manifest.outputs, &manifest.postprocess)
+            .map_err(|source| LoadError::Outputs { path: path.clone(), source })?;
+        let graph = |problem: String| LoadError::Graph { path: artifact.graph(), problem };
+        let input_type = check_tensors(manifest, &postprocess).map_err(graph)?;
+        Ok(Self { schema, pipeline, postprocess, input_type, artifact })
+    }
+
+    /// The artifact that it was loaded from.
+    #[must_use]
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    /// What a row is.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The fitted preprocessing.
+    #[must_use]
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// What the graph's outputs mean.
+    #[must_use]
+    pub fn postprocess(&self) -> &Postprocess {
+        &self.postprocess
+    }
+}
+
+/// What the manifest says of the graph's tensors, against its features and outputs.
+fn check_tensors(manifest: &Manifest, postprocess: &Postprocess) -> Result<ElementType, String> {
+    let [input] = manifest.model.inputs.as_slice() else {
+        return Err(format!(
+            "{} input tensors; this version serves graphs with one",
+            manifest.model.inputs.len()
+        ));
+    };
+    let n_features = manifest.features.len() as u64;
+    if input.shape != [None, Some(n_features)] {
+        let shape = shape(&input.shape);
+        return Err(format!(
+            "the input `{}` has the shape {shape}, but there are {n_features} features: expected [batch, {n_features}]",
+            input.name
+        ));
+    }
+    let input_type = match input.r#type.as_str() {
+        "float64" => ElementType::Float64,
+        "float32" => ElementType::Float32,
+        "int64" => ElementType::Int64,
+        other => {
+            return Err(format!(
+                "the input `{}` is of type {other}, expected a type of numbers",
+                input.name
+            ));
+        }
+    };
+    let Some(output) =
+        manifest.model.outputs.iter().find(|output| output.name == postprocess.tensor())
+    else {
+        let known = manifest
+            .model
+            .outputs
+            .iter()
+            .map(|output| output.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(format!("it gives no output `{}`; it gives: {known}", postprocess.tensor()));
+    };
+    let width = postprocess.width() as u64;
+    let fits = match output.shape.as_slice() {
+        [_] => width == 1,
+        [_, last] => last.is_none_or(|last| last == width),
+        _ => false,
+    };
+    if !fits {
+        let shape = shape(&output.shape);
+        return Err(format!(
+            "the output `{}` has the shape {shape}, expected [batch, {width}]",
+            output.name
+        ));
+    }
+    Ok(input_type)
+}
+
+fn shape(dims: &[Option<u64>]) -> String {
+    let dims: Vec<String> =
+        dims.iter().map(|dim| dim.map_or_else(|| "batch".to_owned(), |n| n.to_string())).collect();
+    format!("[{}]", dims.join(", "))
+}
+
+/// Why there is no prediction for a row that fitted the schema.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowError {
+    /// Index of the row in the frame.
+    pub row: usize,
+    /// Index of the field in the schema that is to blame, if one is.
+    pub field: Option<usize>,
+    /// What is wrong.
+    pub problem: RowErrorProblem,
+}
+
+/// What is wrong with a row. [`Self::code`] is stable.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum RowErrorProblem {
+    /// A step of the pipeline refused it.
+    #[error(transparent)]
+    Pipeline(RowProblem),
+    /// The prediction is NaN or infinite.
+    #[error("the prediction is not a finite number")]
+    OutputNotFinite,
+}
+
+impl RowErrorProblem {
+    /// The stable, machine-readable name, as listed in docs/artifact.md, section 3.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Pipeline(problem) => problem.code(),
+            Self::OutputNotFinite => "output_not_finite",
+        }
+    }
+
+    /// Whether the row itself is at fault: then a strict request is refused. A prediction that is not finite is not.
+    #[must_use]
+    pub fn is_invalid_input(&self) -> bool {
+        matches!(self, Self::Pipeline(_))
+    }
+}
+
+/// The predictions for a frame.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Predictions {
+    /// One for each row of the frame, in order.
+    pub rows: Vec<Prediction>,
+    /// For a classifier `n_rows * n_labels` probabilities, row-major; NaN in rows without a prediction. Else empty.
+    pub probabilities: Vec<f64>,
+    /// Why rows have no prediction, by row.
+    pub errors: Vec<RowError>,
+}
+
+/// What one thread needs to run a model.
+#[derive(Debug)]
+pub struct Predictor {
+    model: Arc<Model>,
+    session: Session,
+    workspace: Workspace,
+}
+
+impl Predictor {
+    /// Opens a session of the model's graph and compares its signature with the manifest.
+    ///
+    /// # Errors
+    /// The graph cannot be opened, or takes or gives other tensors than the manifest says.
+    pub fn open(model: &Arc<Model>, options: SessionOptions) -> Result<Self, LoadError> {
+        let path = model.artifact.graph();
+        let session = Session::open(&path, options)?;
+        let spec = &model.artifact.manifest().model;
+        for (what, found, expected) in [
+            ("input", session.inputs(), &spec.inputs),
+            ("output", session.outputs(), &spec.outputs),
+        ] {
+            check_signature(what, found, expected)
+                .map_err(|problem| LoadError::Graph { path: path.clone(), problem })?;
+        }
+        Ok(Self { model: Arc::clone(model), session, workspace: Workspace::default() })
+    }
+
+    /// The model that it runs.
+    #[must_use]
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Predicts every row of a frame. THE function: everything that predicts calls it.
+    ///
+    /// The result has the frame's rows in order. A row that a step refuses, or whose prediction is not finite, has none and an error; it does
+    /// not disturb the others.
+    ///
+    /// # Errors
+    /// The graph could not be run at all.
+    pub fn predict(&mut self, frame: &Frame) -> Result<Predictions, PredictError> {
+        let model = Arc::clone(&self.model);
+        model.pipeline.run(frame, &mut self.workspace);
+        let workspace = &self.workspace;
+        let n_passed = workspace.n_rows();
+        let n_features = model.pipeline.feature_names().len();
+        let width = model.postprocess.labels().len();
+        let outputs = if n_passed == 0 {
+            crate::postprocess::Outputs::default()
+        } else {
+            let broken =
+                || RuntimeError::Run { reason: "the features do not fill a matrix".to_owned() };
+            let features =
+                Tensor::from_features(model.input_type, workspace.features(), n_passed, n_features);
+            let output =
+                self.session.run(&[features.ok_or_else(broken)?], model.postprocess.tensor())?;
+            model.postprocess.run(&output, n_passed)?
+        };
+        let fault = |fault: &crate::pipeline::RowFault| RowError {
+            row: fault.row,
+            field: fault.field,
+            problem: RowErrorProblem::Pipeline(fault.problem.clone()),
+        };
+        let mut errors: Vec<RowError> = workspace.faults().iter().map(fault).collect();
+        let mut result = Predictions::default();
+        if n_passed == frame.n_rows() {
+            result.rows = outputs.predictions;
+            result.probabilities = outputs.probabilities;
+        } else {
+            result.rows = vec![Prediction::None; frame.n_rows()];
+            result.probabilities = vec![f64::NAN; frame.n_rows() * width];
+            let passed = (0..frame.n_rows()).filter(|row| workspace.passed(*row));
+            for (at, row) in passed.enumerate() {
+                result.rows[row] = outputs.predictions[at];
+                result.probabilities[row * width..(row + 1) * width]
+                    .copy_from_slice(&outputs.probabilities[at * width..(at + 1) * width]);
+            }
+        }
+        let not_finite =
+            |row: &usize| result.rows[*row] == Prediction::None && workspace.passed(*row);
+        let n_before = errors.len();
+        errors.extend((0..frame.n_rows()).filter(not_finite).map(|row| RowError {
+            row,
+            field: None,
+            problem: RowErrorProblem::OutputNotFinite,
+        }));
+        if n_before > 0 && errors.len() > n_before {
+            errors.sort_by_key(|error| error.row);
+        }
+        result.errors = errors;
+        Ok(result)
+    }
+
+    /// The features of the last run, row-major; a row for each row that passed the pipeline.
+    #[must_use]
+    pub fn features(&self) -> &[f64] {
+        self.workspace.features()
+    }
+}
+
+fn check_signature(
+    what: &str,
+    found: &[TensorInfo],
+    expected: &[TensorSpec],
+) -> Result<(), String> {
+    let names = |names: Vec<&str>| names.join(", ");
+    if found.len() != expected.len() {
+        let found_names = names(found.iter().map(|tensor| tensor.name.as_str()).collect());
+        return Err(format!(
+            "it has {} {what}s ({found_names}), the manifest says {}",
+            found.len(),
+            expected.len()
+        ));
+    }
+    for expected in expected {
+        let Some(found) = found.iter().find(|tensor| tensor.name == expected.name) else {
+            let known = names(found.iter().map(|tensor| tensor.name.as_str()).collect());
+            return Err(format!("it has no {what} `{}`; it has: {known}", expected.name));
+        };
+        if found.r#type != expected.r#type {
+            return Err(format!(
+                "its {what} `{}` is of type {}, the manifest says {}",
+                expected.name, found.r#type, expected.r#type
+            ));
+        }
+        if found.shape != expected.shape {
+            let (found, expected_shape) = (shape(&found.shape), shape(&expected.shape));
+            return Err(format!(
+                "its {what} `{}` has the shape {found}, the manifest says {expected_shape}",
+                expected.name
+            ));
+        }
+    }
+    Ok(())
+}
