@@ -258,10 +258,13 @@ impl Settings {
         let read = |error: ::config::ConfigError| ConfigError::Read(error.to_string());
         let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
         let known = flat(defaults.collect().map_err(read)?);
-        let mut overrides: Vec<Box<dyn Source + Send + Sync>> = Vec::new();
+        let mut overrides: Vec<(Option<PathBuf>, Box<dyn Source + Send + Sync>)> = Vec::new();
         let default_file = dir.join("default.toml");
         if default_file.is_file() {
-            overrides.push(Box::new(File::from(default_file).format(FileFormat::Toml)));
+            overrides.push((
+                Some(default_file.clone()),
+                Box::new(File::from(default_file).format(FileFormat::Toml)),
+            ));
         }
         if let Some(profile) =
             environment.get("SEAWORTHY_PROFILE").filter(|profile| !profile.is_empty())
@@ -270,7 +273,8 @@ impl Settings {
             if !path.is_file() {
                 return Err(ConfigError::Profile { profile: profile.clone(), path });
             }
-            overrides.push(Box::new(File::from(path).format(FileFormat::Toml)));
+            overrides
+                .push((Some(path.clone()), Box::new(File::from(path).format(FileFormat::Toml))));
         }
         let port = environment.get("PORT").cloned();
         let variables: Map<String, String> = environment
@@ -283,32 +287,34 @@ impl Settings {
             .separator("__")
             .try_parsing(true)
             .source(Some(variables));
-        overrides.push(Box::new(variables));
+        overrides.push((None, Box::new(variables)));
 
-        let mut origins: BTreeMap<String, Value> = known.clone();
+        let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
         let mut builder = Config::builder().add_source(defaults);
-        for source in overrides {
+        for (file, source) in overrides {
             for (key, value) in flat(source.collect().map_err(read)?) {
+                let place = match &file {
+                    Some(path) => format!("`{}`", path.display()),
+                    None => format!(
+                        "the environment ({PREFIX}__{})",
+                        key.replace('.', "__").to_uppercase()
+                    ),
+                };
+                let origin = Origin { value: shown(&value), place };
                 if !known.contains_key(&key) {
-                    return Err(unknown(&key, &value, known.keys()));
+                    return Err(unknown(&key, origin, known.keys()));
                 }
-                origins.insert(key, value);
+                origins.insert(key, origin);
             }
             builder = builder.add_source(vec![source]);
         }
         if let Some(port) = port {
-            let value = Value::new(
-                Some(&"the environment (PORT)".to_owned()),
-                ValueKind::String(port.clone()),
-            );
+            let origin =
+                Origin { value: format!("{port:?}"), place: "the environment (PORT)".to_owned() };
+            origins.insert("server.port".to_owned(), origin);
             let number = port.trim().parse::<u16>().map_err(|_error| {
-                invalid(
-                    "server.port",
-                    Some(&value),
-                    "a port is a number from 0 to 65535".to_owned(),
-                )
+                invalid("server.port", &origins, "a port is a number from 0 to 65535".to_owned())
             })?;
-            origins.insert("server.port".to_owned(), value);
             builder = builder.set_override("server.port", i64::from(number)).map_err(read)?;
         }
         let config = builder.build().map_err(read)?;
@@ -320,19 +326,19 @@ impl Settings {
                     }
                     other => other.to_string(),
                 };
-                invalid(&key, origins.get(&key), problem)
+                invalid(&key, &origins, problem)
             }
             ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
-                invalid(&key, origins.get(&key), format!("expected {expected}, found {unexpected}"))
+                invalid(&key, &origins, format!("expected {expected}, found {unexpected}"))
             }
             other => ConfigError::Read(other.to_string()),
         })?;
         settings.validate().map_err(|errors| {
             let (key, problem) = first(&errors, "").unwrap_or_default();
-            invalid(&key, origins.get(&key), problem)
+            invalid(&key, &origins, problem)
         })?;
         if let Err(error) = settings.log.level.parse::<tracing_subscriber::filter::Targets>() {
-            return Err(invalid("log.level", origins.get("log.level"), error.to_string()));
+            return Err(invalid("log.level", &origins, error.to_string()));
         }
         Ok(settings)
     }
@@ -357,12 +363,10 @@ fn flat(values: Map<String, Value>) -> BTreeMap<String, Value> {
     found
 }
 
-fn origin(value: Option<&Value>) -> String {
-    match value.and_then(Value::origin) {
-        Some(origin) if origin.contains("environment") => origin.to_owned(),
-        Some(origin) => format!("`{origin}`"),
-        None => "the defaults".to_owned(),
-    }
+/// What a key was set to, and where.
+struct Origin {
+    value: String,
+    place: String,
 }
 
 fn shown(value: &Value) -> String {
@@ -372,7 +376,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn unknown<'a>(key: &str, value: &Value, known: impl Iterator<Item = &'a String>) -> ConfigError {
+fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String>) -> ConfigError {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let similar = known
         .filter_map(|candidate| {
@@ -384,17 +388,18 @@ fn unknown<'a>(key: &str, value: &Value, known: impl Iterator<Item = &'a String>
         .min();
     ConfigError::Unknown {
         key: key.to_owned(),
-        value: shown(value),
-        origin: origin(Some(value)),
+        value: origin.value,
+        origin: origin.place,
         similar: similar.map(|(_, key)| key.clone()),
     }
 }
 
-fn invalid(key: &str, value: Option<&Value>, problem: String) -> ConfigError {
+fn invalid(key: &str, origins: &BTreeMap<String, Origin>, problem: String) -> ConfigError {
+    let origin = origins.get(key);
     ConfigError::Invalid {
         key: key.to_owned(),
-        value: value.map(shown).unwrap_or_default(),
-        origin: origin(value),
+        value: origin.map(|origin| origin.value.clone()).unwrap_or_default(),
+        origin: origin.map_or_else(|| "the defaults".to_owned(), |origin| origin.place.clone()),
         problem,
     }
 }
@@ -468,12 +473,12 @@ mod tests {
         refused(
             &[],
             &[("SEAWORTHY__PORT", "80")],
-            "unknown setting `port` = 80 in the environment; did you mean `server.port`?",
+            "unknown setting `port` = 80 in the environment (SEAWORTHY__PORT); did you mean `server.port`?",
         );
         refused(
             &[],
             &[("SEAWORTHY__SERVER__MAX_ROWS", "0")],
-            "the setting `server.max_rows` = 0 in the environment is not possible: must be at least 1",
+            "the setting `server.max_rows` = 0 in the environment (SEAWORTHY__SERVER__MAX_ROWS) is not possible: must be at least 1",
         );
         refused(
             &[],
@@ -484,7 +489,7 @@ mod tests {
         let error = load(&[], &[("SEAWORTHY__SERVER__PORT", "many")]).unwrap_err();
         assert!(
             error.starts_with(
-                "the setting `server.port` = \"many\" in the environment is not possible"
+                "the setting `server.port` = \"many\" in the environment (SEAWORTHY__SERVER__PORT) is not possible"
             ),
             "{error}"
         );
