@@ -168,7 +168,7 @@ impl Application {
         tracing::info!(
             startup.duration_ms = started.elapsed().as_millis(),
             startup.models = state.deployments().len(),
-            onnxruntime.version = runtime::version(),
+            onnxruntime.build = runtime::build_info(),
             onnxruntime.path = runtime::loaded_from().map(|path| path.display().to_string()),
             "all models are loaded and proven"
         );
@@ -330,7 +330,7 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
     } else {
         find(&models.default)?
     };
-    let mut dirs = vec![default.clone()];
+    let mut dirs = vec![default];
     if models.load == Load::All {
         for name in store::names(&models.dir) {
             let dir = models.dir.join(&name);

@@ -23,7 +23,7 @@ const BROKEN: u8 = 2;
 /// Serves a trained model exactly as it was trained.
 ///
 /// A MODEL is the directory of an artifact, a name (`house-prices`: its highest version) or `name@version`. Settings come from config/default.toml,
-/// config/<SEAWORTHY_PROFILE>.toml, SEAWORTHY__SECTION__KEY and PORT; see docs/configuration.md.
+/// config/<`SEAWORTHY_PROFILE>.toml`, `SEAWORTHY__SECTION__KEY` and PORT; see docs/configuration.md.
 #[derive(Debug, Parser)]
 #[command(name = "seaworthy", version, max_term_width = 100)]
 pub struct Arguments {

@@ -368,10 +368,8 @@ impl Keys {
             .0
             .as_ref()
             .and_then(|inputs| if inputs.is_array() { inputs.get(row) } else { Some(inputs) });
-        let aliases = field.spec().aliases.iter();
-        let alias = aliases
-            .filter(|alias| row.is_some_and(|row| row.get(alias.as_str()).is_some()))
-            .next_back();
+        let mut aliases = field.spec().aliases.iter();
+        let alias = aliases.rfind(|alias| row.is_some_and(|row| row.get(alias.as_str()).is_some()));
         alias.cloned().unwrap_or_else(|| field.name().to_owned())
     }
 }
@@ -385,7 +383,7 @@ fn encode(
     (items, total): (&[Item], usize),
 ) -> Answer {
     let labels = deployment.model.postprocess().labels();
-    let texts: Vec<String> = labels.iter().map(|label| scalar(label)).collect();
+    let texts: Vec<String> = labels.iter().map(scalar).collect();
     let mut body = Vec::with_capacity(160 + decoded.n_rows * 20);
     body.push(b'{');
     let start = body.len();
@@ -394,7 +392,7 @@ fn encode(
         match row.and_then(|row| predictions.rows.get(row)) {
             Some(Prediction::Number(value)) => number(*value, body),
             Some(Prediction::Label(label)) => {
-                body.extend_from_slice(texts.get(*label).map_or("null", String::as_str).as_bytes())
+                body.extend_from_slice(texts.get(*label).map_or("null", String::as_str).as_bytes());
             }
             Some(Prediction::None) | None => body.extend_from_slice(b"null"),
         }
