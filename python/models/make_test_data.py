@@ -3,9 +3,10 @@
     python models/make_test_data.py 3.2.0 [DIRECTORY]      with the libraries of requirements-2023.txt
     python models/make_test_data.py 3.3.0 [DIRECTORY]      with those of requirements.txt
 
-`predictions_<version>.csv` holds the rows of the data files that the pipeline predicts. `random_<version>.ndjson` holds 2,000 rows, each
-run alone through the Python pipeline as a frame of one row: real rows with up to four cells replaced by something that
-a client may send one day. The rows are the same for both versions; what became of them need not be.
+`predictions_<version>.csv` holds the rows of the data files that the pipeline predicts. `random_<version>.ndjson`
+holds 2,000 rows, each run alone through the Python pipeline as a frame of one row: real rows with up to four cells
+replaced by something that a client may send one day. The rows are the same for both versions; what became of them
+need not be.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import random
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,12 +30,44 @@ DATA = Path(__file__).resolve().parents[2] / "tests" / "data" / "house-prices"
 N_ROWS, SEED = 2000, 20230107
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
-STRANGE_INTS = [0, -1, 1, 2, 7, 100, -2010, 10**6, 2**31, -(2**31), 2**53 + 1, 10**18, INT64_MIN, INT64_MAX, INT64_MIN + 1]
+STRANGE_INTS = [
+    0,
+    -1,
+    1,
+    2,
+    7,
+    100,
+    -2010,
+    10**6,
+    2**31,
+    -(2**31),
+    2**53 + 1,
+    10**18,
+    INT64_MIN,
+    INT64_MAX,
+    INT64_MIN + 1,
+]
 STRANGE_FLOATS = [
     0.0, -0.0, -1.0, 0.5, 1e-300, 5e-324, -5e-324, 2.2250738585072014e-308, 0.1, 1 / 3, 1e6, 1e15, 9007199254740993.0,
     1e100, 1e300, -1e300, 1.7976931348623157e308,
 ]  # fmt: skip
-STRANGE_STRINGS = ["", " ", "Unheard-of", "Rare", "Missing", "NA", "nan", "None", "ta", "TA ", "Zoë", "日本", "0", "20", "\t\"\\"]
+STRANGE_STRINGS = [
+    "",
+    " ",
+    "Unheard-of",
+    "Rare",
+    "Missing",
+    "NA",
+    "nan",
+    "None",
+    "ta",
+    "TA ",
+    "Zoë",
+    "日本",
+    "0",
+    "20",
+    '\t"\\',
+]
 
 
 def real_rows() -> list[dict[str, Any]]:
@@ -84,19 +117,23 @@ def cell(chance: random.Random, real: list[dict[str, Any]], field: str) -> Any:
     if isinstance(seen, float):
         if kind < 0.75:
             return chance.choice(STRANGE_FLOATS)
-        return seen * math.exp(chance.gauss(0.0, 2.0)) if kind < 0.95 else chance.gauss(0.0, 1.0) * 10 ** chance.uniform(-300, 300)
+        return (
+            seen * math.exp(chance.gauss(0.0, 2.0))
+            if kind < 0.95
+            else chance.gauss(0.0, 1.0) * 10 ** chance.uniform(-300, 300)
+        )
     if kind < 0.75:
         return chance.choice(STRANGE_INTS)
     return seen + chance.randint(-20, 200) if kind < 0.95 else chance.randint(INT64_MIN, INT64_MAX)
 
 
-def predict_alone(pipeline: Any, row: dict[str, Any], dtypes: dict[str, Any]) -> tuple[Optional[float], Optional[str]]:
+def predict_alone(pipeline: Any, row: dict[str, Any], dtypes: dict[str, Any]) -> tuple[float | None, str | None]:
     """The price of one row, or why there is none."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             prediction = float(np.exp(pipeline.predict(rows_to_frame([row], dtypes)))[0])
-    except Exception as error:  # noqa: BLE001 - whatever the pipeline raises is its way to refuse the row
+    except Exception as error:  # whatever the pipeline raises is its way to refuse the row
         return None, (str(error).strip().splitlines() or [type(error).__name__])[0][:100]
     if not math.isfinite(prediction):
         return None, f"the prediction is {prediction}"
@@ -135,7 +172,9 @@ def require_known(pipeline: Any, path: Path) -> None:
     worst = float((found["prediction"] / expected["prediction"] - 1).abs().max())
     if worst > 1e-12:
         raise SystemExit(f"{path.name} differs from the pipeline by {worst:.3g}")
-    print(f"{path.name}: {len(expected)} predictions are those of the pickle, the worst relative difference is {worst:.3g}")
+    print(
+        f"{path.name}: {len(expected)} predictions are those of the pickle, the worst relative difference is {worst:.3g}"
+    )
 
 
 def main(version: str, directory: str = str(DATA)) -> None:

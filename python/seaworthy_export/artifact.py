@@ -55,8 +55,8 @@ def _pretty(value: Any, indent: str, used: int) -> str:
 def write_artifact(directory: Path, files: Mapping[str, bytes], *, overwrite: bool) -> None:
     """Writes the files and `SHA256SUMS` into a new directory, all or nothing.
 
-    They go to a neighbour first, which is renamed at the end. An artifact that exists is replaced only on demand: others
-    may have its digest in their logs.
+    They go to a neighbour first, which is renamed at the end. An artifact that exists is replaced only on demand:
+    others may have its digest in their logs.
     """
     if directory.exists() and not overwrite:
         raise ExportError(

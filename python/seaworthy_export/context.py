@@ -1,8 +1,8 @@
 """How a converter emits steps: a small typed builder that follows the columns through the pipeline.
 
-A converter sees columns by their *labels*, the names that the Python object uses; the builder translates them to the names
-in the artifact, which are unique throughout a pipeline. Beside the steps it keeps the kind of each column, so that a
-step that would mean something else in the artifact is refused here and not discovered by wrong numbers.
+A converter sees columns by their *labels*, the names that the Python object uses; the builder translates them to the
+names in the artifact, which are unique throughout a pipeline. Beside the steps it keeps the kind of each column, so
+that a step that would mean something else in the artifact is refused here and not discovered by wrong numbers.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import math
 import reprlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, Optional, Union, cast
+from typing import Any, NoReturn, Union, cast
 
 import numpy as np
 import pandas as pd
 
 from .errors import ExportError, UnknownStepError, UnsupportedStepError
 from .registry import find_converter, known_near, known_parent
-from .values import class_name, is_integer, is_missing, is_number, json_scalar
+from .values import class_name, is_integer, is_missing, json_scalar
 
 Label = Hashable
 Step = dict[str, Any]
@@ -72,6 +72,7 @@ class Context:
         path: where the step stands, such as `preprocess/num/scaler`.
         frame: the training rows as they arrive at the step: a DataFrame, or an array after most scikit-learn steps.
         columns: the columns at this point, in order; kept up to date as steps are emitted.
+
     """
 
     def __init__(self, state: State, path: str, step: Any, frame: Any, columns: Sequence[Column]) -> None:
@@ -94,7 +95,12 @@ class Context:
             if column.label == label:
                 return column
         # feature-engine calls the columns of an array x0, x1, …
-        if isinstance(label, str) and label[:1] == "x" and label[1:].isdigit() and self.labels == [*range(len(self.columns))]:
+        if (
+            isinstance(label, str)
+            and label[:1] == "x"
+            and label[1:].isdigit()
+            and self.labels == [*range(len(self.columns))]
+        ):
             position = int(label[1:])
             if position < len(self.columns):
                 return self.columns[position]
@@ -110,7 +116,9 @@ class Context:
     def values(self, label: Label) -> Any:
         """The training values of a column as they arrive at the step, a Series."""
         position = self.columns.index(self.column(label))
-        return self.frame.iloc[:, position] if isinstance(self.frame, pd.DataFrame) else pd.Series(self.frame[:, position])
+        return (
+            self.frame.iloc[:, position] if isinstance(self.frame, pd.DataFrame) else pd.Series(self.frame[:, position])
+        )
 
     def unsupported(self, problem: str, hint: str = "") -> NoReturn:
         """Ends the export: the step cannot be expressed. `hint` says what to do instead."""
@@ -161,8 +169,8 @@ class Context:
     def check(self, labels: Iterable[Label], *refuse: str) -> None:
         """Makes a row an error when one of the columns holds what is refused.
 
-        `missing` goes for any column; `infinite`, `not_positive`, `negative` and `zero` are left out for columns of categories,
-        which cannot hold such values.
+        `missing` goes for any column; `infinite`, `not_positive`, `negative` and `zero` are left out for columns of
+        categories, which cannot hold such values.
         """
         unknown = [refusal for refusal in refuse if refusal not in REFUSALS]
         if unknown or not refuse:
@@ -201,11 +209,11 @@ class Context:
             self._emit("indicate_missing", [{"column": self.name(label), "output": name}])
             self._append(Column(name, output, INT, np.dtype("int64")))
 
-    def combine(self, operator: str, left: Union[Label, Constant], right: Union[Label, Constant], output: Label) -> None:
+    def combine(self, operator: str, left: Label | Constant, right: Label | Constant, output: Label) -> None:
         """`output = left operator right`, with the types of pandas: two integers give an integer, but for `divide`.
 
-        Operands are labels, or numbers as `Constant(1)`. `output` may be the label of an operand, which it then replaces;
-        otherwise it is a new column at the end.
+        Operands are labels, or numbers as `Constant(1)`. `output` may be the label of an operand, which it then
+        replaces; otherwise it is a new column at the end.
         """
         if operator not in OPERATORS:
             raise ValueError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
@@ -245,7 +253,8 @@ class Context:
         dtype = str(column.dtype).lower()
         if dtype not in ("int64", "float64"):
             self.unsupported(
-                f"`{what}` on the column {column.label!r} of type {column.dtype}: Python would not compute in 64 bits there",
+                f"`{what}` on the column {column.label!r} of type {column.dtype}: Python would not compute "
+                "in 64 bits there",
                 "cast it to int64 or float64 before the pipeline is fitted",
             )
         if column.kind == INT and dtype == "float64":
@@ -300,7 +309,7 @@ class Context:
                 )
             if column.kind == INT and function in ("square", "negative"):
                 # NumPy stays with integers here, and wraps; so does `combine`.
-                left: Union[Label, Constant] = label if function == "square" else Constant(0)
+                left: Label | Constant = label if function == "square" else Constant(0)
                 self.combine("multiply" if function == "square" else "subtract", left, label, label)
                 continue
             self._emit("function", [column.name], function=function)
@@ -322,12 +331,13 @@ class Context:
         *,
         unseen: Outcome = "missing",
         missing: Outcome = "keep",
-        output: Optional[Label] = None,
+        output: Label | None = None,
     ) -> None:
         """Looks each value up among the keys.
 
-        `unseen` is what becomes of another value: `"missing"`, `"keep"`, `"error"` or `{"value": v}`; `missing` what becomes of a
-        missing one: `"keep"`, `"error"` or `{"value": v}`. With `output` the result is a new column at the end.
+        `unseen` is what becomes of another value: `"missing"`, `"keep"`, `"error"` or `{"value": v}`; `missing` what
+        becomes of a missing one: `"keep"`, `"error"` or `{"value": v}`. With `output` the result is a new column at
+        the end.
         """
         column = self.column(label)
         if len(keys) != len(values):
@@ -362,11 +372,12 @@ class Context:
         else:
             self._append(Column(entry["output"], output, kind, column.dtype))
 
-    def map_dict(self, label: Label, mapping: Mapping[Any, Any], *, output: Optional[Label] = None) -> None:
+    def map_dict(self, label: Label, mapping: Mapping[Any, Any], *, output: Label | None = None) -> None:
         """Looks each value up as `Series.map(mapping)` does: what is not in the mapping becomes missing."""
         if hasattr(mapping, "__missing__"):
             self.unsupported(
-                f"the mapping of {label!r} is a {type(mapping).__name__}, which computes a value for a key that it lacks",
+                f"the mapping of {label!r} is a {type(mapping).__name__}, which computes a value for a key "
+                "that it lacks",
                 "say what unseen values become with ctx.map(..., unseen={'value': ...})",
             )
         missing: Outcome = "keep"
@@ -440,7 +451,7 @@ class Context:
         for position, column in zip(positions, after):
             self.columns[position] = replace(column, label=self.columns[position].label)
 
-    def apply_branches(self, branches: Sequence[tuple[str, Any, Sequence[int], Optional[float]]]) -> None:
+    def apply_branches(self, branches: Sequence[tuple[str, Any, Sequence[int], float | None]]) -> None:
         """Converts fitted steps that each take some of the columns; their outputs, one after the other, are the result.
 
         A branch is its name, the step (or `"passthrough"`), the positions of its columns and its weight.
@@ -474,7 +485,7 @@ def convert_step(state: State, step: Any, path: str, frame: Any, columns: Sequen
     """
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return frame, list(columns)
-    if isinstance(step, str) or isinstance(step, type) or not hasattr(step, "transform"):
+    if isinstance(step, (str, type)) or not hasattr(step, "transform"):
         raise UnknownStepError(f"step `{path}` is {step!r}, which is not a fitted transformer: it has no `transform`")
     converter = find_converter(type(step))
     if converter is None:
@@ -527,7 +538,8 @@ def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
         columns = list(ctx.columns)  # scikit-learn with set_output renames, but keeps the order
     else:
         ctx.unsupported(
-            f"its converter leaves the columns {reprlib.repr(ctx.labels)}, but its `transform` gives {reprlib.repr(labels)}",
+            f"its converter leaves the columns {reprlib.repr(ctx.labels)}, "
+            f"but its `transform` gives {reprlib.repr(labels)}",
             "correct the converter: it must emit what `transform` does, column by column",
         )
     return after, [replace(c, label=label, dtype=dtype) for c, label, dtype in zip(columns, labels, after.dtypes)]
@@ -546,11 +558,14 @@ def _unknown_step(step: Any, path: str, columns: Sequence[Column]) -> str:
         target = f'"{full}"'
     known, parent = known_near(cls), known_parent(cls)
     function = "convert_" + "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(short))
-    example = cast(Any, next((c.label for c in columns if c.kind == CATEGORY), columns[0].label if columns else "column"))
+    example = cast(
+        Any, next((c.label for c in columns if c.kind == CATEGORY), columns[0].label if columns else "column")
+    )
     lines = [f"step `{path}` is a `{full}`, and no converter is registered for that class."]
     if parent is not None:
         lines += [
-            f"It is a subclass of `{class_name(parent)}`, which is known. If it transforms exactly like its parent, say so:",
+            f"It is a subclass of `{class_name(parent)}`, which is known.",
+            "If it transforms exactly like its parent, say so:",
             "",
             "    from seaworthy_export import converter_of, register_converter",
             f"    register_converter({target})(converter_of({parent.__name__}))",
@@ -558,8 +573,8 @@ def _unknown_step(step: Any, path: str, columns: Sequence[Column]) -> str:
     if known:
         lines.append("Known near it: " + ", ".join(f"`{name}`" for name in known) + ".")
     lines += [
-        "A converter is one function that emits what `transform` does. Put it into a module, import that before the export",
-        "(on the command line: --import that_module), and change its body to what your class does:",
+        "A converter is one function that emits what `transform` does. Put it into a module, import that before",
+        "the export (on the command line: --import that_module), and change its body to what your class does:",
         "",
         "    from seaworthy_export import Context, register_converter",
         "",
@@ -568,7 +583,8 @@ def _unknown_step(step: Any, path: str, columns: Sequence[Column]) -> str:
         f'        ctx.check([{example!r}], "missing")                # a row in which this is missing is an error',
         f'        ctx.map_dict({example!r}, {{"low": 1, "high": 2}})   # Series.map of a dict',
         "",
-        "ctx has: check, fill, indicate_missing, combine, drop, select, copy, function, threshold, map, map_dict, affine,",
+        "ctx has: check, fill, indicate_missing, combine, drop, select, copy, function, threshold, map, map_dict, "
+        "affine,",
         f"and the columns at this point: {reprlib.repr([c.label for c in columns])}. See docs/exporter.md.",
     ]
     return "\n".join(lines)

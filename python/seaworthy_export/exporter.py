@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 import numpy as np
 import pandas as pd
@@ -58,22 +58,22 @@ def export(
     version: str,
     inputs: pd.DataFrame,
     models_dir: PathLike = "models",
-    target: Optional[str] = None,
+    target: str | None = None,
     postprocess: Sequence[PostprocessStep] = (),
-    aliases: Optional[Mapping[str, str]] = None,
-    fields: Optional[Mapping[str, Mapping[str, Any]]] = None,
+    aliases: Mapping[str, str] | None = None,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
     description: str = "",
-    task: Optional[str] = None,
-    threshold: Optional[float] = None,
-    provenance: Optional[Mapping[str, Any]] = None,
+    task: str | None = None,
+    threshold: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
     training_data: Sequence[PathLike] = (),
-    source: Optional[str] = None,
-    hyperparameters: Optional[Mapping[str, Any]] = None,
-    seed: Optional[int] = None,
-    metrics: Optional[Mapping[str, float]] = None,
+    source: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    metrics: Mapping[str, float] | None = None,
     golden_rows: int = 64,
-    golden_tolerance: Optional[Mapping[str, Mapping[str, float]]] = None,
-    created: Union[None, str, datetime.datetime] = None,
+    golden_tolerance: Mapping[str, Mapping[str, float]] | None = None,
+    created: str | datetime.datetime | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Writes the artifact of a fitted pipeline and returns its directory, `models_dir/name/version`.
@@ -82,15 +82,16 @@ def export(
         pipeline: a fitted scikit-learn pipeline that ends in an estimator, or a fitted estimator.
         name: lower-case letters, digits, `.`, `_`, `-`.
         version: a semantic version. An artifact never changes; a changed model has a new version.
-        inputs: raw training rows, as the service will receive them. The schema, golden rows and profile are derived from them. Columns that
-            the pipeline does not take are left out.
+        inputs: raw training rows, as the service will receive them. The schema, golden rows and profile are derived
+            from them. Columns that the pipeline does not take are left out.
         models_dir: where artifacts are kept.
         target: the column of `inputs` to leave out because it is predicted.
         postprocess: what is done to the prediction of a regression, in order: names of functions such as `"exp"`, or
             `{"op": "affine", "multiply": 1000.0}`.
         aliases: other keys under which a row may hold a field, `{alias: field}`.
-        fields: overrides of the derived schema, `{field: {key: value}}`, with the keys `type`, `nullable`, `required`, `default`,
-            `aliases`, `categories`, `minimum`, `maximum`, `enforce`, `sensitive`, `description` and `example`. None takes a key out.
+        fields: overrides of the derived schema, `{field: {key: value}}`, with the keys `type`, `nullable`, `required`,
+            `default`, `aliases`, `categories`, `minimum`, `maximum`, `enforce`, `sensitive`, `description` and
+            `example`. None takes a key out.
         description: for people.
         task: derived from the estimator when not given.
         threshold: for two classes, the probability from which on the second one is predicted.
@@ -107,6 +108,7 @@ def export(
 
     Raises:
         ExportError: with a message that says what to do, before anything is written.
+
     """
     _require_names(name, version, description)
     plan = _plan(pipeline, inputs, target, fields, aliases, postprocess)
@@ -148,9 +150,7 @@ def export(
         "description": description,
         "task": task if task is not None else _task(estimator),
         "created": _timestamp(created),
-        "provenance": _provenance(
-            plan, provenance, training_data, source, hyperparameters, seed, metrics
-        ),
+        "provenance": _provenance(plan, provenance, training_data, source, hyperparameters, seed, metrics),
         "inputs": plan.schema.fields,
         "pipeline": plan.state.steps,
         "features": [column.name for column in plan.columns],
@@ -180,7 +180,13 @@ def export(
         },
         overwrite=overwrite,
     )
-    log.info("wrote %s: %d steps, %d features, %d golden rows", directory, len(plan.state.steps), len(plan.columns), len(lines))
+    log.info(
+        "wrote %s: %d steps, %d features, %d golden rows",
+        directory,
+        len(plan.state.steps),
+        len(plan.columns),
+        len(lines),
+    )
     return directory
 
 
@@ -225,9 +231,9 @@ class _Plan:
 def _plan(
     pipeline: Any,
     inputs: pd.DataFrame,
-    target: Optional[str],
-    fields: Optional[Mapping[str, Mapping[str, Any]]],
-    aliases: Optional[Mapping[str, str]],
+    target: str | None,
+    fields: Mapping[str, Mapping[str, Any]] | None,
+    aliases: Mapping[str, str] | None,
     postprocess: Sequence[PostprocessStep],
 ) -> _Plan:
     if not isinstance(inputs, pd.DataFrame):
@@ -256,7 +262,8 @@ def _plan(
     state = State(live=[field["name"] for field in schema.fields])
     kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY}
     current = [
-        Column(field["name"], field["name"], kinds[field["type"]], good_rows[field["name"]].dtype) for field in schema.fields
+        Column(field["name"], field["name"], kinds[field["type"]], good_rows[field["name"]].dtype)
+        for field in schema.fields
     ]
     frame: Any = good_rows
     with warnings.catch_warnings():
@@ -326,7 +333,7 @@ def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:
     )
 
 
-def _input_columns(pipeline: Any, inputs: pd.DataFrame, target: Optional[str]) -> list[str]:
+def _input_columns(pipeline: Any, inputs: pd.DataFrame, target: str | None) -> list[str]:
     strange = [column for column in inputs.columns if not isinstance(column, str)]
     if strange:
         raise SchemaError(f"the columns of `inputs` are the names of fields, so they are strings; got {strange[0]!r}")
@@ -366,7 +373,7 @@ def _accepted(predicts: Callable[[pd.DataFrame], None], frame: pd.DataFrame) -> 
             start, end = stack.pop()
             try:
                 predicts(frame.iloc[start:end])
-            except Exception:  # noqa: BLE001 - whatever it raises is its way to refuse a row
+            except Exception:  # whatever it raises is its way to refuse a row
                 if end - start > 1:
                     middle = (start + end) // 2
                     stack += [(middle, end), (start, middle)]
@@ -380,8 +387,8 @@ def _accepted(predicts: Callable[[pd.DataFrame], None], frame: pd.DataFrame) -> 
 def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
     """Emits the estimator's own check of its input.
 
-    Whether it takes missing or infinite values depends on class, version and training data, so it is asked: each feature in turn
-    gets such a value in a row that is accepted otherwise.
+    Whether it takes missing or infinite values depends on class, version and training data, so it is asked: each
+    feature in turn gets such a value in a row that is accepted otherwise.
     """
     base = plan.features[:1]
     refused: dict[str, list[Any]] = {"missing": [], "infinite": []}
@@ -393,7 +400,7 @@ def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
                 with warnings.catch_warnings(), np.errstate(all="ignore"):
                     warnings.simplefilter("ignore")
                     estimator.predict(probe)
-            except Exception:  # noqa: BLE001
+            except Exception:
                 refused[refusal].append(column.label)
     ctx = Context(plan.state, plan.estimator_path, estimator, None, plan.columns)
     both = [label for label in refused["missing"] if label in refused["infinite"]]
@@ -429,7 +436,8 @@ def _postprocess_step(step: PostprocessStep) -> dict[str, Any]:
 def _require_names(name: str, version: str, description: str) -> None:
     if not _NAME.fullmatch(name):
         raise ExportError(
-            f"{name!r} cannot name a model: lower-case letters, digits, `.`, `_` and `-`, at most 64, the first a letter or a digit"
+            f"{name!r} cannot name a model: lower-case letters, digits, `.`, `_` and `-`, at most 64, "
+            "the first a letter or a digit"
         )
     if not _VERSION.fullmatch(version):
         raise ExportError(f"{version!r} is not a semantic version such as 3.2.0 or 4.0.0-rc.1")
@@ -437,14 +445,14 @@ def _require_names(name: str, version: str, description: str) -> None:
         raise ExportError("`description` is a string")
 
 
-def _label(value: Any) -> Union[str, int, float, bool]:
+def _label(value: Any) -> str | int | float | bool:
     scalar = json_scalar(value)
     if scalar is None:
         raise ExportError("a class label is missing")
     return scalar
 
 
-def _outputs(graph: Graph, estimator: Any, labels: Optional[list[Any]], threshold: Optional[float]) -> dict[str, Any]:
+def _outputs(graph: Graph, estimator: Any, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
     tensor = graph.outputs[0]["name"]
     if labels is None:
         if threshold is not None:
@@ -464,7 +472,7 @@ def _task(estimator: Any) -> str:
     return "binary_classification" if len(estimator.classes_) == 2 else "multiclass_classification"
 
 
-def _timestamp(created: Union[None, str, datetime.datetime]) -> str:
+def _timestamp(created: str | datetime.datetime | None) -> str:
     if isinstance(created, str):
         try:
             created = datetime.datetime.fromisoformat(created.replace("Z", "+00:00"))
@@ -481,12 +489,12 @@ def _timestamp(created: Union[None, str, datetime.datetime]) -> str:
 
 def _provenance(
     plan: _Plan,
-    extra: Optional[Mapping[str, Any]],
+    extra: Mapping[str, Any] | None,
     training_data: Sequence[PathLike],
-    source: Optional[str],
-    hyperparameters: Optional[Mapping[str, Any]],
-    seed: Optional[int],
-    metrics: Optional[Mapping[str, float]],
+    source: str | None,
+    hyperparameters: Mapping[str, Any] | None,
+    seed: int | None,
+    metrics: Mapping[str, float] | None,
 ) -> dict[str, Any]:
     parameters = getattr(plan.estimator, "get_params", dict)() if hyperparameters is None else dict(hyperparameters)
     if seed is None:
@@ -532,7 +540,7 @@ def _data_file(path: PathLike) -> dict[str, Any]:
     return {"file": file.name, "rows": _count_rows(file), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _count_rows(file: Path) -> Optional[int]:
+def _count_rows(file: Path) -> int | None:
     suffix = file.suffix.lower()
     if suffix in (".csv", ".tsv"):
         return len(pd.read_csv(file, sep="\t" if suffix == ".tsv" else ",", usecols=[0]))
@@ -543,9 +551,7 @@ def _count_rows(file: Path) -> Optional[int]:
     return None
 
 
-def _profile(
-    plan: _Plan, predictor: Predictor, labels: Optional[list[Any]], threshold: Optional[float]
-) -> dict[str, Any]:
+def _profile(plan: _Plan, predictor: Predictor, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         predictions, probabilities = predictor.outputs(plan.good_rows)
@@ -563,7 +569,7 @@ def _verify(
     plan: _Plan,
     lines: Sequence[Mapping[str, Any]],
     tolerance: Mapping[str, float],
-    keys: Optional[Sequence[str]],
+    keys: Sequence[str] | None,
 ) -> None:
     """Runs the graph on the golden features, one by one and together, and compares with what Python recorded."""
     session = open_session(graph)
@@ -594,7 +600,7 @@ def _verify(
         for e, f in zip(expected, found):
             if not abs(f - e) <= tolerance["absolute"] + tolerance["relative"] * abs(e):
                 raise ParityError(
-                    f"golden row {row}: the graph gives {f!r}, {class_name(plan.estimator)} gives {e!r}, which differ by "
-                    f"{abs(f - e):.3g}; the tolerance is {dict(tolerance)}, the precision {graph.precision}\n"
+                    f"golden row {row}: the graph gives {f!r}, {class_name(plan.estimator)} gives {e!r}, which differ "
+                    f"by {abs(f - e):.3g}; the tolerance is {dict(tolerance)}, the precision {graph.precision}\n"
                     "hint: if that is near enough, say so: golden_tolerance={'output': {'relative': …, 'absolute': …}}"
                 )

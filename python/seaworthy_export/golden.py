@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Predictor:
             matrix = matrix.to_numpy(dtype=np.float64, na_value=np.nan)
         return np.asarray(matrix, dtype=np.float64)
 
-    def outputs(self, frame: Any) -> tuple[list[Any], Optional[NDArray[np.float64]]]:
+    def outputs(self, frame: Any) -> tuple[list[Any], NDArray[np.float64] | None]:
         """Predictions as JSON values, and probabilities for a classifier."""
         matrix = self.preprocess(frame)
         if hasattr(self.estimator, "classes_"):
@@ -55,12 +55,12 @@ class Predictor:
 class Answer:
     """What Python gave for one row: numbers, or the reason why there are none."""
 
-    features: Optional[list[Optional[float]]] = None
-    output: Optional[dict[str, Any]] = None
-    error: Optional[str] = None
+    features: list[float | None] | None = None
+    output: dict[str, Any] | None = None
+    error: str | None = None
 
 
-def answer(predictor: Predictor, schema: Schema, row: Mapping[str, Any], labels: Optional[Sequence[str]]) -> Answer:
+def answer(predictor: Predictor, schema: Schema, row: Mapping[str, Any], labels: Sequence[str] | None) -> Answer:
     """Runs one row alone. An output that is not finite is an error, as the server has it."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -68,7 +68,7 @@ def answer(predictor: Predictor, schema: Schema, row: Mapping[str, Any], labels:
             frame = schema.frame_of([row])
             features = predictor.features(frame)[0]
             predictions, probabilities = predictor.outputs(frame)
-    except Exception as error:  # noqa: BLE001 - whatever the pipeline raises is its way to refuse the row
+    except Exception as error:  # whatever the pipeline raises is its way to refuse the row
         lines = str(error).strip().splitlines()
         return Answer(error=lines[0] if lines else type(error).__name__)
     output: dict[str, Any] = {"prediction": predictions[0]}
@@ -91,7 +91,9 @@ def choose_rows(schema: Schema, budget: int) -> list[int]:
     greedily, then evenly over the data until the budget is used up.
     """
     n_rows = len(schema.frame)
-    candidates = sorted({*np.linspace(0, n_rows - 1, min(n_rows, _CANDIDATES)).astype(int).tolist(), *_extremes(schema)})
+    candidates = sorted(
+        {*np.linspace(0, n_rows - 1, min(n_rows, _CANDIDATES)).astype(int).tolist(), *_extremes(schema)}
+    )
     shows: dict[int, set[tuple[int, Any]]] = {position: set() for position in candidates}
     for index, field in enumerate(schema.fields):
         column = schema.frame[field["name"]]
@@ -124,7 +126,7 @@ def choose_rows(schema: Schema, budget: int) -> list[int]:
 
 
 def _extremes(schema: Schema) -> Iterable[int]:
-    """Positions of the rows with the least and the greatest value of each number, and of a missing value of each field."""
+    """Positions of the rows with the least and greatest value of each number, and a missing value of each field."""
     for field in schema.fields:
         column = schema.frame[field["name"]]
         missing = np.flatnonzero(column.isna().to_numpy())
@@ -141,7 +143,7 @@ def golden_lines(
     schema: Schema,
     steps: Sequence[Step],
     budget: int,
-    labels: Optional[Sequence[str]],
+    labels: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
     """The lines of `golden.jsonl`: rows that succeed, then rows that must fail."""
     base_position = next(

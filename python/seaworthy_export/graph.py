@@ -1,15 +1,15 @@
 """The estimator as an ONNX graph.
 
-Linear models are written here, in float64 and from operations that give a row the same bits alone and in a batch. Anything else
-goes through skl2onnx. Which of the two applies is decided by numbers and not by class names: a graph of ours is taken
-only if its formula reproduces the estimator on the training rows.
+Linear models are written here, in float64 and from operations that give a row the same bits alone and in a batch.
+Anything else goes through skl2onnx. Which of the two applies is decided by numbers and not by class names: a graph of
+ours is taken only if its formula reproduces the estimator on the training rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import numpy as np
 import onnx
@@ -67,7 +67,7 @@ def build_graph(estimator: Any, features: Matrix) -> Graph:
 # --- ours ----------------------------------------------------------------------------------------------------------
 
 
-def _coefficients(estimator: Any, n_features: int) -> Optional[tuple[Matrix, Matrix]]:
+def _coefficients(estimator: Any, n_features: int) -> tuple[Matrix, Matrix] | None:
     """`coef_` as `[features, outputs]` and `intercept_` as `[outputs]`, in float64."""
     try:
         weights = np.atleast_2d(np.asarray(estimator.coef_, dtype=np.float64)).T
@@ -83,7 +83,7 @@ def _agree(found: Matrix, expected: Matrix) -> bool:
     return found.shape == expected.shape and bool(np.allclose(found, expected, rtol=1e-9, atol=1e-12))
 
 
-def _linear_regressor(estimator: Any, features: Matrix) -> Optional[Graph]:
+def _linear_regressor(estimator: Any, features: Matrix) -> Graph | None:
     found = _coefficients(estimator, features.shape[1])
     if found is None or found[0].shape[1] != 1:
         return None
@@ -128,7 +128,7 @@ _LINKS: dict[str, tuple[bool, Callable[[Matrix], Matrix]]] = {
 }
 
 
-def _linear_classifier(estimator: Any, features: Matrix) -> Optional[Graph]:
+def _linear_classifier(estimator: Any, features: Matrix) -> Graph | None:
     found = _coefficients(estimator, features.shape[1])
     if found is None or np.ndim(estimator.classes_) != 1:
         return None
@@ -140,10 +140,9 @@ def _linear_classifier(estimator: Any, features: Matrix) -> Optional[Graph]:
     # Rows around the training data, so that links which agree where all is certain are told apart.
     probe = np.vstack([features, features * 0.1, np.zeros((1, features.shape[1]))])
     expected = np.asarray(estimator.predict_proba(probe), dtype=np.float64)
-    for link, (for_binary, formula) in _LINKS.items():
-        if for_binary == binary and _agree(formula(probe @ weights + bias), expected):
-            break
-    else:
+    scores = probe @ weights + bias
+    link = next((k for k, (b, f) in _LINKS.items() if b == binary and _agree(f(scores), expected)), None)
+    if link is None:
         return None
     if link == "symmetric_softmax":
         weights, bias = np.hstack([-weights, weights]), np.concatenate([-bias, bias])
@@ -152,9 +151,9 @@ def _linear_classifier(estimator: Any, features: Matrix) -> Optional[Graph]:
         helper.make_node("MatMul", [INPUT, "coefficients"], ["product"]),
         helper.make_node("Add", ["product", "intercept"], ["scores"]),
     ]
-    # Exp, Sigmoid and Softmax of ONNX Runtime differ in the last bit between a vector's body and its tail, so that a row
-    # would depend on its neighbours. Pow of a scalar goes through the C library, one value at a time, and does not.
-    # Sums are products with ones for the same reason.
+    # Exp, Sigmoid and Softmax of ONNX Runtime differ in the last bit between a vector's body and its tail, so that a
+    # row would depend on its neighbours. Pow of a scalar goes through the C library, one value at a time, and does
+    # not. Sums are products with ones for the same reason.
     if link in ("sigmoid", "one_vs_rest"):
         nodes += [
             helper.make_node("Neg", ["scores"], ["negated"]),
@@ -254,15 +253,18 @@ def _by_skl2onnx(estimator: Any, features: Matrix) -> Graph:
             wanted = "probabilities" if is_classifier(estimator) else "prediction"
             graph = _finish(_with_one_output(model, wanted), precision)
             _require_runs(graph, features)
-        except Exception as error:  # noqa: BLE001 - converters raise whatever they please
-            problems.append(f"  {precision}: {str(error).strip().splitlines()[0] if str(error).strip() else repr(error)}")
+        except Exception as error:  # converters raise whatever they please
+            problems.append(
+                f"  {precision}: {str(error).strip().splitlines()[0] if str(error).strip() else repr(error)}"
+            )
             continue
         computed = {entry["type"] for entry in graph.outputs}
         # Trees take float64 and sum in float32; what comes out says so.
         return graph if computed == {"float64"} else Graph(**{**graph.__dict__, "precision": "float32"})
     raise ExportError(
         f"skl2onnx could not convert {class_name(estimator)}:\n" + "\n".join(problems) + "\n"
-        "hint: put another estimator at the end of the pipeline, or register a converter with skl2onnx.update_registered_converter"
+        "hint: put another estimator at the end of the pipeline, "
+        "or register a converter with skl2onnx.update_registered_converter"
     )
 
 

@@ -17,7 +17,9 @@ MAX_BINS = 20
 MAX_VALUES = 100
 
 
-def build_profile(schema: Schema, features: Mapping[str, NDArray[np.float64]], outputs: Mapping[str, Any]) -> dict[str, Any]:
+def build_profile(
+    schema: Schema, features: Mapping[str, NDArray[np.float64]], outputs: Mapping[str, Any]
+) -> dict[str, Any]:
     """The contents of `profile.json`."""
     fields = {}
     for field in schema.fields:
@@ -82,10 +84,12 @@ def _edges(finite: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(distinct) <= MAX_BINS:
         # Counts, flags and codes: a bin for each value.
         return np.concatenate([distinct[:1], _between(distinct[:-1], distinct[1:]), distinct[-1:]])
-    # `lower` takes values that occur, so that integers stay integers and edges are exact.
-    edges = np.unique(np.quantile(finite + 0.0, np.linspace(0.0, 1.0, MAX_BINS + 1), **{_METHOD: "lower"}))
+    # Quantiles among the values that occur, so that integers stay integers and edges are exact.
+    ordered = np.sort(finite + 0.0)
+    edges = np.unique(ordered[np.arange(MAX_BINS + 1) * (len(ordered) - 1) // MAX_BINS])
     if len(edges) <= MAX_BINS and np.count_nonzero(finite == distinct[0]) * MAX_BINS >= len(finite):
-        # Many values are the least one, mostly zeros: they get a bin of their own instead of hiding among their neighbours.
+        # Many values are the least one, mostly zeros: they get a bin of their own instead of hiding among their
+        # neighbours.
         edges = np.insert(edges, 1, _between(distinct[:1], distinct[1:2]))
     return np.asarray(edges, dtype=np.float64)
 
@@ -94,10 +98,6 @@ def _between(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.
     middle = low + (high - low) / 2
     # Neighbouring floats have nothing between them; the lower one then closes the bin.
     return np.where(middle < high, middle, low)
-
-
-# NumPy 1.22 renamed the argument.
-_METHOD = "method" if np.lib.NumpyVersion(np.__version__) >= "1.22.0" else "interpolation"
 
 
 def category_profile(values: Sequence[Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Knows nothing of any particular class: the ones that ship with the package are r
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from .values import class_name
 
@@ -19,13 +19,13 @@ F = TypeVar("F", bound=Converter)
 _CONVERTERS: dict[str, Converter] = {}
 
 
-def register_converter(target: Union[str, type]) -> Callable[[F], F]:
+def register_converter(target: str | type) -> Callable[[F], F]:
     """Registers the decorated function as the converter of a class.
 
     `target` is the class itself or its full name, as `package.module.Class`. A name may leave out trailing modules:
     `sklearn.preprocessing.MinMaxScaler` also finds the class that lives in `sklearn.preprocessing._data`, so that one
-    name fits every version of a library. A subclass is not found through its parent, because it may compute something else:
-    register it on its own. A second registration replaces the first.
+    name fits every version of a library. A subclass is not found through its parent, because it may compute something
+    else: register it on its own. A second registration replaces the first.
 
     The function is called with the fitted object and a `Context`, and emits steps through the latter:
 
@@ -36,7 +36,9 @@ def register_converter(target: Union[str, type]) -> Callable[[F], F]:
     """
     name = target if isinstance(target, str) else class_name(target)
     if "." not in name:
-        raise ValueError(f"register_converter takes a class or a full name such as `package.module.{name}`, not `{name}`")
+        raise ValueError(
+            f"register_converter takes a class or a full name such as `package.module.{name}`, not `{name}`"
+        )
 
     def register(function: F) -> F:
         _CONVERTERS[name] = function
@@ -45,9 +47,9 @@ def register_converter(target: Union[str, type]) -> Callable[[F], F]:
     return register
 
 
-def find_converter(cls: type) -> Optional[Converter]:
+def find_converter(cls: type) -> Converter | None:
     """The converter of exactly this class, or None. The longest registered name wins."""
-    best: Optional[str] = None
+    best: str | None = None
     for name in _CONVERTERS:
         if _names(name, cls) and (best is None or len(name) > len(best)):
             best = name
@@ -69,7 +71,7 @@ def converter_of(target: type) -> Converter:
     return converter
 
 
-def known_parent(cls: type) -> Optional[type]:
+def known_parent(cls: type) -> type | None:
     """The nearest class above this one that has a converter."""
     for parent in cls.__mro__[1:]:
         if find_converter(parent) is not None:

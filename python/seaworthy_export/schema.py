@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,8 +51,8 @@ class Schema:
 def rows_to_frame(rows: Sequence[Mapping[str, Json]], dtypes: Mapping[str, Any]) -> pd.DataFrame:
     """JSON rows as a frame with these columns and data types.
 
-    A missing value is NaN, as `read_csv` has it; a column of integers in which one is missing becomes float64, as pandas
-    does it.
+    A missing value is NaN, as `read_csv` has it; a column of integers in which one is missing becomes float64, as
+    pandas does it.
     """
     columns = {}
     for name, dtype in dtypes.items():
@@ -61,7 +61,7 @@ def rows_to_frame(rows: Sequence[Mapping[str, Json]], dtypes: Mapping[str, Any])
         if plain and dtype.kind in "iub" and any(value is None for value in values):
             dtype = np.dtype("float64" if dtype.kind != "b" else "object")
         if plain and dtype.kind in "fO":
-            values = [np.nan if value is None else value for value in values]  # type: ignore[misc]
+            values = [np.nan if value is None else value for value in values]
         columns[name] = pd.Series(values, dtype=dtype)
     return pd.DataFrame(columns)
 
@@ -69,13 +69,13 @@ def rows_to_frame(rows: Sequence[Mapping[str, Json]], dtypes: Mapping[str, Any])
 def derive_schema(
     inputs: pd.DataFrame,
     columns: Sequence[str],
-    fields: Optional[Mapping[str, Mapping[str, Any]]] = None,
-    aliases: Optional[Mapping[str, str]] = None,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
+    aliases: Mapping[str, str] | None = None,
 ) -> Schema:
     """The schema of these columns of the training rows.
 
-    A column's type follows from its data type; `object` columns are looked into. `nullable` is whether a value is missing,
-    `required` its opposite. `fields` overrides any key of any field, `aliases` are `{other name: field}`.
+    A column's type follows from its data type; `object` columns are looked into. `nullable` is whether a value is
+    missing, `required` its opposite. `fields` overrides any key of any field, `aliases` are `{other name: field}`.
     """
     fields, aliases = fields or {}, aliases or {}
     _require_known(fields, columns, "fields")
@@ -85,7 +85,9 @@ def derive_schema(
         overrides = dict(fields.get(name, {}))
         unknown = set(overrides) - set(OVERRIDES)
         if unknown:
-            raise SchemaError(f"field `{name}`: no such key: {', '.join(sorted(unknown))}; there are {', '.join(OVERRIDES)}")
+            raise SchemaError(
+                f"field `{name}`: no such key: {', '.join(sorted(unknown))}; there are {', '.join(OVERRIDES)}"
+            )
         also = [alias for alias, field in aliases.items() if field == name]
         spec, column = _derive_field(name, inputs[name], overrides, also)
         specs.append(spec)
@@ -127,17 +129,19 @@ def _derive_field(
     if "default" in overrides and overrides["default"] is not None:
         spec["default"] = _checked(name, "default", overrides["default"], kind)
     if not spec["required"] and not nullable and "default" not in spec:
-        raise SchemaError(f"field `{name}` is neither required nor nullable, and has no default: what is it when absent?")
+        raise SchemaError(
+            f"field `{name}` is neither required nor nullable, and has no default: what is it when absent?"
+        )
     every_alias = [*aliases, *(alias for alias in overrides.get("aliases", []) if alias not in aliases)]
     if every_alias:
         spec["aliases"] = every_alias
     derived: dict[str, Any] = {}
     if known and (kind == "string" or discrete):
-        distinct = sorted(set(known))  # type: ignore[type-var]
+        distinct = sorted(set(known))
         if len(distinct) <= MAX_CATEGORIES:
             derived["categories"] = distinct
     if known and kind in ("int", "float"):
-        derived["minimum"], derived["maximum"] = min(known), max(known)  # type: ignore[type-var]
+        derived["minimum"], derived["maximum"] = min(known), max(known)
     if known:
         derived["example"] = _typical(known)
     if overrides.get("sensitive"):
@@ -152,7 +156,9 @@ def _derive_field(
         elif key in ("minimum", "maximum") and kind not in ("int", "float"):
             raise SchemaError(f"field `{name}`: `{key}` is for int and float, not {kind}")
         else:
-            spec[key] = _checked(name, key, value, "float" if key in ("minimum", "maximum") and kind == "float" else kind)
+            spec[key] = _checked(
+                name, key, value, "float" if key in ("minimum", "maximum") and kind == "float" else kind
+            )
     for key in ("enforce", "sensitive"):
         if overrides.get(key):
             spec[key] = True
@@ -171,8 +177,8 @@ def _typical(known: Sequence[Any]) -> Any:
     return max(counts, key=lambda value: counts[value])
 
 
-def _typed(name: str, column: pd.Series, wanted: Optional[str]) -> tuple[str, pd.Series, bool]:
-    """The type of a field, its column in the type that the pipeline is given, and whether its integers are categories."""
+def _typed(name: str, column: pd.Series, wanted: str | None) -> tuple[str, pd.Series, bool]:
+    """The type of a field, its column as the pipeline is given it, and whether its integers are categories."""
     if wanted is not None and wanted not in TYPES:
         raise SchemaError(f"field `{name}`: this version exports the types {', '.join(TYPES)}, not `{wanted}`")
     discrete = False
@@ -180,7 +186,7 @@ def _typed(name: str, column: pd.Series, wanted: Optional[str]) -> tuple[str, pd
         # A service knows strings and numbers; a frame with categories would turn an unseen one into a missing value.
         column, discrete = column.astype(column.cat.categories.dtype if not column.isna().any() else object), True
     kind = _kind(name, column, wanted)
-    if column.dtype == object:
+    if pd.api.types.is_object_dtype(column.dtype):
         # Not Series.map, which would make integers of a column of integer objects; the pipeline may tell them apart.
         column = pd.Series([np.nan if is_missing(value) else value for value in column], column.index, dtype=object)
         discrete = discrete or kind == "int"
@@ -207,17 +213,17 @@ def _typed(name: str, column: pd.Series, wanted: Optional[str]) -> tuple[str, pd
     return "int", column.astype("int64"), False
 
 
-def _kind(name: str, column: pd.Series, wanted: Optional[str]) -> str:
+def _kind(name: str, column: pd.Series, wanted: str | None) -> str:
     dtype = column.dtype
-    if pd.api.types.is_bool_dtype(dtype) and dtype != object:
+    if pd.api.types.is_bool_dtype(dtype) and not pd.api.types.is_object_dtype(dtype):
         return "bool"
     if pd.api.types.is_integer_dtype(dtype):
         return "int"
     if pd.api.types.is_float_dtype(dtype):
         return "float"
-    if dtype != object and pd.api.types.is_string_dtype(dtype):
+    if not pd.api.types.is_object_dtype(dtype) and pd.api.types.is_string_dtype(dtype):
         return "string"
-    if dtype != object:
+    if not pd.api.types.is_object_dtype(dtype):
         raise SchemaError(
             f"column `{name}` has the type {dtype}, which no field can have\n"
             "hint: turn it into numbers or strings before the pipeline is fitted; dates are not served by this version"
@@ -243,10 +249,13 @@ def _kind(name: str, column: pd.Series, wanted: Optional[str]) -> str:
         examples = ", ".join(f"{kind} ({value!r})" for kind, value in kinds.items())
         raise SchemaError(
             f"column `{name}` holds values of several types: {examples}\n"
-            f"hint: make them one before the pipeline is fitted, or make all strings with the type `string` for `{name}`"
+            f"hint: make them one before the pipeline is fitted, or make all "
+            f"strings with the type `string` for `{name}`"
         )
     if not kinds and wanted is None:
-        raise SchemaError(f"column `{name}` holds nothing but missing values; say its type with fields={{{name!r}: {{'type': …}}}}")
+        raise SchemaError(
+            f"column `{name}` holds nothing but missing values; say its type with fields={{{name!r}: {{'type': …}}}}"
+        )
     return next(iter(kinds), wanted or "string")
 
 

@@ -1,7 +1,8 @@
 """A reading of docs/artifact.md in plain Python: artifact and raw rows in, predictions or error codes out.
 
-Written from the document alone. It shares no code with the exporter, so that the tests compare three things with each other: the fitted Python
-pipeline, what the exporter wrote, and what the format says it means. One row at a time, one value at a time; speed is no concern.
+Written from the document alone. It shares no code with the exporter, so that the tests compare three things with each
+other: the fitted Python pipeline, what the exporter wrote, and what the format says it means. One row at a time, one
+value at a time; speed is no concern.
 
 To let another implementation stand in for it, give `SEAWORTHY_INTERPRETER` a command: it is called with the artifact's
 directory, reads rows as NDJSON from standard input, and answers each with a line `{"features": […], "output": {…}}` or

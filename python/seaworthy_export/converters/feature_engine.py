@@ -1,7 +1,7 @@
 """Converters of feature-engine's transformers, versions 1.0 to 1.9.
 
-All of them take a frame and give a frame, and reorder the columns to `feature_names_in_`, which are those they get. The data type of
-the columns decides some details; it is that of the training rows.
+All of them take a frame and give a frame, and reorder the columns to `feature_names_in_`, which are those they get.
+The data type of the columns decides some details; it is that of the training rows.
 """
 
 from __future__ import annotations
@@ -102,8 +102,8 @@ def _fits(value: Any, dtype: Any) -> bool:
 def convert_dict_encoder(step: Any, ctx: Context) -> None:
     """`Series.map(encoder_dict_)`, which makes an unseen category missing; `unseen` then says what becomes of it.
 
-    `raise` looks for missing values after the encoding, so that with `missing_values="ignore"` it refuses those as well;
-    `encode` fills them all.
+    `raise` looks for missing values after the encoding, so that with `missing_values="ignore"` it refuses those as
+    well; `encode` fills them all.
     """
     labels: list[Label] = list(step.variables_)
     ignore = getattr(step, "missing_values", "raise") == "ignore"

@@ -1,12 +1,12 @@
 """Converters of scikit-learn's transformers, versions 1.1 to 1.9.
 
-They work by position and give arrays, or frames after `set_output`. `check_array` raises for infinite values everywhere, and for
-missing ones unless the class allows them.
+They work by position and give arrays, or frames after `set_output`. `check_array` raises for infinite values
+everywhere, and for missing ones unless the class allows them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def convert_function_transformer(step: Any, ctx: Context) -> None:
 def convert_binarizer(step: Any, ctx: Context) -> None:
     """Refuses missing and infinite values."""
     ctx.check(ctx.labels, "missing", "infinite")
-    ctx.threshold({label: step.threshold for label in ctx.labels})
+    ctx.threshold(dict.fromkeys(ctx.labels, step.threshold))
 
 
 @register_converter("sklearn.preprocessing.MinMaxScaler")
@@ -98,7 +98,7 @@ def convert_robust_scaler(step: Any, ctx: Context) -> None:
     _scale(ctx, subtract=subtract, divide=step.scale_ if step.with_scaling else None)
 
 
-def _scale(ctx: Context, clip: Optional[tuple[float, float]] = None, **parts: Any) -> None:
+def _scale(ctx: Context, clip: tuple[float, float] | None = None, **parts: Any) -> None:
     ctx.check(ctx.labels, "infinite")
     ctx.affine(
         {
@@ -110,7 +110,10 @@ def _scale(ctx: Context, clip: Optional[tuple[float, float]] = None, **parts: An
 
 @register_converter("sklearn.impute.SimpleImputer")
 def convert_simple_imputer(step: Any, ctx: Context) -> None:
-    """Fills each column with its statistic. A column that was missing throughout is dropped, unless it is kept as `keep_empty_features`."""
+    """Fills each column with its statistic.
+
+    A column that was missing throughout is dropped, unless it is kept as `keep_empty_features`.
+    """
     if not is_missing(step.missing_values):
         ctx.unsupported(
             f"it takes {step.missing_values!r} for a missing value",
@@ -177,5 +180,3 @@ def convert_one_hot_encoder(step: Any, ctx: Context) -> None:
             else:
                 ctx.map(label, [category], [1.0], unseen={"value": 0.0}, missing=missing, output=output)
     ctx.drop(inputs)
-
-
