@@ -45,6 +45,7 @@ const RULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "schema",
+            "pipeline",
             "artifact",
             "runtime",
             "predictor",
