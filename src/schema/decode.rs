@@ -215,13 +215,14 @@ impl Plan {
 /// cannot crowd the table, as they never go into it.
 #[inline]
 fn hash(key: &[u8]) -> usize {
-    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-    let (head, tail) = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-        _ => (word(key), 0),
+    let ends = if let (Some(head), Some(tail)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        u64::from_le_bytes(*head) ^ u64::from_le_bytes(*tail).rotate_left(29)
+    } else if let (Some(head), Some(tail)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*head)) ^ u64::from(u32::from_le_bytes(*tail)).rotate_left(29)
+    } else {
+        key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
     };
-    let mixed =
-        (head ^ tail.rotate_left(29) ^ key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (ends ^ key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     // The upper half of the product depends on every bit.
     usize::try_from(mixed >> 32).unwrap_or(0)
 }
@@ -426,7 +427,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             options,
             scan,
             columns,
-            layout: Vec::new(),
+            layout: Vec::with_capacity(2 * schema.fields.len()),
             seen: vec![0; schema.fields.len()],
             scratch: String::new(),
             form: Form::Wrapped,
@@ -642,6 +643,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     /// Reads a key that is not the next of the layout, and writes it there.
+    #[inline]
     fn key(&mut self, at_layout: &mut usize, next_field: usize) -> Scan<Key<'a>> {
         // The row may lack the key that is expected.
         if let Some(key) = self.layout.get(*at_layout + 1)
