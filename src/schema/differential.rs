@@ -19,7 +19,7 @@ fn schema() -> Schema {
         {"name": "Air", "type": "bool", "required": false, "default": true},
         {"name": "a\"b\\c/\u{1}", "type": "string", "required": false, "default": "né"},
         {"name": "Größe😀", "type": "float", "required": false, "default": 3, "aliases": ["", "g"]},
-        {"name": "Code", "type": "int", "nullable": true, "enforce": true, "categories": [1, 2, 30], "maximum": 29.5},
+        {"name": "Code", "type": "int", "nullable": true, "enforce": true, "categories": [2, 30, 1], "maximum": 29.5},
         {"name": "Street", "type": "string", "enforce": true, "categories": ["Pave", "Grvl", "é\n"]},
         {"name": "Share", "type": "float", "enforce": true, "minimum": -0.5, "maximum": 1, "nullable": true},
     ]);
@@ -206,7 +206,7 @@ fn slow_row(
         });
         match index {
             None if options.unknown_fields == UnknownFields::Reject => {
-                outcome.error(row, Some(key), "unknown_field")
+                outcome.error(row, Some(key), "unknown_field");
             }
             None => {}
             Some(index) if cells[index].is_some() => outcome.error(row, Some(key), "duplicate_key"),
