@@ -1,5 +1,6 @@
 //! Serves a trained model exactly as it was trained.
 pub mod artifact;
+pub mod http;
 pub mod pipeline;
 pub mod postprocess;
 pub mod predictor;

@@ -1,0 +1,3 @@
+//! The edge (stand-in).
+mod openapi;
+mod pages;
