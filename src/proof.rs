@@ -100,32 +100,33 @@ fn named(names: &[String]) -> String {
     }
 }
 
-/// The largest difference seen, and where.
+/// The largest difference seen, measured by what is allowed there.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize)]
 pub struct Largest {
-    /// Absolute.
+    /// The difference.
     pub absolute: f64,
-    /// Relative to the recorded value; 0 where that is 0.
+    /// The same, relative to the recorded value; 0 where that is 0.
     pub relative: f64,
-    /// The column of the largest relative difference; none when all are equal.
+    /// The same, as a share of what is allowed: at most 1 in an artifact that is proven.
+    pub share: f64,
+    /// Its column; none when all are equal to the bit.
     pub column: Option<String>,
     /// Its golden row, from 1.
     pub row: Option<usize>,
 }
 
 impl Largest {
-    fn add(&mut self, found: f64, expected: f64, row: usize, column: &str) {
+    fn add(&mut self, found: f64, expected: f64, tolerance: Tolerance, row: usize, column: &str) {
         let absolute = (found - expected).abs();
         if absolute.is_nan() || absolute == 0.0 {
             return;
         }
-        let relative = if expected == 0.0 { 0.0 } else { absolute / expected.abs() };
-        if self.column.is_none() || relative > self.relative {
-            self.column = Some(column.to_owned());
-            self.row = Some(row);
+        let share = absolute / (tolerance.absolute + tolerance.relative * expected.abs());
+        if self.column.is_none() || share > self.share {
+            let relative = if expected == 0.0 { 0.0 } else { absolute / expected.abs() };
+            *self =
+                Self { absolute, relative, share, column: Some(column.to_owned()), row: Some(row) };
         }
-        self.absolute = self.absolute.max(absolute);
-        self.relative = self.relative.max(relative);
     }
 }
 
@@ -273,7 +274,7 @@ impl Prover<'_> {
                     allowed: tolerance.absolute + tolerance.relative * expected.abs(),
                 });
             }
-            self.proof.feature_difference.add(found, expected, number, name);
+            self.proof.feature_difference.add(found, expected, tolerance, number, name);
         }
         Ok(())
     }
@@ -288,7 +289,7 @@ impl Prover<'_> {
         let tolerance = self.proof.output_tolerance;
         let labels = model.postprocess().labels();
         let mut number_is = |column: &str, found: f64, expected: f64| {
-            self.proof.output_difference.add(found, expected, number, column);
+            self.proof.output_difference.add(found, expected, tolerance, number, column);
             if tolerance.allows(found, expected) {
                 return Ok(());
             }

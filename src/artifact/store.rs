@@ -49,10 +49,11 @@ pub fn find(models_dir: &Path, model: &str) -> Result<PathBuf, ArtifactError> {
 
 /// A path that is an artifact, or the directory of a model (then its highest version).
 fn named_directory(path: &Path) -> Result<PathBuf, ArtifactError> {
-    if path.is_dir() && !path.join("manifest.json").is_file() {
-        if let Some(highest) = versions(path).last() {
-            return Ok(path.join(highest.to_string()));
-        }
+    if path.is_dir()
+        && !path.join("manifest.json").is_file()
+        && let Some(highest) = versions(path).last()
+    {
+        return Ok(path.join(highest.to_string()));
     }
     Ok(path.to_owned())
 }

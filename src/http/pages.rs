@@ -1,14 +1,13 @@
-//! The pages for browsers: `/`, and `/docs`, which renders the OpenAPI document.
+//! The pages for browsers: `/`, and `/docs`, which renders the OpenAPI document; and the document itself.
 //!
 //! Everything they load is part of the program: no page asks another host for anything, and the content security policy holds
-//! them to it. Links are relative, so that the pages work below a path of a proxy. Knows nothing of models: it is handed text.
+//! them to it. Links are relative, so that the pages work below a path of a proxy.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::Path;
+use axum::extract::{Path, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH,
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -16,8 +15,16 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use bytes::Bytes;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+use super::openapi::{self, Described, DocumentOptions, ExampleAnswer};
+use super::problem::ApiError;
+use crate::schema::DecodeOptions;
+use crate::state::{AppState, Deployment};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -70,7 +77,7 @@ impl Page {
     }
 
     /// The OpenAPI document, as text.
-    pub(super) fn openapi(document: &serde_json::Value) -> Self {
+    pub(super) fn openapi(document: &Value) -> Self {
         Self::new(document.to_string(), "application/json", FILE_POLICY, REVALIDATE)
     }
 
@@ -158,9 +165,118 @@ static DOCS: LazyLock<Page> = LazyLock::new(|| {
     Page::new(html, HTML, DOCS_POLICY, REVALIDATE)
 });
 
-/// `/docs` and the files of the pages. The index and the document depend on the models: see [`Page`].
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/docs", get(show_docs)).route("/docs/{file}", get(show_file))
+pub(super) fn router() -> Router<AppState> {
+    let documents: Arc<OnceCell<Documents>> = Arc::default();
+    Router::new()
+        .route("/", get(show_index))
+        .route(openapi::PATH, get(show_openapi))
+        .route("/docs", get(show_docs))
+        .route("/docs/{file}", get(show_file))
+        .layer(Extension(documents))
+}
+
+/// What follows from the models. Made when it is first asked for, as the models are asked a thing or two for it.
+#[derive(Debug)]
+struct Documents {
+    openapi: Page,
+    /// A row that the default model takes.
+    example_row: Map<String, Value>,
+}
+
+impl Documents {
+    async fn of(state: &AppState) -> Result<Self, ApiError> {
+        let owned = state.clone();
+        let accepts = blocking(move || {
+            let accepts = |deployment: &Deployment| {
+                let model = &deployment.model;
+                let steps = &model.artifact().manifest().pipeline;
+                openapi::narrow(model.schema(), model.pipeline(), steps)
+            };
+            owned.deployments().iter().map(accepts).collect::<Vec<_>>()
+        })
+        .await?;
+        let mut models = Vec::new();
+        for (deployment, accepts) in state.deployments().iter().zip(accepts) {
+            let is_default = std::ptr::eq(deployment, state.default_deployment());
+            let mut model = Described::of(deployment, is_default, accepts);
+            model.example = answer(deployment, model.example_row()).await;
+            models.push(model);
+        }
+        let limits = state.limits();
+        let options = DocumentOptions {
+            service_version: env!("CARGO_PKG_VERSION"),
+            max_body_bytes: limits.max_body_bytes,
+            max_rows: limits.decode.max_rows,
+            unknown_fields: limits.decode.unknown_fields,
+        };
+        let default = models.iter().find(|model| model.is_default);
+        Ok(Self {
+            example_row: default.map(Described::example_row).unwrap_or_default(),
+            openapi: Page::openapi(&openapi::document(&models, &options)),
+        })
+    }
+}
+
+/// Runs something that takes long in a thread of its own.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_panicked| ApiError::Internal)
+}
+
+/// What a model predicts for a row. None when it does not just now: then the document has no example.
+async fn answer(deployment: &Deployment, row: Map<String, Value>) -> Option<ExampleAnswer> {
+    let schema = deployment.model.schema();
+    let mut frame = schema.frame();
+    let body = Value::Array(vec![Value::Object(row)]).to_string();
+    let decoded = schema.decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).ok()?;
+    if decoded.n_errors > 0 || frame.n_rows() != 1 {
+        return None;
+    }
+    let (predictions, _frame) = deployment.engine.predict(frame).await.ok()?;
+    ExampleAnswer::of(&predictions, deployment.model.postprocess().labels())
+}
+
+type Shared = Extension<Arc<OnceCell<Documents>>>;
+
+async fn show_index(
+    State(state): State<AppState>,
+    Extension(documents): Shared,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let documents = documents.get_or_try_init(|| Documents::of(&state)).await?;
+    let models: Vec<IndexModel<'_>> =
+        state.deployments().iter().map(|deployment| index_model(&state, deployment)).collect();
+    let index = Index {
+        service_version: env!("CARGO_PKG_VERSION"),
+        models: &models,
+        base_url: &base_url(&headers),
+        example_row: &documents.example_row,
+    };
+    Ok(Page::index(&index).respond(&headers))
+}
+
+fn index_model<'a>(state: &AppState, deployment: &'a Deployment) -> IndexModel<'a> {
+    let artifact = deployment.model.artifact();
+    IndexModel {
+        name: deployment.name(),
+        version: deployment.version().to_string(),
+        description: &artifact.manifest().description,
+        role: deployment.role.as_str(),
+        is_default: std::ptr::eq(deployment, state.default_deployment()),
+        task: artifact.manifest().task.as_str(),
+        digest: artifact.digest(),
+        rows_proven: deployment.proof.rows,
+    }
+}
+
+async fn show_openapi(
+    State(state): State<AppState>,
+    Extension(documents): Shared,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let documents = documents.get_or_try_init(|| Documents::of(&state)).await?;
+    Ok(documents.openapi.respond(&headers))
 }
 
 async fn show_docs(headers: HeaderMap) -> Response {
@@ -184,16 +300,16 @@ pub(super) struct Index<'a> {
     /// Where clients reach the service, without a slash at the end: see [`base_url`].
     pub(super) base_url: &'a str,
     /// A row that the default model takes.
-    pub(super) example_row: Option<&'a serde_json::Map<String, serde_json::Value>>,
+    pub(super) example_row: &'a Map<String, Value>,
 }
 
 /// A loaded version of a model.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct IndexModel<'a> {
     /// Its name.
     pub(super) name: &'a str,
     /// Its version.
-    pub(super) version: &'a str,
+    pub(super) version: String,
     /// For people.
     pub(super) description: &'a str,
     /// Its role in serving.
@@ -231,7 +347,7 @@ pub(super) fn index(index: &Index<'_>) -> String {
         [_] => "1 model".to_owned(),
         models => format!("{} models", models.len()),
     };
-    let example = index.example_row.map(|row| example(index.base_url, row)).unwrap_or_default();
+    let example = example(index.base_url, index.example_row);
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -293,7 +409,7 @@ fn table_row(model: &IndexModel<'_>) -> String {
         "<tr><th scope=\"row\"{title}><a href=\"v1/models/{name}\">{name}</a>{default}</th><td>{version}</td><td>{role}</td><td>{task}</td>\
          <td><code title=\"{digest}\">{short}</code></td><td class=\"number\">{proven}</td></tr>\n",
         name = escape(model.name),
-        version = escape(model.version),
+        version = escape(&model.version),
         role = escape(model.role),
         task = escape(&model.task.replace('_', " ")),
         digest = escape(model.digest),
@@ -302,7 +418,7 @@ fn table_row(model: &IndexModel<'_>) -> String {
     )
 }
 
-fn example(base_url: &str, row: &serde_json::Map<String, serde_json::Value>) -> String {
+fn example(base_url: &str, row: &Map<String, Value>) -> String {
     let command = format!(
         "curl {url} \\\n  --header 'Content-Type: application/json' \\\n  --data {body}",
         url = shell_quote(&format!("{base_url}/v1/predict")),
@@ -315,12 +431,12 @@ fn example(base_url: &str, row: &serde_json::Map<String, serde_json::Value>) -> 
 }
 
 /// A request with one row, in lines of a readable length.
-fn wrapped(row: &serde_json::Map<String, serde_json::Value>) -> String {
+fn wrapped(row: &Map<String, Value>) -> String {
     const WIDTH: usize = 88;
     let mut text = "{\"inputs\": [{".to_owned();
     let mut width = WIDTH;
     for (at, (key, value)) in row.iter().enumerate() {
-        let cell = format!("{}: {value}", serde_json::Value::from(key.as_str()));
+        let cell = format!("{}: {value}", Value::from(key.as_str()));
         if at > 0 {
             text.push(',');
         }

@@ -63,7 +63,7 @@ impl CheckStep {
                 Refusal::Infinite => {
                     self.numbers(column, run, f64::is_infinite, |step, column, _| {
                         RowProblem::InfiniteValue { step, column }
-                    })
+                    });
                 }
                 Refusal::NotPositive => self.domain(column, run, |x| x <= 0.0, "positive"),
                 Refusal::Negative => self.domain(column, run, |x| x < 0.0, "zero or positive"),

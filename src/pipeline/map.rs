@@ -218,12 +218,12 @@ impl Lookup {
         match (self, column) {
             (Self::Text(table), View::Text(column)) => {
                 (0..column.len()).for_each(|row| {
-                    found(row, column.get(row).map(|text| table.get(text).copied()))
+                    found(row, column.get(row).map(|text| table.get(text).copied()));
                 });
             }
             (Self::Int(table), View::Int(column)) => {
                 (0..column.len()).for_each(|row| {
-                    found(row, column.get(row).map(|value| table.get(&value).copied()))
+                    found(row, column.get(row).map(|value| table.get(&value).copied()));
                 });
             }
             (Self::Float(table), View::Float(values)) => {

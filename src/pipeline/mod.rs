@@ -206,7 +206,7 @@ impl Pipeline {
             let cells = features.iter_mut().skip(at).step_by(n_features.max(1));
             match slots.read(*slot) {
                 View::Float(values) if all => {
-                    cells.zip(values).for_each(|(cell, value)| *cell = *value)
+                    cells.zip(values).for_each(|(cell, value)| *cell = *value);
                 }
                 View::Int(column) if all && !column.has_missing() => {
                     cells.zip(column.values()).for_each(|(cell, value)| *cell = to_f64(*value));

@@ -102,14 +102,10 @@ pub fn loaded_from() -> Option<&'static Path> {
     LOADED_FROM.get().map(PathBuf::as_path)
 }
 
-/// The library's version, e.g. `1.31.1`; `None` before [`init`].
+/// What the library says of its build; `None` before [`init`].
 #[must_use]
-pub fn version() -> Option<String> {
-    ENVIRONMENT.get()?;
-    // "ORT Build Info: git-branch=…, git-commit-id=…" holds no version on every build, so ask the API.
-    let base = ort::info();
-    let version = base.split("git-branch=rel-").nth(1).and_then(|rest| rest.split(',').next());
-    Some(version.unwrap_or(base).to_owned())
+pub fn build_info() -> Option<&'static str> {
+    ENVIRONMENT.get().map(|_| ort::info())
 }
 
 /// A tensor that a graph takes or gives.

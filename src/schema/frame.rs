@@ -84,14 +84,23 @@ impl IntColumn {
         self.values.truncate(n_rows);
         self.missing.truncate(n_rows);
     }
+
+    /// Forgets the mask when all that was missing has been taken back.
+    fn settle(&mut self) {
+        if !self.missing.contains(&true) {
+            self.missing.clear();
+        }
+    }
 }
 
-/// Strings in one buffer; each value is a range of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// Strings in one buffer; each value is a range of it. Columns are equal when their values are.
+#[derive(Debug, Clone, Default)]
 pub struct TextColumn {
     buffer: String,
     /// Start and end of each value in `buffer`; [`MISSING_SPAN`] where missing.
     spans: Vec<(u32, u32)>,
+    /// What [`Self::intern`] put into `buffer` ends here; it may be shared, so it stays.
+    interned: usize,
 }
 
 const MISSING_SPAN: (u32, u32) = (u32::MAX, u32::MAX);
@@ -99,7 +108,7 @@ const MISSING_SPAN: (u32, u32) = (u32::MAX, u32::MAX);
 impl TextColumn {
     /// Appends a value. Values of one column may hold 4 GiB together; the rest of a longer one is cut off.
     pub fn push(&mut self, value: &str) {
-        let span = self.intern(value);
+        let span = self.store(value);
         self.spans.push(span);
     }
 
@@ -110,6 +119,12 @@ impl TextColumn {
 
     /// Puts a string into the buffer without making it a value; [`Self::push_span`] makes it one, as often as wanted.
     pub fn intern(&mut self, value: &str) -> (u32, u32) {
+        let span = self.store(value);
+        self.interned = self.buffer.len();
+        span
+    }
+
+    fn store(&mut self, value: &str) -> (u32, u32) {
         let start = self.buffer.len();
         self.buffer.push_str(value);
         let end = self.buffer.len();
@@ -126,6 +141,7 @@ impl TextColumn {
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.spans.clear();
+        self.interned = 0;
     }
 
     /// The number of values.
@@ -151,11 +167,23 @@ impl TextColumn {
     }
 
     fn truncate(&mut self, n_rows: usize) {
-        self.spans.truncate(n_rows);
-        let end = self.spans.iter().filter(|span| **span != MISSING_SPAN).map(|span| span.1).max();
-        self.buffer.truncate(end.unwrap_or(0) as usize);
+        // The cost is that of the values taken back, not of those that stay: a body may have many bad rows.
+        while self.spans.len() > n_rows {
+            let Some((start, end)) = self.spans.pop() else { return };
+            if end as usize == self.buffer.len() && start as usize >= self.interned {
+                self.buffer.truncate(start as usize);
+            }
+        }
     }
 }
+
+impl PartialEq for TextColumn {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && (0..self.len()).all(|row| self.get(row) == other.get(row))
+    }
+}
+
+impl Eq for TextColumn {}
 
 impl Column {
     /// The number of values.
@@ -208,6 +236,13 @@ impl Column {
             Self::Float(values) => values.truncate(n_rows),
             Self::Int(column) => column.truncate(n_rows),
             Self::Text(column) => column.truncate(n_rows),
+        }
+    }
+
+    /// After rows were taken back: what is left is as if they had never been there.
+    pub(super) fn settle(&mut self) {
+        if let Self::Int(column) = self {
+            column.settle();
         }
     }
 
@@ -328,7 +363,10 @@ mod tests {
         let column = |values: &[Option<i64>]| {
             let mut column = IntColumn::default();
             for value in values {
-                value.map_or_else(|| column.push_missing(), |value| column.push(value));
+                match value {
+                    Some(value) => column.push(*value),
+                    None => column.push_missing(),
+                }
             }
             Frame::new(vec![Column::Int(column)])
         };

@@ -245,6 +245,8 @@ pub struct Schema {
     fields: Vec<Field>,
     /// Every name and alias, sorted, with the field's index.
     names: Vec<(String, usize)>,
+    /// What decoding looks up for each key and cell.
+    plan: decode::Plan,
 }
 
 impl Schema {
@@ -265,7 +267,8 @@ impl Schema {
                 format!("the name `{}` is also a name of `{}`", first.0, fields[first.1].name());
             return Err(SchemaError { field: fields[second.1].name().to_owned(), problem });
         }
-        Ok(Self { fields, names })
+        let plan = decode::Plan::new(&fields, &names);
+        Ok(Self { fields, names, plan })
     }
 
     /// The fields, in order.

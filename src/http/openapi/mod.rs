@@ -7,12 +7,15 @@
 use serde_json::{Map, Value, json};
 
 use crate::artifact::Task;
-use crate::predictor::Model;
+use crate::postprocess::Prediction;
+use crate::predictor::Predictions;
 use crate::proof::label_text;
 use crate::schema::{Scalar, Schema, UnknownFields};
+use crate::state::{Deployment, Role};
 
 mod narrow;
 mod row;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -22,30 +25,8 @@ pub(super) use row::example_row;
 /// The path of the document.
 pub(super) const PATH: &str = "/v1/openapi.json";
 
-const PROBLEM_JSON: &str = "application/problem+json";
-
-/// Every code of a row's error; see docs/artifact.md, section 3. The last two are of the request as a whole.
-const ROW_CODES: [&str; 17] = [
-    "missing",
-    "null",
-    "type",
-    "not_integer",
-    "out_of_range",
-    "not_finite",
-    "minimum",
-    "maximum",
-    "category",
-    "duplicate_key",
-    "unknown_field",
-    "row_type",
-    "missing_value",
-    "infinite_value",
-    "out_of_domain",
-    "unseen_category",
-    "output_not_finite",
-];
-/// Codes of the request as a whole, besides.
-const ENVELOPE_CODES: [&str; 2] = ["empty", "too_many_rows"];
+/// A request id, for examples.
+const REQUEST_ID: &str = "01988c6f5e2b7c3e9a540c8f6d1b2a37";
 
 /// What the document says besides the models.
 #[derive(Debug, Clone, Copy)]
@@ -96,21 +77,42 @@ pub(super) struct ExampleAnswer {
     pub(super) probabilities: Option<Value>,
 }
 
+impl ExampleAnswer {
+    /// The answer out of what a model predicted for one row; none when it predicted nothing.
+    pub(super) fn of(predictions: &Predictions, labels: &[Scalar]) -> Option<Self> {
+        match *predictions.rows.first()? {
+            Prediction::None => None,
+            Prediction::Number(value) => {
+                Some(Self { prediction: json!(value), probabilities: None })
+            }
+            Prediction::Label(label) => {
+                let pairs = labels.iter().map(label_text).zip(&predictions.probabilities);
+                let probabilities = pairs.map(|(label, value)| (label, json!(value))).collect();
+                Some(Self {
+                    prediction: json!(labels.get(label)?),
+                    probabilities: Some(Value::Object(probabilities)),
+                })
+            }
+        }
+    }
+}
+
 impl<'a> Described<'a> {
-    /// Describes a loaded model: the only one of its name, not the default, without an example of an answer.
-    pub(super) fn of(model: &'a Model, role: &'a str) -> Self {
+    /// Describes a loaded model.
+    pub(super) fn of(deployment: &'a Deployment, is_default: bool, accepts: Vec<Accepts>) -> Self {
+        let model = &deployment.model;
         let manifest = model.artifact().manifest();
         Self {
             name: &manifest.name,
             version: manifest.version.to_string(),
             description: &manifest.description,
             task: manifest.task,
-            role,
-            is_default: false,
-            answers_by_name: true,
+            role: deployment.role.as_str(),
+            is_default,
+            answers_by_name: deployment.role == Role::Primary,
             schema: model.schema(),
             labels: model.postprocess().labels(),
-            accepts: narrow(model.schema(), model.pipeline(), &manifest.pipeline),
+            accepts,
             example: None,
         }
     }
@@ -130,37 +132,21 @@ impl<'a> Described<'a> {
         json!({ "$ref": format!("#/components/schemas/{}", self.component(what)) })
     }
 
-    fn example_answer(&self) -> Value {
-        let answer = self.example.clone().unwrap_or_else(|| self.plausible_answer());
+    /// The answer to the example row, if it is known.
+    fn example_answer(&self) -> Option<Value> {
+        let answer = self.example.as_ref()?;
         let mut body = Map::new();
         body.insert("predictions".to_owned(), json!([answer.prediction]));
-        if let Some(probabilities) = answer.probabilities {
+        if let Some(probabilities) = &answer.probabilities {
             body.insert("probabilities".to_owned(), json!([probabilities]));
         }
         body.insert("version".to_owned(), json!(self.version));
         body.insert("errors".to_owned(), Value::Null);
         body.insert("model".to_owned(), json!(self.name));
         body.insert("request_id".to_owned(), json!(REQUEST_ID));
-        Value::Object(body)
-    }
-
-    /// An answer of the right form.
-    fn plausible_answer(&self) -> ExampleAnswer {
-        let Some(first) = self.labels.first() else {
-            return ExampleAnswer { prediction: json!(1.5), probabilities: None };
-        };
-        let certain =
-            |(index, label)| (label_text(label), json!(if index == 0 { 1.0 } else { 0.0 }));
-        let probabilities: Map<String, Value> =
-            self.labels.iter().enumerate().map(certain).collect();
-        ExampleAnswer {
-            prediction: json!(first),
-            probabilities: Some(Value::Object(probabilities)),
-        }
+        Some(Value::Object(body))
     }
 }
-
-const REQUEST_ID: &str = "01988c6f-5e2b-7c3e-9a54-0c8f6d1b2a37";
 
 /// The text with everything but ASCII letters, digits, `_` and the characters in `also` replaced by `_`.
 fn identifier(text: &str, also: &str) -> String {
@@ -196,7 +182,7 @@ pub(super) fn document(models: &[Described<'_>], options: &DocumentOptions<'_>) 
         let id = unique(format!("create_prediction_{}_{}", model.name, model.version));
         paths.insert(path, predict_path(model, &id, "this version"));
     }
-    other_paths(models, &mut paths);
+    shared::put_paths(models, &mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -214,14 +200,14 @@ pub(super) fn document(models: &[Described<'_>], options: &DocumentOptions<'_>) 
         "paths": paths,
         "components": {
             "schemas": schemas(models, options),
-            "parameters": parameters(),
+            "parameters": shared::parameters(),
             "headers": {
                 "RequestId": {
                     "description": "The id of the request: the one it came with, or a new one. Also in the body and the log.",
                     "schema": { "type": "string" },
                 },
             },
-            "responses": problem_responses(options),
+            "responses": shared::problem_responses(),
         },
     })
 }
@@ -268,24 +254,21 @@ fn predict_path(model: &Described<'_>, id: &str, which: &str) -> Value {
         model.task.as_str(),
         model.role
     ));
+    let mut answer = json!({ "schema": model.reference("Answer") });
+    if let (Some(answer), Some(value)) = (answer.as_object_mut(), model.example_answer()) {
+        let example = json!({ "row": { "summary": "The answer to the example", "value": value } });
+        answer.insert("examples".to_owned(), example);
+    }
     let mut responses = Map::new();
     responses.insert(
         "200".to_owned(),
         json!({
             "description": "A prediction for each row, in order.",
-            "headers": request_id_header(),
-            "content": { "application/json": {
-                "schema": model.reference("Answer"),
-                "examples": { "row": { "summary": "The answer to one row", "value": model.example_answer() } },
-            } },
+            "headers": shared::request_id_header(),
+            "content": { "application/json": answer },
         }),
     );
-    for (status, name) in PROBLEMS.iter().map(|problem| (problem.status, problem.component)) {
-        responses.insert(
-            status.to_string(),
-            json!({ "$ref": format!("#/components/responses/{name}") }),
-        );
-    }
+    responses.extend(shared::problem_references(&[400, 404, 405, 408, 413, 415, 422, 500, 503]));
     json!({
         "post": {
             "tags": ["predictions"],
@@ -313,139 +296,6 @@ fn predict_path(model: &Described<'_>, id: &str, which: &str) -> Value {
     })
 }
 
-fn request_id_header() -> Value {
-    json!({ "X-Request-ID": { "$ref": "#/components/headers/RequestId" } })
-}
-
-/// The paths that are the same for all models.
-fn other_paths(models: &[Described<'_>], paths: &mut Map<String, Value>) {
-    let ok = |description: &str, schema: &str| {
-        json!({
-            "description": description,
-            "headers": request_id_header(),
-            "content": { "application/json": {
-                "schema": { "$ref": format!("#/components/schemas/{schema}") },
-            } },
-        })
-    };
-    let problem = |name: &str| json!({ "$ref": format!("#/components/responses/{name}") });
-    let get = |tag: &str, id: &str, summary: &str, parameters: Value, responses: Value| {
-        let mut parameters = parameters;
-        if let Some(parameters) = parameters.as_array_mut() {
-            parameters.push(json!({ "$ref": "#/components/parameters/RequestId" }));
-        }
-        let mut responses = responses;
-        if let Some(responses) = responses.as_object_mut() {
-            responses.insert("500".to_owned(), problem("InternalServerError"));
-            if !responses.contains_key("503") {
-                responses.insert("503".to_owned(), problem("ServiceUnavailable"));
-            }
-        }
-        json!({ "get": {
-            "tags": [tag],
-            "operationId": id,
-            "summary": summary,
-            "parameters": parameters,
-            "responses": responses,
-        } })
-    };
-    let mut names: Vec<&str> = models.iter().map(|model| model.name).collect();
-    names.dedup();
-    let mut put = |path: &str, item: Value| paths.insert(path.to_owned(), item);
-    put(
-        "/v1/models",
-        get(
-            "models",
-            "list_models",
-            "What is loaded",
-            json!([]),
-            json!({ "200": ok("Every loaded model.", "ModelList") }),
-        ),
-    );
-    put(
-        "/v1/models/{model}",
-        get(
-            "models",
-            "find_model",
-            "One model: schema, versions, provenance, proof",
-            json!([{
-                "name": "model",
-                "in": "path",
-                "required": true,
-                "description": "The name of a model.",
-                "schema": { "type": "string", "enum": names },
-                "example": names.first(),
-            }]),
-            json!({ "200": ok("The model.", "Model"), "404": problem("NotFound") }),
-        ),
-    );
-    let ready = || ok("It may receive traffic.", "Health");
-    put(
-        "/health",
-        get(
-            "health",
-            "show_health",
-            "Ready or not, and what is served",
-            json!([]),
-            json!({ "200": ready() }),
-        ),
-    );
-    put(
-        "/health/live",
-        get(
-            "health",
-            "show_liveness",
-            "The process is alive",
-            json!([]),
-            json!({ "200": ok("It is.", "Health") }),
-        ),
-    );
-    put(
-        "/health/ready",
-        get(
-            "health",
-            "show_readiness",
-            "May receive traffic",
-            json!([]),
-            json!({ "200": ready() }),
-        ),
-    );
-    let document = json!({
-        "description": "An OpenAPI 3.1 document.",
-        "headers": request_id_header(),
-        "content": { "application/json": { "schema": { "type": "object" } } },
-    });
-    put(
-        PATH,
-        get(
-            "documentation",
-            "show_openapi",
-            "This document",
-            json!([]),
-            json!({ "200": document }),
-        ),
-    );
-}
-
-fn parameters() -> Value {
-    json!({
-        "OnInvalid": {
-            "name": "on_invalid",
-            "in": "query",
-            "description": "What becomes of a request with rows that cannot be predicted: `fail` refuses all of it, `null` predicts the \
-                            others and gives `null` and an error for these.",
-            "schema": { "type": "string", "enum": ["fail", "null"], "default": "fail" },
-        },
-        "RequestId": {
-            "name": "X-Request-ID",
-            "in": "header",
-            "description": "An id for the request, kept when well-formed (1 to 128 visible ASCII characters), else replaced. Comes back in the \
-                            answer and stands in the log.",
-            "schema": { "type": "string" },
-        },
-    })
-}
-
 /// The schemas of all models, and those that they share.
 fn schemas(models: &[Described<'_>], options: &DocumentOptions<'_>) -> Map<String, Value> {
     let mut schemas = Map::new();
@@ -455,90 +305,7 @@ fn schemas(models: &[Described<'_>], options: &DocumentOptions<'_>) -> Map<Strin
         schemas.insert(model.component("Request"), request_schema(model, options));
         schemas.insert(model.component("Answer"), answer_schema(model));
     }
-    let codes: Vec<&str> = ROW_CODES.into_iter().chain(ENVELOPE_CODES).collect();
-    schemas.insert(
-        "InputError".to_owned(),
-        json!({
-            "type": "object",
-            "description": "One thing that is wrong with the request, or with a row.",
-            "required": ["pointer", "code", "detail"],
-            "properties": {
-                "pointer": {
-                    "type": "string",
-                    "description": "Where: a JSON pointer (RFC 6901) into the request's body, as a URI fragment.",
-                    "examples": ["#/inputs/1/LotArea"],
-                },
-                "code": { "type": "string", "description": "What, for programs.", "enum": codes },
-                "detail": { "type": "string", "description": "What, for people." },
-            },
-        }),
-    );
-    schemas.insert(
-        "Problem".to_owned(),
-        json!({
-            "type": "object",
-            "description": "Why there is no answer (RFC 9457).",
-            "required": ["type", "title", "status", "request_id"],
-            "properties": {
-                "type": {
-                    "type": "string",
-                    "format": "uri-reference",
-                    "description": "Names the kind of problem.",
-                },
-                "title": { "type": "string", "description": "The kind of problem, for people." },
-                "status": { "type": "integer", "minimum": 400, "maximum": 599 },
-                "detail": { "type": "string", "description": "This problem, for people." },
-                "errors": {
-                    "type": "array",
-                    "description": "Everything that is wrong with the rows, up to a limit.",
-                    "items": { "$ref": "#/components/schemas/InputError" },
-                },
-                "total_errors": {
-                    "type": "integer",
-                    "minimum": 0,
-                    "description": "How many errors there are, listed or not.",
-                },
-                "request_id": { "type": "string" },
-            },
-        }),
-    );
-    schemas.insert(
-        "ModelList".to_owned(),
-        json!({
-            "type": "object",
-            "required": ["models"],
-            "properties": {
-                "models": { "type": "array", "items": { "$ref": "#/components/schemas/Model" } },
-            },
-        }),
-    );
-    schemas.insert(
-        "Model".to_owned(),
-        json!({
-            "type": "object",
-            "description": "What is loaded under a name: versions with their roles, digest, schema, provenance and proof.",
-            "required": ["name"],
-            "properties": { "name": { "type": "string" } },
-        }),
-    );
-    schemas.insert(
-        "Health".to_owned(),
-        json!({
-            "type": "object",
-            "required": ["status"],
-            "properties": {
-                "status": { "type": "string", "examples": ["ready"] },
-                "name": { "type": "string", "description": "The service." },
-                "api_version": { "type": "string", "description": "The version of the service." },
-                "model": { "type": "string", "description": "The default model." },
-                "model_version": { "type": "string", "description": "Its version." },
-                "artifact": {
-                    "type": "string",
-                    "description": "The digest of its artifact: `sha256:` and 64 hex digits.",
-                },
-            },
-        }),
-    );
+    shared::put_schemas(&mut schemas);
     schemas
 }
 
@@ -639,138 +406,4 @@ fn answer_schema(model: &Described<'_>) -> Value {
         properties.insert(key.to_owned(), value);
     }
     json!({ "type": "object", "required": required, "properties": properties })
-}
-
-/// A kind of problem: its status, the name of its response, and an example.
-struct ProblemKind {
-    status: u16,
-    component: &'static str,
-    kind: &'static str,
-    title: &'static str,
-    description: &'static str,
-    detail: Option<&'static str>,
-}
-
-const PROBLEMS: [ProblemKind; 9] = [
-    ProblemKind {
-        status: 400,
-        component: "BadRequest",
-        kind: "invalid-json",
-        title: "Invalid JSON",
-        description: "The body is not JSON, or a parameter is not known.",
-        detail: Some("expected `,` or `}` at line 3, column 14"),
-    },
-    ProblemKind {
-        status: 404,
-        component: "NotFound",
-        kind: "not-found",
-        title: "Not found",
-        description: "There is no such path, model or version.",
-        detail: Some("no model `house-price` is loaded"),
-    },
-    ProblemKind {
-        status: 405,
-        component: "MethodNotAllowed",
-        kind: "method-not-allowed",
-        title: "Method not allowed",
-        description: "The path is there, but not with this method; `Allow` says which.",
-        detail: None,
-    },
-    ProblemKind {
-        status: 408,
-        component: "RequestTimeout",
-        kind: "request-timeout",
-        title: "Request timeout",
-        description: "The body did not arrive in time.",
-        detail: None,
-    },
-    ProblemKind {
-        status: 413,
-        component: "ContentTooLarge",
-        kind: "content-too-large",
-        title: "Content too large",
-        description: "The body is too large.",
-        detail: None,
-    },
-    ProblemKind {
-        status: 415,
-        component: "UnsupportedMediaType",
-        kind: "unsupported-media-type",
-        title: "Unsupported media type",
-        description: "The body is not `application/json`.",
-        detail: None,
-    },
-    ProblemKind {
-        status: 422,
-        component: "UnprocessableContent",
-        kind: "invalid-input",
-        title: "Invalid input",
-        description: "Rows break the schema, or the model cannot be asked with their values. Lists every problem.",
-        detail: Some("1 problem in 1 of 1 rows"),
-    },
-    ProblemKind {
-        status: 500,
-        component: "InternalServerError",
-        kind: "internal",
-        title: "Internal server error",
-        description: "The server's own fault; its log has the request's id.",
-        detail: None,
-    },
-    ProblemKind {
-        status: 503,
-        component: "ServiceUnavailable",
-        kind: "unavailable",
-        title: "Service unavailable",
-        description: "The server is full, not ready or about to stop: try again, or another copy.",
-        detail: None,
-    },
-];
-
-fn problem_responses(options: &DocumentOptions<'_>) -> Map<String, Value> {
-    let response = |problem: &ProblemKind| {
-        let mut example = Map::new();
-        example.insert("type".to_owned(), json!(format!("/problems/{}", problem.kind)));
-        example.insert("title".to_owned(), json!(problem.title));
-        example.insert("status".to_owned(), json!(problem.status));
-        if let Some(detail) = problem.detail {
-            example.insert("detail".to_owned(), json!(detail));
-        }
-        if problem.status == 422 {
-            let error = json!({
-                "pointer": "#/inputs/0/LotArea",
-                "code": "type",
-                "detail": "expected an integer, found the string \"big\"",
-            });
-            example.insert("errors".to_owned(), json!([error]));
-            example.insert("total_errors".to_owned(), json!(1));
-        }
-        example.insert("request_id".to_owned(), json!(REQUEST_ID));
-        let mut headers = request_id_header();
-        let extra = match problem.status {
-            405 => Some(("Allow", "The methods that the path has.")),
-            503 => Some(("Retry-After", "When to try again, in seconds; when the server is full.")),
-            _ => None,
-        };
-        if let (Some(headers), Some((name, description))) = (headers.as_object_mut(), extra) {
-            let header = json!({ "description": description, "schema": { "type": "string" } });
-            headers.insert(name.to_owned(), header);
-        }
-        let description = match problem.status {
-            413 => format!(
-                "{} At most {} bytes are taken.",
-                problem.description, options.max_body_bytes
-            ),
-            _ => problem.description.to_owned(),
-        };
-        let response = json!({
-            "description": description,
-            "headers": headers,
-            "content": { PROBLEM_JSON: {
-                "schema": { "$ref": "#/components/schemas/Problem" },
-                "example": example,
-            } },
-        });
-        (problem.component.to_owned(), response)
-    };
-    PROBLEMS.iter().map(response).collect()
 }

@@ -127,27 +127,21 @@ pub(super) fn only_values(field: &Field, accepts: &Accepts) -> Option<Vec<Value>
 /// The bounds outside which a number is refused.
 fn bounds(field: &Field, range: Range, put: &mut impl FnMut(&str, Value) -> Option<Value>) {
     let spec = field.spec();
-    let is_int = field.kind() == Kind::Int;
-    if !is_int && field.kind() != Kind::Float {
-        return;
-    }
-    let enforced =
-        |bound: &Option<Scalar>| bound.as_ref().filter(|_| spec.enforce).map(|bound| json!(bound));
+    let enforced = |bound: &Option<Scalar>| bound.clone().filter(|_| spec.enforce);
     let is_above_zero = spec.enforce && field.minimum().is_some_and(|minimum| minimum > 0.0);
     let at_zero = match range {
         Range::Positive => Some("exclusiveMinimum"),
         Range::NotNegative => Some("minimum"),
         Range::NotZero | Range::Any => None,
     };
-    let int64 = |bound: i64| is_int.then(|| json!(bound));
     // Of two lower bounds the weaker is left out.
     if let Some(key) = at_zero.filter(|_| !is_above_zero) {
         let _replaced = put(key, json!(0));
-    } else if let Some(least) = enforced(&spec.minimum).or_else(|| int64(i64::MIN)) {
-        let _replaced = put("minimum", least);
+    } else if let Some(least) = enforced(&spec.minimum) {
+        let _replaced = put("minimum", json!(least));
     }
-    if let Some(greatest) = enforced(&spec.maximum).or_else(|| int64(i64::MAX)) {
-        let _replaced = put("maximum", greatest);
+    if let Some(greatest) = enforced(&spec.maximum) {
+        let _replaced = put("maximum", json!(greatest));
     }
     if range == Range::NotZero {
         let _replaced = put("not", json!({ "const": 0 }));

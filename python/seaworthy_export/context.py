@@ -1,0 +1,590 @@
+"""How a converter emits steps: a small typed builder that follows the columns through the pipeline.
+
+A converter sees columns by their *labels*, the names that the Python object uses; the builder translates them to the
+names in the artifact, which are unique throughout a pipeline. Beside the steps it keeps the kind of each column, so
+that a step that would mean something else in the artifact is refused here and not discovered by wrong numbers.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn, Union, cast
+
+import numpy as np
+import pandas as pd
+
+from .errors import ExportError, UnknownStepError, UnsupportedStepError
+from .registry import find_converter, known_near, known_parent
+from .values import class_name, is_integer, is_missing, json_scalar
+
+Label = Hashable
+Step = dict[str, Any]
+Outcome = Union[str, Mapping[str, Any]]
+
+REFUSALS = ("missing", "infinite", "not_positive", "negative", "zero")
+OPERATORS = ("add", "subtract", "multiply", "divide")
+FUNCTIONS = (
+    "log", "log10", "log2", "log1p", "exp", "expm1", "sqrt", "cbrt", "square", "reciprocal", "absolute", "negative",
+    "arcsin", "arcsinh", "sin", "cos", "tanh", "floor", "ceil", "rint", "sign",
+)  # fmt: skip
+
+INT, FLOAT, CATEGORY = "int", "float", "category"
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column at one point of the pipeline."""
+
+    name: str
+    """Its name in the artifact."""
+    label: Label
+    """What the Python object calls it: a column label of the frame, or a position in an array."""
+    kind: str
+    """How the artifact holds it: `int`, `float` or `category`."""
+    dtype: Any
+    """The type it has in Python."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A number as an operand of `Context.combine`."""
+
+    value: float
+
+
+@dataclass
+class State:
+    """What is shared by all contexts of one conversion."""
+
+    steps: list[Step] = field(default_factory=list)
+    live: list[str] = field(default_factory=list)
+    """Every column that exists in the artifact's frame now, in order."""
+
+
+class Context:
+    """What a converter is given beside the fitted object.
+
+    Attributes:
+        path: where the step stands, such as `preprocess/num/scaler`.
+        frame: the training rows as they arrive at the step: a DataFrame, or an array after most scikit-learn steps.
+        columns: the columns at this point, in order; kept up to date as steps are emitted.
+
+    """
+
+    def __init__(self, state: State, path: str, step: Any, frame: Any, columns: Sequence[Column]) -> None:
+        self.path = path
+        self.frame = frame
+        self.columns = list(columns)
+        self._state = state
+        self._source = class_name(step)
+
+    # --- columns ---------------------------------------------------------------------------------------------------
+
+    @property
+    def labels(self) -> list[Label]:
+        """The labels of the columns, in order."""
+        return [column.label for column in self.columns]
+
+    def column(self, label: Label) -> Column:
+        """The column with this label; the error lists those there are."""
+        for column in self.columns:
+            if column.label == label:
+                return column
+        # feature-engine calls the columns of an array x0, x1, …
+        if (
+            isinstance(label, str)
+            and label[:1] == "x"
+            and label[1:].isdigit()
+            and self.labels == [*range(len(self.columns))]
+        ):
+            position = int(label[1:])
+            if position < len(self.columns):
+                return self.columns[position]
+        raise ExportError(
+            f"{self._where()} refers to the column {label!r}, which does not exist there; the columns are: "
+            + ", ".join(repr(column.label) for column in self.columns)
+        )
+
+    def name(self, label: Label) -> str:
+        """The name in the artifact of the column with this label."""
+        return self.column(label).name
+
+    def values(self, label: Label) -> Any:
+        """The training values of a column as they arrive at the step, a Series."""
+        position = self.columns.index(self.column(label))
+        return (
+            self.frame.iloc[:, position] if isinstance(self.frame, pd.DataFrame) else pd.Series(self.frame[:, position])
+        )
+
+    def unsupported(self, problem: str, hint: str = "") -> NoReturn:
+        """Ends the export: the step cannot be expressed. `hint` says what to do instead."""
+        raise UnsupportedStepError(f"{self._where()}: {problem}" + (f"\nhint: {hint}" if hint else ""))
+
+    def _where(self) -> str:
+        return f"step `{self.path or 'pipeline'}` ({self._source})"
+
+    def _unique(self, name: str) -> str:
+        taken = set(self._state.live)
+        unique, number = name, 2
+        while unique in taken:
+            unique, number = f"{name}_{number}", number + 1
+        return unique
+
+    def _append(self, column: Column) -> None:
+        self.columns.append(column)
+        self._state.live.append(column.name)
+
+    def _replace(self, column: Column, **changes: Any) -> None:
+        self.columns[self.columns.index(column)] = replace(column, **changes)
+
+    def _number(self, label: Label, what: str) -> Column:
+        column = self.column(label)
+        if column.kind == CATEGORY:
+            self.unsupported(f"`{what}` takes numbers, but the column {label!r} holds categories at this point")
+        return column
+
+    # --- steps -----------------------------------------------------------------------------------------------------
+
+    def _emit(self, op: str, columns: Sequence[Any], **parameters: Any) -> None:
+        """Appends a step, or adds the columns to the step just before when that does the same to other columns."""
+
+        def touched(entry: Any) -> set[str]:
+            return {entry} if isinstance(entry, str) else {entry["column"], entry.get("output", entry["column"])}
+
+        head = {"op": op, "name": self.path, "source": self._source}
+        steps = self._state.steps
+        if steps and op not in ("select", "drop"):
+            last = steps[-1]
+            if {key: value for key, value in last.items() if key != "columns"} == {**head, **parameters}:
+                before = set().union(*map(touched, last["columns"]))
+                if not any(touched(entry) & before for entry in columns):
+                    last["columns"].extend(columns)
+                    return
+        steps.append({**head, "columns": list(columns), **parameters})
+
+    def check(self, labels: Iterable[Label], *refuse: str) -> None:
+        """Makes a row an error when one of the columns holds what is refused.
+
+        `missing` goes for any column; `infinite`, `not_positive`, `negative` and `zero` are left out for columns of
+        categories, which cannot hold such values.
+        """
+        unknown = [refusal for refusal in refuse if refusal not in REFUSALS]
+        if unknown or not refuse:
+            raise ValueError(f"check refuses {', '.join(REFUSALS)}; got {refuse}")
+        wanted = [refusal for refusal in REFUSALS if refusal in refuse]
+        for label in labels:
+            column = self.column(label)
+            applicable = wanted if column.kind != CATEGORY else [r for r in wanted if r == "missing"]
+            if applicable and not (column.kind == INT and applicable == ["infinite"]):
+                self._emit("check", [column.name], refuse=applicable)
+
+    def fill(self, values: Mapping[Label, Any]) -> None:
+        """Missing becomes the value, as `fillna(values)`."""
+        for label, value in values.items():
+            column = self.column(label)
+            scalar = self._scalar(value, "the fill value")
+            if scalar is None:
+                continue
+            if (column.kind == CATEGORY) == isinstance(scalar, str):
+                self._emit("fill", [{"column": column.name, "value": scalar}])
+                if column.kind == INT and not is_integer(scalar):
+                    self._replace(column, kind=FLOAT)
+            elif isinstance(scalar, str):
+                # A string into a column of integers: only `map` makes a column that holds both.
+                self.map(label, [], [], unseen="keep", missing={"value": scalar})
+            else:
+                self.unsupported(
+                    f"the column {label!r} holds strings, and its missing values are filled with the number {scalar!r}",
+                    "fill them with a string",
+                )
+
+    def indicate_missing(self, outputs: Mapping[Label, Label]) -> None:
+        """A new column of integers for each entry, at the end: 1 where the column is missing, else 0."""
+        for label, output in outputs.items():
+            name = self._unique(str(output))
+            self._emit("indicate_missing", [{"column": self.name(label), "output": name}])
+            self._append(Column(name, output, INT, np.dtype("int64")))
+
+    def combine(self, operator: str, left: Label | Constant, right: Label | Constant, output: Label) -> None:
+        """`output = left operator right`, with the types of pandas: two integers give an integer, but for `divide`.
+
+        Operands are labels, or numbers as `Constant(1)`. `output` may be the label of an operand, which it then
+        replaces; otherwise it is a new column at the end.
+        """
+        if operator not in OPERATORS:
+            raise ValueError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
+        kinds: list[str] = []
+        operands: list[dict[str, Any]] = []
+        for operand in (left, right):
+            if isinstance(operand, Constant):
+                value = self._scalar(operand.value, "a constant")
+                kinds.append(INT if is_integer(value) else FLOAT)
+                operands.append({"constant": value})
+            else:
+                column = self._machine_number(operand, operator)
+                kinds.append(column.kind)
+                operands.append({"column": column.name})
+        kind = INT if kinds == [INT, INT] and operator != "divide" else FLOAT
+        existing = [column for column in self.columns if column.label == output]
+        name = existing[0].name if existing else self._unique(str(output))
+        if existing and {"column": name} not in operands:
+            self.unsupported(f"combine would overwrite the column {output!r}, which is not one of its operands")
+        self._state.steps.append(
+            {
+                "op": "combine", "name": self.path, "source": self._source, "operator": operator,
+                "left": operands[0], "right": operands[1], "output": name,
+            }
+        )  # fmt: skip
+        if existing:
+            self._replace(existing[0], kind=kind)
+        else:
+            self._append(Column(name, output, kind, np.dtype("int64" if kind == INT else "float64")))
+
+    def _machine_number(self, label: Label, what: str) -> Column:
+        """A column that Python computes with in 64 bits, of the same kind in the artifact.
+
+        Python objects and narrow types are refused: their arithmetic is neither int64's nor float64's.
+        """
+        column = self._number(label, what)
+        dtype = str(column.dtype).lower()
+        if dtype not in ("int64", "float64"):
+            self.unsupported(
+                f"`{what}` on the column {column.label!r} of type {column.dtype}: Python would not compute "
+                "in 64 bits there",
+                "cast it to int64 or float64 before the pipeline is fitted",
+            )
+        if column.kind == INT and dtype == "float64":
+            # pandas holds integers with missing values as float64, the artifact does not.
+            self.affine({label: {"multiply": 1.0}})
+        return self.column(label)
+
+    def drop(self, labels: Iterable[Label]) -> None:
+        """Removes columns."""
+        gone = [self.column(label) for label in labels]
+        if gone:
+            self._emit("drop", [column.name for column in gone])
+            self.columns = [column for column in self.columns if column not in gone]
+            self._state.live = [name for name in self._state.live if name not in {column.name for column in gone}]
+
+    def select(self, labels: Iterable[Label]) -> None:
+        """Keeps these columns, in this order."""
+        self._keep([self.column(label) for label in labels], self.columns)
+
+    def _keep(self, chosen: Sequence[Column], scope: Sequence[Column]) -> None:
+        # Columns outside this step's view belong to other branches and stay.
+        inside = {column.name for column in scope}
+        keep = [name for name in self._state.live if name not in inside] + [column.name for column in chosen]
+        if keep != self._state.live:
+            self._emit("select", keep)
+        self._state.live = keep
+        self.columns = list(chosen)
+
+    def relabel(self, labels: Sequence[Label]) -> None:
+        """Says what Python calls the columns from here on; changes nothing in the artifact."""
+        if len(labels) != len(self.columns):
+            raise ValueError(f"{len(labels)} labels for {len(self.columns)} columns")
+        self.columns = [replace(column, label=label) for column, label in zip(self.columns, labels)]
+
+    def copy(self, label: Label, output: Label) -> None:
+        """A second column with the same values, at the end."""
+        column = self.column(label)
+        name = self._unique(str(output))
+        self._emit("copy", [{"column": column.name, "output": name}])
+        self._append(replace(column, name=name, label=output))
+
+    def function(self, labels: Iterable[Label], function: str) -> None:
+        """Applies the NumPy function of this name in place, in float64."""
+        if function not in FUNCTIONS:
+            self.unsupported(f"the function `{function}` is not among {', '.join(FUNCTIONS)}")
+        for label in labels:
+            column = self._machine_number(label, function)
+            if column.kind == INT and function == "reciprocal":
+                self.unsupported(
+                    f"NumPy's reciprocal of the integers of {label!r} is itself an integer, 0 nearly everywhere",
+                    "fit the pipeline on a float column, or say fields={...: {'type': 'float'}}",
+                )
+            if column.kind == INT and function in ("square", "negative"):
+                # NumPy stays with integers here, and wraps; so does `combine`.
+                left: Label | Constant = label if function == "square" else Constant(0)
+                self.combine("multiply" if function == "square" else "subtract", left, label, label)
+                continue
+            self._emit("function", [column.name], function=function)
+            self._replace(column, kind=FLOAT)
+
+    def threshold(self, thresholds: Mapping[Label, float]) -> None:
+        """1.0 where the value is above the threshold, else 0.0; missing stays missing."""
+        for label, threshold in thresholds.items():
+            column = self._number(label, "threshold")
+            value = self._scalar(threshold, "the threshold")
+            self._emit("threshold", [{"column": column.name, "threshold": value}])
+            self._replace(column, kind=FLOAT)
+
+    def map(
+        self,
+        label: Label,
+        keys: Sequence[Any],
+        values: Sequence[Any],
+        *,
+        unseen: Outcome = "missing",
+        missing: Outcome = "keep",
+        output: Label | None = None,
+    ) -> None:
+        """Looks each value up among the keys.
+
+        `unseen` is what becomes of another value: `"missing"`, `"keep"`, `"error"` or `{"value": v}`; `missing` what
+        becomes of a missing one: `"keep"`, `"error"` or `{"value": v}`. With `output` the result is a new column at
+        the end.
+        """
+        column = self.column(label)
+        if len(keys) != len(values):
+            raise ValueError(f"map takes as many values as keys; got {len(values)} and {len(keys)}")
+        table: dict[Any, Any] = {}
+        for key, value in zip(keys, values):
+            scalar = self._scalar(key, "a key")
+            if scalar is None:
+                raise ValueError("a missing key is said with `missing`, not among the keys")
+            # Keys are compared by value, so True, 1 and 1.0 are one key; as in a dict, the last value stands.
+            table[int(scalar) if isinstance(scalar, bool) else scalar] = self._scalar(value, "a value")
+        outcomes = {
+            "unseen": self._outcome(unseen, ("missing", "keep", "error")),
+            "missing": self._outcome(missing, ("keep", "error")),
+        }
+        results = list(table.values()) + [o["value"] for o in outcomes.values() if isinstance(o, dict)]
+        category = any(isinstance(result, str) for result in results)
+        if outcomes["unseen"] == "keep" and not category:
+            self.unsupported(f"the map of {label!r} keeps unseen values, and gives only numbers for the others")
+        if category:
+            kind = CATEGORY
+        else:
+            nulls = None in results or outcomes["unseen"] == "missing" or outcomes["missing"] == "keep"
+            kind = FLOAT if nulls or not all(is_integer(result) for result in results) else INT
+        entry: dict[str, Any] = {"column": column.name}
+        if output is not None:
+            entry["output"] = self._unique(str(output))
+        entry.update(keys=list(table), values=list(table.values()), **outcomes)
+        self._emit("map", [entry])
+        if output is None:
+            self._replace(column, kind=kind)
+        else:
+            self._append(Column(entry["output"], output, kind, column.dtype))
+
+    def map_dict(self, label: Label, mapping: Mapping[Any, Any], *, output: Label | None = None) -> None:
+        """Looks each value up as `Series.map(mapping)` does: what is not in the mapping becomes missing."""
+        if hasattr(mapping, "__missing__"):
+            self.unsupported(
+                f"the mapping of {label!r} is a {type(mapping).__name__}, which computes a value for a key "
+                "that it lacks",
+                "say what unseen values become with ctx.map(..., unseen={'value': ...})",
+            )
+        missing: Outcome = "keep"
+        table = {}
+        for key, value in mapping.items():
+            if is_missing(key):
+                missing = "keep" if is_missing(value) else {"value": value}
+            else:
+                table[key] = value
+        self.map(label, list(table), list(table.values()), unseen="missing", missing=missing, output=output)
+
+    def _outcome(self, outcome: Outcome, words: Sequence[str]) -> Any:
+        if isinstance(outcome, str):
+            if outcome not in words:
+                raise ValueError(f"expected {', '.join(words)} or {{'value': …}}; got {outcome!r}")
+            return outcome
+        if set(outcome) != {"value"}:
+            raise ValueError(f"expected {', '.join(words)} or {{'value': …}}; got {dict(outcome)!r}")
+        value = self._scalar(outcome["value"], "a value")
+        if value is None:
+            raise ValueError("to leave a value missing, say so by the word")
+        return {"value": value}
+
+    def affine(self, parameters: Mapping[Label, Mapping[str, Any]]) -> None:
+        """`((x - subtract) / divide) * multiply + add`, then `clip`, in float64 and in this order.
+
+        Absent parts, and those that are None, are left out.
+        """
+        for label, parts in parameters.items():
+            column = self._number(label, "affine")
+            entry: dict[str, Any] = {"column": column.name}
+            unknown = set(parts) - {"subtract", "divide", "multiply", "add", "clip"}
+            if unknown:
+                raise ValueError(f"affine has no {', '.join(sorted(unknown))}")
+            for part in ("subtract", "divide", "multiply", "add"):
+                if parts.get(part) is not None:
+                    entry[part] = self._scalar(float(parts[part]), f"`{part}` of {label!r}")
+            if parts.get("clip") is not None:
+                low, high = parts["clip"]
+                entry["clip"] = [self._scalar(float(low), "a bound"), self._scalar(float(high), "a bound")]
+            if len(entry) > 1:
+                self._emit("affine", [entry])
+            self._replace(column, kind=FLOAT)
+
+    def _scalar(self, value: Any, what: str) -> Any:
+        try:
+            scalar = json_scalar(value)
+        except TypeError as error:
+            self.unsupported(f"{what}: {error}")
+        if isinstance(scalar, bool):
+            return int(scalar)
+        if isinstance(scalar, int) and scalar not in _INT64:
+            self.unsupported(f"{what} is {scalar}, which does not fit 64 bits")
+        if isinstance(scalar, float) and math.isinf(scalar):
+            self.unsupported(f"{what} is infinite")
+        return scalar
+
+    # --- steps inside steps ----------------------------------------------------------------------------------------
+
+    def apply(self, step: Any, name: str) -> None:
+        """Converts another fitted step, which takes all the columns as they are now, and goes on with its output."""
+        self.frame, self.columns = convert_step(self._state, step, self._child(name), self.frame, self.columns)
+
+    def apply_in_place(self, step: Any, name: str, labels: Sequence[Label]) -> None:
+        """Converts another fitted step that takes some of the columns and puts its output in their place."""
+        chosen = [self.column(label) for label in labels]
+        positions = [self.columns.index(column) for column in chosen]
+        _, after = convert_step(self._state, step, self._child(name), _take(self.frame, positions), chosen)
+        if len(after) != len(chosen):
+            self.unsupported(f"`{name}` gives {len(after)} columns for {len(chosen)}")
+        for position, column in zip(positions, after):
+            self.columns[position] = replace(column, label=self.columns[position].label)
+
+    def apply_branches(self, branches: Sequence[tuple[str, Any, Sequence[int], float | None]]) -> None:
+        """Converts fitted steps that each take some of the columns; their outputs, one after the other, are the result.
+
+        A branch is its name, the step (or `"passthrough"`), the positions of its columns and its weight.
+        """
+        scope = list(self.columns)
+        outputs: list[Column] = []
+        for name, step, positions, weight in branches:
+            inputs: list[Column] = []
+            for position in positions:
+                self.columns = list(scope)
+                self.copy(scope[position].label, f"{name}__{scope[position].name}")
+                inputs.append(replace(self.columns[-1], label=scope[position].label))
+            inner = Context(self._state, self._child(name), step, _take(self.frame, positions), inputs)
+            if not (isinstance(step, str) and step == "passthrough"):
+                inner.frame, inner.columns = convert_step(self._state, step, inner.path, inner.frame, inputs)
+            if weight is not None:
+                inner.affine({label: {"multiply": weight} for label in inner.labels})
+            outputs += inner.columns
+        self._keep(outputs, scope)
+        # Labels of different branches may be equal; positions are not.
+        self.columns = [replace(column, label=position) for position, column in enumerate(self.columns)]
+
+    def _child(self, name: str) -> str:
+        return f"{self.path}/{name}" if self.path else name
+
+
+def convert_step(state: State, step: Any, path: str, frame: Any, columns: Sequence[Column]) -> tuple[Any, list[Column]]:
+    """Emits the steps of one fitted object, runs it on the training rows, and returns what comes out of both.
+
+    That both agree about the columns is checked; that they agree about the numbers is what golden rows are for.
+    """
+    if step is None or (isinstance(step, str) and step == "passthrough"):
+        return frame, list(columns)
+    if isinstance(step, (str, type)) or not hasattr(step, "transform"):
+        raise UnknownStepError(f"step `{path}` is {step!r}, which is not a fitted transformer: it has no `transform`")
+    converter = find_converter(type(step))
+    if converter is None:
+        raise UnknownStepError(_unknown_step(step, path, columns))
+    ctx = Context(state, path, step, frame, columns)
+    _require_fitted(step, ctx)
+    converter(step, ctx)
+    return _reconcile(step, ctx, frame)
+
+
+def _require_fitted(step: Any, ctx: Context) -> None:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(step)
+    except NotFittedError:
+        # What learns nothing (a FunctionTransformer, most hand-written classes) has nothing to show for a fit.
+        learns = any(key.endswith("_") and not key.startswith("_") for key in vars(step))
+        if learns or type(step).__module__.split(".")[0] in ("sklearn", "feature_engine"):
+            stateless = ("Binarizer", "FunctionTransformer", "Normalizer")
+            if type(step).__name__ not in stateless:
+                ctx.unsupported("it is not fitted", "call pipeline.fit(X, y) before export(pipeline, ...)")
+    except TypeError:
+        pass  # not a scikit-learn estimator, but it transforms
+
+
+def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
+    after = step.transform(frame)
+    if hasattr(after, "toarray"):
+        after = after.toarray()
+    if isinstance(after, pd.Series) or getattr(after, "ndim", 2) == 1:
+        after = np.asarray(after).reshape(-1, 1)
+    width = after.shape[1]
+    if width != len(ctx.columns):
+        ctx.unsupported(
+            f"its converter leaves {len(ctx.columns)} columns ({reprlib.repr([c.label for c in ctx.columns])}), "
+            f"but its `transform` gives {width}",
+            "correct the converter: it must emit what `transform` does, column by column",
+        )
+    if not isinstance(after, pd.DataFrame):
+        after = np.asarray(after)
+        return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
+    labels = list(after.columns)
+    if set(labels) == set(ctx.labels) and len(set(labels)) == width:
+        columns = [ctx.column(label) for label in labels]
+    elif all(isinstance(label, int) for label in ctx.labels) or not isinstance(frame, pd.DataFrame):
+        columns = list(ctx.columns)
+    elif find_converter(type(step)) and type(step).__module__.split(".")[0] == "sklearn":
+        columns = list(ctx.columns)  # scikit-learn with set_output renames, but keeps the order
+    else:
+        ctx.unsupported(
+            f"its converter leaves the columns {reprlib.repr(ctx.labels)}, "
+            f"but its `transform` gives {reprlib.repr(labels)}",
+            "correct the converter: it must emit what `transform` does, column by column",
+        )
+    return after, [replace(c, label=label, dtype=dtype) for c, label, dtype in zip(columns, labels, after.dtypes)]
+
+
+def _take(frame: Any, positions: Sequence[int]) -> Any:
+    return frame.iloc[:, list(positions)] if isinstance(frame, pd.DataFrame) else frame[:, list(positions)]
+
+
+def _unknown_step(step: Any, path: str, columns: Sequence[Column]) -> str:
+    cls = type(step)
+    short, full = cls.__qualname__.rpartition(".")[2], class_name(cls)
+    if "<locals>" in full:
+        full, target = full, short  # only the class itself names a class inside a function
+    else:
+        target = f'"{full}"'
+    known, parent = known_near(cls), known_parent(cls)
+    function = "convert_" + "".join("_" + c.lower() if c.isupper() and i else c.lower() for i, c in enumerate(short))
+    example = cast(
+        Any, next((c.label for c in columns if c.kind == CATEGORY), columns[0].label if columns else "column")
+    )
+    lines = [f"step `{path}` is a `{full}`, and no converter is registered for that class."]
+    if parent is not None:
+        lines += [
+            f"It is a subclass of `{class_name(parent)}`, which is known.",
+            "If it transforms exactly like its parent, say so:",
+            "",
+            "    from seaworthy_export import converter_of, register_converter",
+            f"    register_converter({target})(converter_of({parent.__name__}))",
+        ]
+    if known:
+        lines.append("Known near it: " + ", ".join(f"`{name}`" for name in known) + ".")
+    lines += [
+        "A converter is one function that emits what `transform` does. Put it into a module, import that before",
+        "the export (on the command line: --import that_module), and change its body to what your class does:",
+        "",
+        "    from seaworthy_export import Context, register_converter",
+        "",
+        f"    @register_converter({target})",
+        f"    def {function}(step, ctx: Context) -> None:",
+        f'        ctx.check([{example!r}], "missing")                # a row in which this is missing is an error',
+        f'        ctx.map_dict({example!r}, {{"low": 1, "high": 2}})   # Series.map of a dict',
+        "",
+        "ctx has: check, fill, indicate_missing, combine, drop, select, copy, function, threshold, map, map_dict, "
+        "affine,",
+        f"and the columns at this point: {reprlib.repr([c.label for c in columns])}. See docs/exporter.md.",
+    ]
+    return "\n".join(lines)

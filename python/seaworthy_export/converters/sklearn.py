@@ -1,0 +1,182 @@
+"""Converters of scikit-learn's transformers, versions 1.1 to 1.9.
+
+They work by position and give arrays, or frames after `set_output`. `check_array` raises for infinite values
+everywhere, and for missing ones unless the class allows them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..context import FUNCTIONS, Context, Label, Outcome
+from ..registry import register_converter
+from ..values import is_missing
+
+
+@register_converter("sklearn.pipeline.Pipeline")
+@register_converter("imblearn.pipeline.Pipeline")
+def convert_pipeline(step: Any, ctx: Context) -> None:
+    """One after the other."""
+    for name, inner in step.steps:
+        ctx.apply(inner, name)
+
+
+@register_converter("sklearn.compose.ColumnTransformer")
+def convert_column_transformer(step: Any, ctx: Context) -> None:
+    """Each branch on copies of its columns; what the branches give is what is left, in their order."""
+    weights = step.transformer_weights or {}
+    named = list(getattr(step, "feature_names_in_", []))
+    branches = []
+    for name, inner, _ in step.transformers_:
+        if isinstance(inner, str) and inner == "drop":
+            continue
+        # Names, masks, slices and callables were resolved when it was fitted, to positions among the columns seen then.
+        positions = [int(i) for i in step._transformer_to_input_indices[name]]
+        if not positions:
+            continue
+        if named and hasattr(ctx.frame, "columns"):
+            positions = [ctx.labels.index(named[i]) for i in positions]
+        branches.append((name, inner, positions, weights.get(name)))
+    ctx.apply_branches(branches)
+
+
+@register_converter("sklearn.preprocessing.FunctionTransformer")
+def convert_function_transformer(step: Any, ctx: Context) -> None:
+    """A NumPy function of one argument, or none at all."""
+    if step.validate:
+        ctx.check(ctx.labels, "missing", "infinite")
+    function = step.func
+    if function is None:
+        return
+    if step.kw_args:
+        ctx.unsupported(f"its function is called with {step.kw_args}", "leave out kw_args")
+    name = getattr(function, "__name__", repr(function))
+    if isinstance(function, np.ufunc) and name in FUNCTIONS and getattr(np, name) is function:
+        ctx.function(ctx.labels, name)
+        return
+    hint = "use a NumPy function itself, such as FunctionTransformer(np.log1p): " + ", ".join(FUNCTIONS)
+    if name == "<lambda>":
+        ctx.unsupported("its function is a lambda, whose code cannot be read off", hint)
+    ctx.unsupported(
+        f"its function is `{name}`, which is not a NumPy function known here",
+        hint + "; or write a class with a `transform` and register a converter for it, see docs/exporter.md",
+    )
+
+
+@register_converter("sklearn.preprocessing.Binarizer")
+def convert_binarizer(step: Any, ctx: Context) -> None:
+    """Refuses missing and infinite values."""
+    ctx.check(ctx.labels, "missing", "infinite")
+    ctx.threshold(dict.fromkeys(ctx.labels, step.threshold))
+
+
+@register_converter("sklearn.preprocessing.MinMaxScaler")
+def convert_min_max_scaler(step: Any, ctx: Context) -> None:
+    """`x * scale_ + min_`, clipped on demand."""
+    clip = tuple(step.feature_range) if getattr(step, "clip", False) else None
+    _scale(ctx, multiply=step.scale_, add=step.min_, clip=clip)
+
+
+@register_converter("sklearn.preprocessing.StandardScaler")
+def convert_standard_scaler(step: Any, ctx: Context) -> None:
+    """`(x - mean_) / scale_`; either part may be switched off."""
+    _scale(ctx, subtract=step.mean_ if step.with_mean else None, divide=step.scale_ if step.with_std else None)
+
+
+@register_converter("sklearn.preprocessing.MaxAbsScaler")
+def convert_max_abs_scaler(step: Any, ctx: Context) -> None:
+    """`x / scale_`; recent versions clip on demand."""
+    _scale(ctx, divide=step.scale_, clip=(-1.0, 1.0) if getattr(step, "clip", False) else None)
+
+
+@register_converter("sklearn.preprocessing.RobustScaler")
+def convert_robust_scaler(step: Any, ctx: Context) -> None:
+    """`(x - center_) / scale_`; either part may be switched off. `unit_variance` is within `scale_`."""
+    subtract = step.center_ if step.with_centering else None
+    _scale(ctx, subtract=subtract, divide=step.scale_ if step.with_scaling else None)
+
+
+def _scale(ctx: Context, clip: tuple[float, float] | None = None, **parts: Any) -> None:
+    ctx.check(ctx.labels, "infinite")
+    ctx.affine(
+        {
+            label: {"clip": clip, **{name: None if array is None else array[i] for name, array in parts.items()}}
+            for i, label in enumerate(ctx.labels)
+        }
+    )
+
+
+@register_converter("sklearn.impute.SimpleImputer")
+def convert_simple_imputer(step: Any, ctx: Context) -> None:
+    """Fills each column with its statistic.
+
+    A column that was missing throughout is dropped, unless it is kept as `keep_empty_features`.
+    """
+    if not is_missing(step.missing_values):
+        ctx.unsupported(
+            f"it takes {step.missing_values!r} for a missing value",
+            "replace that by NaN in the rows: a missing value is `null` in a request",
+        )
+    ctx.check(ctx.labels, "infinite")
+    labels = ctx.labels
+    statistics: dict[Label, Any] = dict(zip(labels, step.statistics_))
+    if step.add_indicator:
+        ctx.indicate_missing({labels[i]: f"{labels[i]}_missing" for i in step.indicator_.features_})
+    empty = [label for label, statistic in statistics.items() if is_missing(statistic)]
+    if not getattr(step, "keep_empty_features", False):
+        # 1.2 keeps a column of nothing under the strategy `constant`, whose statistic is never missing.
+        ctx.drop(empty)
+    ctx.fill({label: value for label, value in statistics.items() if not is_missing(value)})
+
+
+@register_converter("sklearn.preprocessing.OrdinalEncoder")
+def convert_ordinal_encoder(step: Any, ctx: Context) -> None:
+    """The position among the categories. Missing is a category if it was seen in training, else it is unseen."""
+    if getattr(step, "_infrequent_enabled", False):
+        ctx.unsupported("it gathers infrequent categories", "leave out min_frequency and max_categories")
+    for i, label in enumerate(ctx.labels):
+        known: dict[Any, Any] = {}
+        missing: Outcome = "error"
+        for code, category in enumerate(step.categories_[i]):
+            if is_missing(category):
+                encoded = step.encoded_missing_value
+                missing = "keep" if is_missing(encoded) else {"value": encoded}
+            else:
+                known[category] = float(code)
+        unseen: Outcome = "error"
+        if step.handle_unknown == "use_encoded_value":
+            unseen = "missing" if is_missing(step.unknown_value) else {"value": float(step.unknown_value)}
+            if missing == "error":
+                missing = "keep" if unseen == "missing" else unseen
+        ctx.map(label, list(known), list(known.values()), unseen=unseen, missing=missing)
+
+
+@register_converter("sklearn.preprocessing.OneHotEncoder")
+def convert_one_hot_encoder(step: Any, ctx: Context) -> None:
+    """A column of 1 and 0 for each category, in place of the column itself."""
+    if getattr(step, "_infrequent_enabled", False):
+        ctx.unsupported("it gathers infrequent categories", "leave out min_frequency and max_categories")
+    refuses = step.handle_unknown == "error"
+    inputs = ctx.labels
+    for i, label in enumerate(inputs):
+        categories = list(step.categories_[i])
+        dropped = None if step.drop_idx_ is None else step.drop_idx_[i]
+        seen = [category for category in categories if not is_missing(category)]
+        missing: Outcome = {"value": 0.0}
+        if refuses:
+            # The first column looks at everything, so that an unseen value is refused even when all others are zero.
+            outcome: Outcome = "error" if len(seen) == len(categories) else {"value": 0.0}
+            guard = f"{ctx.name(label)}_is_known"
+            ctx.map(label, seen, [0.0] * len(seen), unseen="error", missing=outcome, output=guard)
+            ctx.drop([guard])
+        for code, category in enumerate(categories):
+            if code == dropped:
+                continue
+            output = f"{ctx.name(label)}_{category}"
+            if is_missing(category):
+                ctx.map(label, [], [], unseen={"value": 0.0}, missing={"value": 1.0}, output=output)
+            else:
+                ctx.map(label, [category], [1.0], unseen={"value": 0.0}, missing=missing, output=output)
+    ctx.drop(inputs)

@@ -1,0 +1,606 @@
+"""From a fitted pipeline and its training rows to an artifact directory. The order of events is in `export`."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import logging
+import os
+import platform
+import re
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Union
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from . import converters  # noqa: F401 - importing registers them
+from .artifact import compact, pretty, write_artifact
+from .context import CATEGORY, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step
+from .errors import ExportError, ParityError, SchemaError, UnsupportedStepError
+from .golden import Predictor, golden_lines
+from .graph import Graph, build_graph, is_classifier, open_session, run_graph
+from .profile import build_profile
+from .schema import Schema, derive_schema
+from .values import class_name, json_scalar
+
+FORMAT = "seaworthy/1"
+TASKS = ("regression", "binary_classification", "multiclass_classification", "multilabel", "embedding", "other")
+PostprocessStep = Union[str, Mapping[str, Any]]
+PathLike = Union[str, "os.PathLike[str]"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_VERSION = re.compile(
+    r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
+    r"(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?"
+    r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?"
+)
+_LIBRARIES = ("feature-engine", "numpy", "onnx", "pandas", "scikit-learn", "skl2onnx")
+_FEATURE_TOLERANCE = {"relative": 1e-12, "absolute": 1e-12}
+_OUTPUT_TOLERANCES = {
+    "float64": {"relative": 1e-9, "absolute": 0.0},
+    "float32": {"relative": 1e-5, "absolute": 1e-6},
+}
+
+log = logging.getLogger("seaworthy_export")
+
+
+def export(
+    pipeline: Any,
+    *,
+    name: str,
+    version: str,
+    inputs: pd.DataFrame,
+    models_dir: PathLike = "models",
+    target: str | None = None,
+    postprocess: Sequence[PostprocessStep] = (),
+    aliases: Mapping[str, str] | None = None,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
+    description: str = "",
+    task: str | None = None,
+    threshold: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    training_data: Sequence[PathLike] = (),
+    source: str | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    metrics: Mapping[str, float] | None = None,
+    golden_rows: int = 64,
+    golden_tolerance: Mapping[str, Mapping[str, float]] | None = None,
+    created: str | datetime.datetime | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes the artifact of a fitted pipeline and returns its directory, `models_dir/name/version`.
+
+    Args:
+        pipeline: a fitted scikit-learn pipeline that ends in an estimator, or a fitted estimator.
+        name: lower-case letters, digits, `.`, `_`, `-`.
+        version: a semantic version. An artifact never changes; a changed model has a new version.
+        inputs: raw training rows, as the service will receive them. The schema, golden rows and profile are derived
+            from them. Columns that the pipeline does not take are left out.
+        models_dir: where artifacts are kept.
+        target: the column of `inputs` to leave out because it is predicted.
+        postprocess: what is done to the prediction of a regression, in order: names of functions such as `"exp"`, or
+            `{"op": "affine", "multiply": 1000.0}`.
+        aliases: other keys under which a row may hold a field, `{alias: field}`.
+        fields: overrides of the derived schema, `{field: {key: value}}`, with the keys `type`, `nullable`, `required`,
+            `default`, `aliases`, `categories`, `minimum`, `maximum`, `enforce`, `sensitive`, `description` and
+            `example`. None takes a key out.
+        description: for people.
+        task: derived from the estimator when not given.
+        threshold: for two classes, the probability from which on the second one is predicted.
+        provenance: more keys for the manifest's `provenance`.
+        training_data: the files that the model was trained on; their names, rows and hashes are recorded.
+        source: package and revision that the model comes from.
+        hyperparameters: those of the estimator when not given.
+        seed: the estimator's `random_state` when not given.
+        metrics: how good the model is, such as `{"test_r2": 0.9}`.
+        golden_rows: about how many golden rows to keep.
+        golden_tolerance: `{"features": {"relative": …, "absolute": …}, "output": {…}}`, either or both.
+        created: the time to record; otherwise SOURCE_DATE_EPOCH, otherwise now.
+        overwrite: replace an artifact of this name and version.
+
+    Raises:
+        ExportError: with a message that says what to do, before anything is written.
+
+    """
+    _require_names(name, version, description)
+    plan = _plan(pipeline, inputs, target, fields, aliases, postprocess)
+    estimator = plan.estimator
+    classifier = is_classifier(estimator)
+    if classifier and plan.postprocess:
+        raise ExportError("postprocess is for regressions; a classifier's probabilities are served as they are")
+    graph = build_graph(estimator, plan.features)
+    _check_estimator_input(plan, estimator)
+    labels = [_label(value) for value in estimator.classes_] if classifier else None
+    outputs = _outputs(graph, estimator, labels, threshold)
+    kinds = {"relative", "absolute"}
+    tolerance = {
+        "features": dict((golden_tolerance or {}).get("features", _FEATURE_TOLERANCE)),
+        "output": dict((golden_tolerance or {}).get("output", _OUTPUT_TOLERANCES[graph.precision])),
+    }
+    if set(golden_tolerance or {}) - set(tolerance) or any(set(entry) != kinds for entry in tolerance.values()):
+        raise ExportError("golden_tolerance is {'features': {'relative': …, 'absolute': …}, 'output': {…}}")
+    if golden_rows < 1:
+        raise ExportError("golden_rows is at least 1: an artifact without proof is refused")
+
+    keys = None if labels is None else [str(label) for label in labels]
+    predictor = Predictor(plan.preprocess, estimator, plan.apply_postprocess)
+    lines = golden_lines(predictor, plan.schema, plan.state.steps, golden_rows, keys)
+    succeeded = [line for line in lines if "output" in line]
+    if not succeeded:
+        raise ExportError("the pipeline gives no number for any row of `inputs` alone, so there is no proof to keep")
+    if classifier and threshold is not None:
+        for line in succeeded:
+            line["output"]["prediction"] = outputs["probabilities"]["labels"][
+                int(line["output"]["probabilities"][str(labels[1])] >= threshold)  # type: ignore[index]
+            ]
+    _verify(graph, plan, succeeded, tolerance["output"], keys)
+
+    manifest = {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "description": description,
+        "task": task if task is not None else _task(estimator),
+        "created": _timestamp(created),
+        "provenance": _provenance(plan, provenance, training_data, source, hyperparameters, seed, metrics),
+        "inputs": plan.schema.fields,
+        "pipeline": plan.state.steps,
+        "features": [column.name for column in plan.columns],
+        "model": {
+            "file": "model.onnx",
+            "opset": graph.opset,
+            "ir_version": graph.ir_version,
+            "estimator": class_name(estimator),
+            "precision": graph.precision,
+            "inputs": graph.inputs,
+            "outputs": graph.outputs,
+        },
+        "outputs": outputs,
+        "postprocess": plan.postprocess,
+        "golden": {"rows": len(lines), **tolerance},
+    }
+    if manifest["task"] not in TASKS:
+        raise ExportError(f"task is one of {', '.join(TASKS)}; got {manifest['task']!r}")
+    directory = Path(models_dir) / name / version
+    write_artifact(
+        directory,
+        {
+            "manifest.json": pretty(manifest).encode(),
+            "model.onnx": graph.data,
+            "golden.jsonl": "".join(compact(line) + "\n" for line in lines).encode(),
+            "profile.json": pretty(_profile(plan, predictor, labels, threshold)).encode(),
+        },
+        overwrite=overwrite,
+    )
+    log.info(
+        "wrote %s: %d steps, %d features, %d golden rows",
+        directory,
+        len(plan.state.steps),
+        len(plan.columns),
+        len(lines),
+    )
+    return directory
+
+
+# --- reading the pipeline ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Plan:
+    """What was read off the pipeline."""
+
+    schema: Schema
+    state: State
+    columns: list[Column]
+    """The features, in order."""
+    features: NDArray[np.float64]
+    """Those of the training rows that the pipeline accepts."""
+    good_rows: pd.DataFrame
+    preprocess: Callable[[Any], Any]
+    estimator: Any
+    estimator_path: str
+    postprocess: list[dict[str, Any]]
+
+    def apply_postprocess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What the server does to raw predictions."""
+        for step in self.postprocess:
+            if step["op"] == "function":
+                values = getattr(np, step["function"])(values)
+                continue
+            if "subtract" in step:
+                values = values - step["subtract"]
+            if "divide" in step:
+                values = values / step["divide"]
+            if "multiply" in step:
+                values = values * step["multiply"]
+            if "add" in step:
+                values = values + step["add"]
+            if "clip" in step:
+                values = np.clip(values, *step["clip"])
+        return values
+
+
+def _plan(
+    pipeline: Any,
+    inputs: pd.DataFrame,
+    target: str | None,
+    fields: Mapping[str, Mapping[str, Any]] | None,
+    aliases: Mapping[str, str] | None,
+    postprocess: Sequence[PostprocessStep],
+) -> _Plan:
+    if not isinstance(inputs, pd.DataFrame):
+        raise SchemaError(f"`inputs` is a DataFrame of raw training rows, not a {type(inputs).__name__}")
+    if len(inputs) == 0:
+        raise SchemaError("`inputs` has no rows; the schema, the golden rows and the profile are derived from them")
+    transformers, estimator, estimator_path = _split(pipeline)
+    estimator, inverse = _unwrap_target(estimator)
+    columns = _input_columns(pipeline, inputs, target)
+    schema = derive_schema(inputs, columns, fields, aliases)
+
+    def preprocess(frame: Any) -> Any:
+        for _, transformer in transformers:
+            if transformer is not None and not isinstance(transformer, str):
+                frame = transformer.transform(frame)
+        return frame
+
+    def predicts(frame: pd.DataFrame) -> None:
+        estimator.predict(preprocess(frame))
+
+    good_rows = schema.frame.iloc[_accepted(predicts, schema.frame)].reset_index(drop=True)
+    if len(good_rows) == 0:
+        # Say why, in the pipeline's own words.
+        predicts(schema.frame.iloc[:1])
+        raise ExportError("the pipeline accepts none of the rows of `inputs`")
+    state = State(live=[field["name"] for field in schema.fields])
+    kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY}
+    current = [
+        Column(field["name"], field["name"], kinds[field["type"]], good_rows[field["name"]].dtype)
+        for field in schema.fields
+    ]
+    frame: Any = good_rows
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path, transformer in transformers:
+            frame, current = convert_step(state, transformer, path, frame, current)
+    for column in current:
+        if column.kind == CATEGORY:
+            raise UnsupportedStepError(
+                f"the column {column.label!r} still holds categories when it reaches {class_name(estimator)}\n"
+                "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
+            )
+    matrix = frame.to_numpy(dtype=np.float64, na_value=np.nan) if isinstance(frame, pd.DataFrame) else np.asarray(frame)
+    return _Plan(
+        schema=schema,
+        state=state,
+        columns=current,
+        features=np.asarray(matrix, dtype=np.float64),
+        good_rows=good_rows,
+        preprocess=preprocess,
+        estimator=estimator,
+        estimator_path=estimator_path,
+        postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
+    )
+
+
+def _split(pipeline: Any) -> tuple[list[tuple[str, Any]], Any, str]:
+    """All transformers with their paths, the estimator and its path; pipelines at the end of pipelines are opened."""
+    transformers: list[tuple[str, Any]] = []
+    prefix = ""
+    while hasattr(pipeline, "steps") and isinstance(pipeline.steps, list):
+        transformers += [(prefix + name, step) for name, step in pipeline.steps[:-1]]
+        last, pipeline = pipeline.steps[-1]
+        prefix += f"{last}/"
+    if isinstance(pipeline, str) or pipeline is None or not hasattr(pipeline, "predict"):
+        raise ExportError(
+            f"the last step of the pipeline is {pipeline!r}, which does not predict\n"
+            "hint: export the whole pipeline, with the estimator at its end"
+        )
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(pipeline)
+    except NotFittedError as error:
+        raise ExportError(
+            f"{class_name(pipeline)} is not fitted\nhint: call pipeline.fit(X, y) before export(pipeline, ...)"
+        ) from error
+    except TypeError:
+        pass  # not a scikit-learn estimator
+    return transformers, pipeline, prefix.rstrip("/") or "estimator"
+
+
+def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """Takes a TransformedTargetRegressor apart: the regressor, and its inverse function as postprocessing."""
+    if type(estimator).__name__ != "TransformedTargetRegressor":
+        return estimator, []
+    inverse = estimator.inverse_func
+    name = getattr(inverse, "__name__", "")
+    if estimator.transformer is None and isinstance(inverse, np.ufunc) and name in FUNCTIONS:
+        return estimator.regressor_, [{"op": "function", "function": name}]
+    if estimator.transformer is None and inverse is None and estimator.func is None:
+        return estimator.regressor_, []
+    raise UnsupportedStepError(
+        "the inverse of the TransformedTargetRegressor is not a NumPy function known here\n"
+        f"hint: use one of {', '.join(FUNCTIONS)}, for example func=np.log1p, inverse_func=np.expm1"
+    )
+
+
+def _input_columns(pipeline: Any, inputs: pd.DataFrame, target: str | None) -> list[str]:
+    strange = [column for column in inputs.columns if not isinstance(column, str)]
+    if strange:
+        raise SchemaError(f"the columns of `inputs` are the names of fields, so they are strings; got {strange[0]!r}")
+    if target is not None and target not in inputs.columns:
+        raise SchemaError(f"`inputs` has no column `{target}`, which is said to be the target")
+    given = [column for column in inputs.columns if column != target]
+    if len(set(given)) < len(given):
+        raise SchemaError("`inputs` has several columns of the same name")
+    wanted = getattr(pipeline, "feature_names_in_", None)
+    if wanted is None and getattr(pipeline, "steps", None):
+        wanted = getattr(pipeline.steps[0][1], "feature_names_in_", None)
+    if wanted is None:
+        width = getattr(pipeline, "n_features_in_", None)
+        if width is not None and width != len(given):
+            raise SchemaError(
+                f"the pipeline was fitted on {width} columns without names, and `inputs` has {len(given)}\n"
+                "hint: pass exactly the columns that it was fitted on, in their order, or fit it on a DataFrame"
+            )
+        return given
+    wanted = [str(column) for column in wanted]
+    missing = [column for column in wanted if column not in given]
+    if missing:
+        raise SchemaError(f"`inputs` lacks columns that the pipeline was fitted on: {', '.join(missing)}")
+    unused = [column for column in given if column not in wanted]
+    if unused:
+        log.info("left out %d columns that the pipeline does not take: %s", len(unused), ", ".join(unused))
+    return wanted
+
+
+def _accepted(predicts: Callable[[pd.DataFrame], None], frame: pd.DataFrame) -> list[int]:
+    """Positions of the rows that the pipeline predicts without raising, found by halving where it raises."""
+    accepted: list[int] = []
+    stack = [(0, len(frame))]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        while stack:
+            start, end = stack.pop()
+            try:
+                predicts(frame.iloc[start:end])
+            except Exception:  # whatever it raises is its way to refuse a row
+                if end - start > 1:
+                    middle = (start + end) // 2
+                    stack += [(middle, end), (start, middle)]
+                continue
+            accepted += range(start, end)
+    if len(accepted) < len(frame):
+        log.info("the pipeline refuses %d of the %d rows", len(frame) - len(accepted), len(frame))
+    return sorted(accepted)
+
+
+def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
+    """Emits the estimator's own check of its input.
+
+    Whether it takes missing or infinite values depends on class, version and training data, so it is asked: each
+    feature in turn gets such a value in a row that is accepted otherwise.
+    """
+    base = plan.features[:1]
+    refused: dict[str, list[Any]] = {"missing": [], "infinite": []}
+    for refusal, value in (("missing", np.nan), ("infinite", np.inf)):
+        for position, column in enumerate(plan.columns):
+            probe = base.copy()
+            probe[0, position] = value
+            try:
+                with warnings.catch_warnings(), np.errstate(all="ignore"):
+                    warnings.simplefilter("ignore")
+                    estimator.predict(probe)
+            except Exception:
+                refused[refusal].append(column.label)
+    ctx = Context(plan.state, plan.estimator_path, estimator, None, plan.columns)
+    both = [label for label in refused["missing"] if label in refused["infinite"]]
+    ctx.check(both, "missing", "infinite")
+    for refusal, labels in refused.items():
+        ctx.check([label for label in labels if label not in both], refusal)
+
+
+def _postprocess_step(step: PostprocessStep) -> dict[str, Any]:
+    if isinstance(step, str):
+        step = {"op": "function", "function": step}
+    entry = dict(step)
+    if entry.get("op") == "function" and set(entry) == {"op", "function"}:
+        if entry["function"] in FUNCTIONS:
+            return entry
+        raise ExportError(f"postprocess: no function `{entry['function']}`; there are {', '.join(FUNCTIONS)}")
+    if entry.get("op") == "affine" and set(entry) <= {"op", "subtract", "divide", "multiply", "add", "clip"}:
+        for part in ("subtract", "divide", "multiply", "add"):
+            if part in entry:
+                entry[part] = float(entry[part])
+        if "clip" in entry:
+            entry["clip"] = [float(bound) for bound in entry["clip"]]
+        return entry
+    raise ExportError(
+        f"postprocess: {dict(step)!r} is neither a function's name nor {{'op': 'affine', 'multiply': …}} "
+        "with subtract, divide, multiply, add, clip"
+    )
+
+
+# --- the other parts of the manifest -------------------------------------------------------------------------------
+
+
+def _require_names(name: str, version: str, description: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ExportError(
+            f"{name!r} cannot name a model: lower-case letters, digits, `.`, `_` and `-`, at most 64, "
+            "the first a letter or a digit"
+        )
+    if not _VERSION.fullmatch(version):
+        raise ExportError(f"{version!r} is not a semantic version such as 3.2.0 or 4.0.0-rc.1")
+    if not isinstance(description, str):
+        raise ExportError("`description` is a string")
+
+
+def _label(value: Any) -> str | int | float | bool:
+    scalar = json_scalar(value)
+    if scalar is None:
+        raise ExportError("a class label is missing")
+    return scalar
+
+
+def _outputs(graph: Graph, estimator: Any, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
+    tensor = graph.outputs[0]["name"]
+    if labels is None:
+        if threshold is not None:
+            raise ExportError("a threshold is for classifiers of two classes")
+        shape = graph.outputs[0]["shape"]
+        if len(shape) == 2 and shape[1] not in (1, None):
+            raise ExportError(f"{class_name(estimator)} predicts {shape[1]} numbers a row; one model serves one")
+        return {"prediction": {"tensor": tensor}}
+    if threshold is not None and len(labels) != 2:
+        raise ExportError(f"a threshold is for two classes; there are {len(labels)}")
+    return {"probabilities": {"tensor": tensor, "labels": labels, "threshold": threshold}}
+
+
+def _task(estimator: Any) -> str:
+    if not is_classifier(estimator):
+        return "regression"
+    return "binary_classification" if len(estimator.classes_) == 2 else "multiclass_classification"
+
+
+def _timestamp(created: str | datetime.datetime | None) -> str:
+    if isinstance(created, str):
+        try:
+            created = datetime.datetime.fromisoformat(created.replace("Z", "+00:00"))
+        except ValueError as error:
+            raise ExportError(f"created is a time such as 2023-01-07T00:00:00Z, not {created!r}") from error
+    if created is None:
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        seconds = int(epoch) if epoch else int(time.time())
+        created = datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc)
+    if created.tzinfo is None:
+        created = created.replace(tzinfo=datetime.timezone.utc)
+    return created.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _provenance(
+    plan: _Plan,
+    extra: Mapping[str, Any] | None,
+    training_data: Sequence[PathLike],
+    source: str | None,
+    hyperparameters: Mapping[str, Any] | None,
+    seed: int | None,
+    metrics: Mapping[str, float] | None,
+) -> dict[str, Any]:
+    parameters = getattr(plan.estimator, "get_params", dict)() if hyperparameters is None else dict(hyperparameters)
+    if seed is None:
+        state = getattr(plan.estimator, "random_state", None)
+        seed = int(state) if isinstance(state, (int, np.integer)) else None
+    found: dict[str, Any] = {
+        "training_data": [_data_file(path) for path in training_data],
+        "source": source or "",
+        "libraries": _libraries(),
+        "hyperparameters": {key: _plain(parameters[key]) for key in sorted(parameters)},
+        "seed": seed,
+        "metrics": {key: float(value) for key, value in (metrics or {}).items()},
+    }
+    found.update({key: _plain(value) for key, value in (extra or {}).items()})
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what has no counterpart is named by its class."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(entry) for entry in value]
+    try:
+        return json_scalar(value)
+    except TypeError:
+        return class_name(value)
+
+
+def _libraries() -> dict[str, str]:
+    versions = {"python": ".".join(platform.python_version_tuple()[:2])}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return dict(sorted(versions.items()))
+
+
+def _data_file(path: PathLike) -> dict[str, Any]:
+    file = Path(path)
+    data = file.read_bytes()
+    return {"file": file.name, "rows": _count_rows(file), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _count_rows(file: Path) -> int | None:
+    suffix = file.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return len(pd.read_csv(file, sep="\t" if suffix == ".tsv" else ",", usecols=[0]))
+    if suffix == ".parquet":
+        return len(pd.read_parquet(file))
+    if suffix in (".ndjson", ".jsonl"):
+        return sum(1 for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    return None
+
+
+def _profile(plan: _Plan, predictor: Predictor, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        predictions, probabilities = predictor.outputs(plan.good_rows)
+    if labels is not None and threshold is not None and probabilities is not None:
+        predictions = [labels[int(p >= threshold)] for p in probabilities[:, 1]]
+    features = {column.name: plan.features[:, i] for i, column in enumerate(plan.columns)}
+    return build_profile(plan.schema, features, {"prediction": predictions})
+
+
+# --- the proof -----------------------------------------------------------------------------------------------------
+
+
+def _verify(
+    graph: Graph,
+    plan: _Plan,
+    lines: Sequence[Mapping[str, Any]],
+    tolerance: Mapping[str, float],
+    keys: Sequence[str] | None,
+) -> None:
+    """Runs the graph on the golden features, one by one and together, and compares with what Python recorded."""
+    session = open_session(graph)
+    if session is None:
+        log.warning(
+            "onnxruntime is not installed, so the graph was not run; `seaworthy check` will do it\n"
+            "hint: pip install onnxruntime"
+        )
+        return
+    features = np.array(
+        [[np.nan if value is None else value for value in line["features"]] for line in lines], dtype=np.float64
+    )
+    together = run_graph(session, graph, features)
+    for row, line in enumerate(lines):
+        alone = run_graph(session, graph, features[row : row + 1])
+        if alone.tobytes() != together[row : row + 1].tobytes():
+            raise ParityError(
+                f"the graph of {class_name(plan.estimator)} gives golden row {row} other bits alone than among others: "
+                f"{alone.ravel().tolist()} and {together[row].ravel().tolist()}\n"
+                "hint: an artifact must not; put another estimator at the end of the pipeline"
+            )
+        if keys is None:
+            expected = [line["output"]["prediction"]]
+            found = plan.apply_postprocess(alone.astype(np.float64).ravel()).tolist()
+        else:
+            expected = [line["output"]["probabilities"][key] for key in keys]
+            found = alone.astype(np.float64).ravel().tolist()
+        for e, f in zip(expected, found):
+            if not abs(f - e) <= tolerance["absolute"] + tolerance["relative"] * abs(e):
+                raise ParityError(
+                    f"golden row {row}: the graph gives {f!r}, {class_name(plan.estimator)} gives {e!r}, which differ "
+                    f"by {abs(f - e):.3g}; the tolerance is {dict(tolerance)}, the precision {graph.precision}\n"
+                    "hint: if that is near enough, say so: golden_tolerance={'output': {'relative': …, 'absolute': …}}"
+                )

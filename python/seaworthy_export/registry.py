@@ -1,0 +1,88 @@
+"""Which function turns which fitted class into steps.
+
+Knows nothing of any particular class: the ones that ship with the package are registered by `converters`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+from .values import class_name
+
+if TYPE_CHECKING:
+    from .context import Context
+
+Converter = Callable[[Any, "Context"], None]
+F = TypeVar("F", bound=Converter)
+
+_CONVERTERS: dict[str, Converter] = {}
+
+
+def register_converter(target: str | type) -> Callable[[F], F]:
+    """Registers the decorated function as the converter of a class.
+
+    `target` is the class itself or its full name, as `package.module.Class`. A name may leave out trailing modules:
+    `sklearn.preprocessing.MinMaxScaler` also finds the class that lives in `sklearn.preprocessing._data`, so that one
+    name fits every version of a library. A subclass is not found through its parent, because it may compute something
+    else: register it on its own. A second registration replaces the first.
+
+    The function is called with the fitted object and a `Context`, and emits steps through the latter:
+
+        @register_converter("regression_model.processing.features.Mapper")
+        def convert_mapper(step: Any, ctx: Context) -> None:
+            for variable in step.variables:
+                ctx.map_dict(variable, step.mappings)
+    """
+    name = target if isinstance(target, str) else class_name(target)
+    if "." not in name:
+        raise ValueError(
+            f"register_converter takes a class or a full name such as `package.module.{name}`, not `{name}`"
+        )
+
+    def register(function: F) -> F:
+        _CONVERTERS[name] = function
+        return function
+
+    return register
+
+
+def find_converter(cls: type) -> Converter | None:
+    """The converter of exactly this class, or None. The longest registered name wins."""
+    best: str | None = None
+    for name in _CONVERTERS:
+        if _names(name, cls) and (best is None or len(name) > len(best)):
+            best = name
+    return None if best is None else _CONVERTERS[best]
+
+
+def _names(name: str, cls: type) -> bool:
+    if name == class_name(cls):
+        return True
+    module, _, short = name.rpartition(".")
+    return short == cls.__qualname__ and cls.__module__.startswith(module + ".")
+
+
+def converter_of(target: type) -> Converter:
+    """The converter of a class, for registering it for another class that transforms in the same way."""
+    converter = find_converter(target)
+    if converter is None:
+        raise KeyError(f"no converter is registered for {class_name(target)}")
+    return converter
+
+
+def known_parent(cls: type) -> type | None:
+    """The nearest class above this one that has a converter."""
+    for parent in cls.__mro__[1:]:
+        if find_converter(parent) is not None:
+            return parent
+    return None
+
+
+def known_near(cls: type) -> list[str]:
+    """Registered names that someone who wrote this class may have meant, the likeliest first."""
+    by_short = {name.rpartition(".")[2]: name for name in sorted(_CONVERTERS)}
+    near = difflib.get_close_matches(cls.__qualname__, by_short, n=4, cutoff=0.5)
+    package = cls.__module__.split(".")[0]
+    rest = [short for short, name in by_short.items() if name.split(".")[0] == package and short not in near]
+    return [by_short[short] for short in near + rest]

@@ -1,0 +1,126 @@
+//! The command line: one file a command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, ConfigError, Process, Settings};
+
+mod check;
+mod healthcheck;
+mod inspect;
+mod printer;
+mod serve;
+mod transform;
+
+pub use printer::Printer;
+
+/// The input or the comparison failed.
+const FAILED: u8 = 1;
+/// This program failed.
+const BROKEN: u8 = 2;
+
+/// Serves a trained model exactly as it was trained.
+///
+/// A MODEL is the directory of an artifact, a name (`house-prices`: its highest version) or `name@version`. Settings come from config/default.toml,
+/// config/<`SEAWORTHY_PROFILE>.toml`, `SEAWORTHY__SECTION__KEY` and PORT; see docs/configuration.md.
+#[derive(Debug, Parser)]
+#[command(name = "seaworthy", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Print nothing but results and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Where the settings files are [default: `config` here, or beside the executable].
+    #[arg(long, global = true, value_name = "DIR")]
+    config_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve models over HTTP; what happens when no command is given
+    Serve(serve::Options),
+    /// Verify artifacts and print what was proven; exit 1 on any difference
+    Check(check::Options),
+    /// Show what a model takes, does and gives
+    Inspect(inspect::Options),
+    /// Compute the features of rows, without the graph
+    Transform(transform::Options),
+    /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
+    Healthcheck(healthcheck::Options),
+}
+
+/// What every command may use.
+pub(crate) struct Context {
+    settings: Settings,
+    process: Process,
+    printer: Printer,
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    let printer = Printer::new(arguments.quiet);
+    let process = config::process();
+    let settings = match Settings::read(&config_dir(arguments.config_dir)) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&printer, &error.into()),
+    };
+    let context = Context { settings, process, printer };
+    let result =
+        match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
+            Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
+            Command::Check(options) => check::run(&options, &context),
+            Command::Inspect(options) => inspect::run(&options, &context),
+            Command::Transform(options) => transform::run(&options, &context),
+            Command::Healthcheck(options) => healthcheck::run(&options, &context),
+        };
+    result.unwrap_or_else(|error| fail(&context.printer, &error))
+}
+
+/// The directory asked for; else `config` here; else beside the executable. The defaults are part of the program, so it need not exist.
+fn config_dir(asked: Option<PathBuf>) -> PathBuf {
+    let here = PathBuf::from("config");
+    asked.unwrap_or_else(|| match std::env::current_exe() {
+        Ok(executable) if !here.is_dir() => executable.with_file_name("config"),
+        _ => here,
+    })
+}
+
+/// Prints the error and its causes, and says whose fault it is.
+fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some errors repeat their source in their own text.
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    // A sentence after a semicolon is what to do about it.
+    printer.error(&text);
+    let ours = error.downcast_ref::<crate::startup::ServerError>().is_some_and(|error| {
+        use crate::startup::ServerError as E;
+        matches!(
+            error,
+            E::Runtime(_) | E::Engine(_) | E::Bind { .. } | E::Signals(_) | E::PredictorEnded
+        )
+    });
+    let runtime = error.downcast_ref::<crate::runtime::RuntimeError>().is_some();
+    let config = error.downcast_ref::<ConfigError>().is_some();
+    ExitCode::from(if ours || runtime || config { BROKEN } else { FAILED })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

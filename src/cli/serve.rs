@@ -1,0 +1,50 @@
+//! `seaworthy serve`: the server.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::Context;
+use crate::config::{Load, Settings};
+use crate::observe::prediction_log;
+use crate::startup::Application;
+use crate::telemetry;
+
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Options {
+    /// What `POST /v1/predict` asks: a directory, a name or name@version [default: models.default]. A directory is served alone
+    model: Option<String>,
+}
+
+pub(super) fn run(
+    options: &Options,
+    mut settings: Settings,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
+    if let Some(model) = &options.model {
+        if model.contains(['/', '\\']) || model.starts_with('.') {
+            settings.models.load = Load::Default;
+        }
+        settings.models.default.clone_from(model);
+    }
+    let (log, writer) = telemetry::init(&settings.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads can be started")?;
+    let result = runtime.block_on(async {
+        let application = Application::build(&settings, &context.process).await?;
+        application.run_until_stopped().await
+    });
+    // Connections that did not end in time are given up.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    if !prediction_log::flush(&log, Duration::from_secs(3)) {
+        tracing::error!(
+            "the prediction log could not be written out within 3 s; its last records are lost"
+        );
+    }
+    drop(writer);
+    result?;
+    Ok(ExitCode::SUCCESS)
+}

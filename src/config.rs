@@ -1,0 +1,504 @@
+//! The settings: `config/default.toml` < `config/<profile>.toml` < `SEAWORTHY__…` < `PORT`.
+//!
+//! The one module that reads the environment. A key that is unknown or has an impossible value stops the start with its name, its
+//! value and where it was set.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ::config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use serde::Deserialize;
+use validator::{Validate, ValidationErrors, ValidationErrorsKind};
+
+use crate::schema::UnknownFields;
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+const PREFIX: &str = "SEAWORTHY";
+
+/// All settings.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `[server]`
+    #[validate(nested)]
+    pub server: Server,
+    /// `[models]`
+    #[validate(nested)]
+    pub models: Models,
+    /// `[schema]`
+    pub schema: Schema,
+    /// `[engine]`
+    #[validate(nested)]
+    pub engine: Engine,
+    /// `[log]`
+    #[validate(nested)]
+    pub log: Log,
+}
+
+/// `[server]`: the address, the limits, the end.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// The address to listen on.
+    pub host: std::net::IpAddr,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// A request is given up after this long.
+    #[validate(range(
+        min = 1,
+        max = 86_400_000,
+        message = "must be between 1 and 86400000 (a day)"
+    ))]
+    pub request_timeout_ms: u64,
+    /// The whole body must have arrived after this long.
+    #[validate(range(
+        min = 1,
+        max = 86_400_000,
+        message = "must be between 1 and 86400000 (a day)"
+    ))]
+    pub body_timeout_ms: u64,
+    /// The headers must have arrived after this long.
+    #[validate(range(
+        min = 1,
+        max = 86_400_000,
+        message = "must be between 1 and 86400000 (a day)"
+    ))]
+    pub header_timeout_ms: u64,
+    /// A larger body is refused.
+    #[validate(range(
+        min = 1,
+        max = 1_073_741_824,
+        message = "must be between 1 and 1073741824 (1 GiB)"
+    ))]
+    pub max_body_bytes: usize,
+    /// More rows are refused.
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    pub max_rows: usize,
+    /// Problems listed in one answer.
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    pub max_errors: usize,
+    /// How long requests are still taken after SIGTERM.
+    #[validate(range(max = 3_600_000, message = "must be at most 3600000 (an hour)"))]
+    pub drain_delay_ms: u64,
+    /// How long requests under way may take after that.
+    #[validate(range(max = 3_600_000, message = "must be at most 3600000 (an hour)"))]
+    pub drain_timeout_ms: u64,
+}
+
+/// `[models]`: what is served.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// Where the artifacts are.
+    pub dir: PathBuf,
+    /// What `POST /v1/predict` asks.
+    pub default: String,
+    /// Which artifacts are loaded.
+    pub load: Load,
+}
+
+/// Which artifacts are loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Load {
+    /// Every one in the directory.
+    All,
+    /// Only the default.
+    Default,
+}
+
+/// `[schema]`: how rows are read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schema {
+    /// What becomes of a key that is no field.
+    pub unknown_fields: UnknownFields,
+}
+
+/// `[engine]`: where predictions run.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Engine {
+    /// Which threads run them.
+    pub lane: LaneChoice,
+    /// How many at the same time; 0 is the number of CPUs.
+    #[validate(range(max = 1024, message = "must be at most 1024"))]
+    pub threads: usize,
+    /// Requests that wait for a worker.
+    #[validate(range(min = 1, max = 1_000_000, message = "must be between 1 and 1000000"))]
+    pub queue: usize,
+}
+
+/// Which threads run predictions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LaneChoice {
+    /// Chosen by the measured cost of the golden rows.
+    Auto,
+    /// The thread of the request.
+    Inline,
+    /// Threads of their own.
+    Worker,
+}
+
+/// `[log]`: what is written where.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// What of the service's own messages.
+    pub level: String,
+    /// Their form.
+    pub format: LogFormat,
+    /// Where the prediction log goes: `stdout`, `none` or a path.
+    #[validate(length(min = 1, message = "must be \"stdout\", \"none\" or a path"))]
+    pub predictions: String,
+    /// Records that may wait.
+    #[validate(range(min = 1, max = 10_000_000, message = "must be between 1 and 10000000"))]
+    pub queue: usize,
+    /// How much of a body that is not JSON is logged.
+    pub max_text_bytes: usize,
+    /// The key of the hash that replaces sensitive values.
+    pub sensitive_key: String,
+}
+
+/// The form of the service's own messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A setting that is not sound.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read or parsed.
+    #[error("the settings cannot be read: {0}")]
+    Read(String),
+    /// A key that does not exist.
+    #[error("unknown setting `{key}` = {value} in {origin}{}", match .similar { Some(key) => format!("; did you mean `{key}`?"), None => "; config/default.toml lists all of them".to_owned() })]
+    Unknown {
+        /// The key, with dots.
+        key: String,
+        /// What it was set to.
+        value: String,
+        /// Where.
+        origin: String,
+        /// A key with a similar name.
+        similar: Option<String>,
+    },
+    /// A value that is not possible.
+    #[error("the setting `{key}` = {value} in {origin} is not possible: {problem}")]
+    Invalid {
+        /// The key, with dots.
+        key: String,
+        /// What it was set to.
+        value: String,
+        /// Where.
+        origin: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The profile that was asked for has no file.
+    #[error("SEAWORTHY_PROFILE is `{profile}`, but there is no `{}`", .path.display())]
+    Profile {
+        /// The profile.
+        profile: String,
+        /// The file that was looked for.
+        path: PathBuf,
+    },
+}
+
+/// What the process was given besides settings.
+#[derive(Debug, Clone, Default)]
+pub struct Process {
+    /// `ORT_DYLIB_PATH`.
+    pub onnxruntime: Option<PathBuf>,
+    /// Whether ONNX Runtime's telemetry is switched off in the environment.
+    pub telemetry_is_off: bool,
+}
+
+/// Reads what the process was given besides settings.
+#[must_use]
+pub fn process() -> Process {
+    Process {
+        onnxruntime: variable("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from),
+        telemetry_is_off: variable("ORT_DISABLE_TELEMETRY").as_deref() == Some("1"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+impl Settings {
+    /// Reads the settings from the files in `dir` and the environment of the process.
+    ///
+    /// # Errors
+    /// The first key that is unknown or has an impossible value.
+    pub fn read(dir: &Path) -> Result<Self, ConfigError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the module that reads the environment"
+        )]
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self::load(dir, environment)
+    }
+
+    /// As [`Self::read`], with the environment given.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn load(dir: &Path, environment: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        let read = |error: ::config::ConfigError| ConfigError::Read(error.to_string());
+        let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
+        let known = flat(defaults.collect().map_err(read)?);
+        let mut overrides: Vec<(Option<PathBuf>, Box<dyn Source + Send + Sync>)> = Vec::new();
+        let default_file = dir.join("default.toml");
+        if default_file.is_file() {
+            overrides.push((
+                Some(default_file.clone()),
+                Box::new(File::from(default_file).format(FileFormat::Toml)),
+            ));
+        }
+        if let Some(profile) =
+            environment.get("SEAWORTHY_PROFILE").filter(|profile| !profile.is_empty())
+        {
+            let path = dir.join(format!("{profile}.toml"));
+            if !path.is_file() {
+                return Err(ConfigError::Profile { profile: profile.clone(), path });
+            }
+            overrides
+                .push((Some(path.clone()), Box::new(File::from(path).format(FileFormat::Toml))));
+        }
+        let port = environment.get("PORT").cloned();
+        let variables: Map<String, String> = environment
+            .iter()
+            .filter(|(key, _)| key.starts_with("SEAWORTHY__"))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let variables = Environment::with_prefix(PREFIX)
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true)
+            .source(Some(variables));
+        overrides.push((None, Box::new(variables)));
+
+        let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
+        let mut builder = Config::builder().add_source(defaults);
+        for (file, source) in overrides {
+            for (key, value) in flat(source.collect().map_err(read)?) {
+                let place = match &file {
+                    Some(path) => format!("`{}`", path.display()),
+                    None => format!(
+                        "the environment ({PREFIX}__{})",
+                        key.replace('.', "__").to_uppercase()
+                    ),
+                };
+                let origin = Origin { value: shown(&value), place };
+                if !known.contains_key(&key) {
+                    return Err(unknown(&key, origin, known.keys()));
+                }
+                origins.insert(key, origin);
+            }
+            builder = builder.add_source(vec![source]);
+        }
+        if let Some(port) = port {
+            let origin =
+                Origin { value: format!("{port:?}"), place: "the environment (PORT)".to_owned() };
+            origins.insert("server.port".to_owned(), origin);
+            let number = port.trim().parse::<u16>().map_err(|_error| {
+                invalid("server.port", &origins, "a port is a number from 0 to 65535".to_owned())
+            })?;
+            builder = builder.set_override("server.port", i64::from(number)).map_err(read)?;
+        }
+        let config = builder.build().map_err(read)?;
+        let settings: Self = config.try_deserialize().map_err(|error| match error {
+            ::config::ConfigError::At { error, key: Some(key), .. } => {
+                let problem = match *error {
+                    ::config::ConfigError::Type { unexpected, expected, .. } => {
+                        format!("expected {expected}, found {unexpected}")
+                    }
+                    other => other.to_string(),
+                };
+                invalid(&key, &origins, problem)
+            }
+            ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
+                invalid(&key, &origins, format!("expected {expected}, found {unexpected}"))
+            }
+            other => ConfigError::Read(other.to_string()),
+        })?;
+        settings.validate().map_err(|errors| {
+            let (key, problem) = first(&errors, "").unwrap_or_default();
+            invalid(&key, &origins, problem)
+        })?;
+        if let Err(error) = settings.log.level.parse::<tracing_subscriber::filter::Targets>() {
+            return Err(invalid("log.level", &origins, error.to_string()));
+        }
+        Ok(settings)
+    }
+}
+
+/// The values of a source by their dotted keys.
+fn flat(values: Map<String, Value>) -> BTreeMap<String, Value> {
+    fn walk(prefix: &str, values: Map<String, Value>, flat: &mut BTreeMap<String, Value>) {
+        for (key, value) in values {
+            let key = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+            match value.kind.clone() {
+                ValueKind::Table(table) => walk(&key, table, flat),
+                _ => {
+                    flat.insert(key, value);
+                }
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk("", values, &mut found);
+    // The environment source gives dotted keys as they are.
+    found
+}
+
+/// What a key was set to, and where.
+struct Origin {
+    value: String,
+    place: String,
+}
+
+fn shown(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        other => other.to_string(),
+    }
+}
+
+fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String>) -> ConfigError {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let similar = known
+        .filter_map(|candidate| {
+            let whole = strsim::damerau_levenshtein(candidate, key);
+            // The right name in the wrong section is a likely slip too.
+            let distance = if last(candidate) == last(key) { 1 } else { whole };
+            (distance <= 3).then_some((distance, candidate))
+        })
+        .min();
+    ConfigError::Unknown {
+        key: key.to_owned(),
+        value: origin.value,
+        origin: origin.place,
+        similar: similar.map(|(_, key)| key.clone()),
+    }
+}
+
+fn invalid(key: &str, origins: &BTreeMap<String, Origin>, problem: String) -> ConfigError {
+    let origin = origins.get(key);
+    ConfigError::Invalid {
+        key: key.to_owned(),
+        value: origin.map(|origin| origin.value.clone()).unwrap_or_default(),
+        origin: origin.map_or_else(|| "the defaults".to_owned(), |origin| origin.place.clone()),
+        problem,
+    }
+}
+
+/// The first thing that validation found, with its dotted key.
+fn first(errors: &ValidationErrors, prefix: &str) -> Option<(String, String)> {
+    let mut sorted: Vec<_> = errors.errors().iter().collect();
+    sorted.sort_by(|one, other| one.0.cmp(other.0));
+    sorted.into_iter().find_map(|(name, kind)| {
+        let key = if prefix.is_empty() { name.to_string() } else { format!("{prefix}.{name}") };
+        match kind {
+            ValidationErrorsKind::Struct(nested) => first(nested, &key),
+            ValidationErrorsKind::List(_) => None,
+            ValidationErrorsKind::Field(errors) => errors.first().map(|error| {
+                (key, error.message.clone().unwrap_or_else(|| error.code.clone()).into_owned())
+            }),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<Settings, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let environment = environment
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let place = dir.path().display().to_string();
+        Settings::load(dir.path(), environment)
+            .map_err(|error| error.to_string().replace(&place, "config"))
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let settings = load(&[], &[]).unwrap();
+        assert_eq!(
+            (settings.server.port, settings.models.default.as_str()),
+            (8080, "house-prices@3.2.0")
+        );
+        let file = ("test.toml", "[server]\nport = 1\nmax_rows = 5\n");
+        let profile = ("SEAWORTHY_PROFILE", "test");
+        assert_eq!(load(&[file], &[profile]).unwrap().server.port, 1);
+        assert_eq!(load(&[file], &[]).unwrap().server.port, 8080);
+        let settings = load(&[file], &[profile, ("SEAWORTHY__SERVER__PORT", "2")]).unwrap();
+        assert_eq!((settings.server.port, settings.server.max_rows), (2, 5));
+        let bare = ("PORT", "3");
+        assert_eq!(
+            load(&[file], &[profile, bare, ("SEAWORTHY__SERVER__PORT", "2")]).unwrap().server.port,
+            3
+        );
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_its_value_and_its_source() {
+        #[track_caller]
+        fn refused(files: &[(&str, &str)], environment: &[(&str, &str)], expected: &str) {
+            assert_eq!(load(files, environment).unwrap_err(), expected);
+        }
+        let profile = ("SEAWORTHY_PROFILE", "test");
+        refused(
+            &[("test.toml", "[server]\nprot = 80\n")],
+            &[profile],
+            "unknown setting `server.prot` = 80 in `config/test.toml`; did you mean `server.port`?",
+        );
+        refused(
+            &[],
+            &[("SEAWORTHY__PORT", "80")],
+            "unknown setting `port` = 80 in the environment (SEAWORTHY__PORT); did you mean `server.port`?",
+        );
+        refused(
+            &[],
+            &[("SEAWORTHY__SERVER__MAX_ROWS", "0")],
+            "the setting `server.max_rows` = 0 in the environment (SEAWORTHY__SERVER__MAX_ROWS) is not possible: must be at least 1",
+        );
+        refused(
+            &[],
+            &[("PORT", "http")],
+            "the setting `server.port` = \"http\" in the environment (PORT) is not possible: a port is a number from 0 to 65535",
+        );
+        refused(&[], &[profile], "SEAWORTHY_PROFILE is `test`, but there is no `config/test.toml`");
+        let error = load(&[], &[("SEAWORTHY__SERVER__PORT", "many")]).unwrap_err();
+        assert!(
+            error.starts_with(
+                "the setting `server.port` = \"many\" in the environment (SEAWORTHY__SERVER__PORT) is not possible"
+            ),
+            "{error}"
+        );
+        let error = load(&[("test.toml", "[log]\nformat = \"xml\"\n")], &[profile]).unwrap_err();
+        assert!(
+            error.starts_with("the setting `log.format` = \"xml\" in `config/test.toml`"),
+            "{error}"
+        );
+        let error = load(&[("test.toml", "[server\n")], &[profile]).unwrap_err();
+        assert!(error.starts_with("the settings cannot be read"), "{error}");
+    }
+}

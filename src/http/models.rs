@@ -1,0 +1,128 @@
+//! `GET /v1/models` and `GET /v1/models/{model}`: what is loaded, and what was proven of it.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+
+use super::problem::ApiError;
+use crate::artifact::{ModelSpec, Task};
+use crate::proof::Proof;
+use crate::schema::FieldSpec;
+use crate::state::{AppState, Deployment};
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new().route("/v1/models", get(list_models)).route("/v1/models/{model}", get(find_model))
+}
+
+#[derive(Debug, Serialize)]
+struct ModelsResponse<'a> {
+    models: Vec<Summary<'a>>,
+}
+
+/// A version in a few words.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    name: &'a str,
+    version: String,
+    role: &'static str,
+    /// Whether `POST /v1/predict` asks it.
+    default: bool,
+    task: Task,
+    description: &'a str,
+    artifact: &'a str,
+    /// Golden rows that it reproduced before it was served.
+    proven_rows: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelResponse<'a> {
+    name: &'a str,
+    versions: Vec<Version<'a>>,
+}
+
+/// A version, whole.
+#[derive(Debug, Serialize)]
+struct Version<'a> {
+    #[serde(flatten)]
+    summary: Summary<'a>,
+    created: &'a str,
+    inputs: Vec<&'a FieldSpec>,
+    features: &'a [String],
+    model: &'a ModelSpec,
+    labels: &'a [crate::schema::Scalar],
+    provenance: &'a serde_json::Map<String, serde_json::Value>,
+    proof: &'a Proof,
+    engine: EngineView,
+}
+
+#[derive(Debug, Serialize)]
+struct EngineView {
+    lane: &'static str,
+    threads: usize,
+    /// What a golden row took when the model was loaded.
+    row_cost_us: f64,
+}
+
+fn summary<'a>(state: &'a AppState, deployment: &'a Deployment) -> Summary<'a> {
+    let artifact = deployment.model.artifact();
+    Summary {
+        name: deployment.name(),
+        version: deployment.version().to_string(),
+        role: deployment.role.as_str(),
+        default: std::ptr::eq(deployment, state.default_deployment()),
+        task: artifact.manifest().task,
+        description: &artifact.manifest().description,
+        artifact: artifact.digest(),
+        proven_rows: deployment.proof.rows,
+    }
+}
+
+async fn list_models(State(state): State<AppState>) -> Json<serde_json::Value> {
+    let models = state.deployments().iter().map(|deployment| summary(&state, deployment)).collect();
+    Json(serde_json::to_value(ModelsResponse { models }).unwrap_or_default())
+}
+
+async fn find_model(
+    State(state): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let name = name.map(|Path(name)| name).unwrap_or_default();
+    let found: Vec<&Deployment> =
+        state.deployments().iter().filter(|deployment| deployment.name() == name).collect();
+    let Some(first) = found.first() else { return Err(unknown(&state, &name)) };
+    let versions = found.iter().map(|deployment| version(&state, deployment)).collect();
+    let response = ModelResponse { name: first.name(), versions };
+    Ok(Json(serde_json::to_value(response).unwrap_or_default()))
+}
+
+fn version<'a>(state: &'a AppState, deployment: &'a Deployment) -> Version<'a> {
+    let manifest = deployment.model.artifact().manifest();
+    let plan = deployment.engine.plan();
+    Version {
+        summary: summary(state, deployment),
+        created: &manifest.created,
+        inputs: deployment.model.schema().fields().iter().map(crate::schema::Field::spec).collect(),
+        features: &manifest.features,
+        model: &manifest.model,
+        labels: deployment.model.postprocess().labels(),
+        provenance: &manifest.provenance,
+        proof: &deployment.proof,
+        engine: EngineView {
+            lane: plan.lane.as_str(),
+            threads: plan.threads,
+            row_cost_us: plan.row_cost.as_secs_f64() * 1e6,
+        },
+    }
+}
+
+/// The error for a model or version that is not loaded.
+pub(super) fn unknown(state: &AppState, wanted: &str) -> ApiError {
+    let known: Vec<String> = state
+        .deployments()
+        .iter()
+        .map(|deployment| format!("{}@{}", deployment.name(), deployment.version()))
+        .collect();
+    ApiError::UnknownModel { wanted: wanted.to_owned(), known: known.join(", ") }
+}

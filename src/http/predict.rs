@@ -1,0 +1,520 @@
+//! `POST /v1/predict` and its longer forms: from the body to the answer and the log line.
+
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http_body_util::BodyExt as _;
+
+use super::models::unknown;
+use super::problem::{ApiError, Item, Logged};
+use super::record::{self, Exchange, Record};
+use super::request_id::{self, RequestId};
+use crate::postprocess::Prediction;
+use crate::predictor::Predictions;
+use crate::proof::label_text;
+use crate::schema::{Decoded, Scalar};
+use crate::state::{AppState, Deployment, Limits};
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/v1/predict", post(create_prediction))
+        .route("/v1/models/{model}/predict", post(create_prediction))
+        .route("/v1/models/{model}/versions/{version}/predict", post(create_prediction))
+}
+
+/// A body from this size on is decoded after the thread's other tasks have been moved away.
+const LARGE_BODY: usize = 256 * 1024;
+
+/// Everything that is found out about a request on its way, good or bad, so that the log has it.
+#[derive(Debug, Default)]
+struct Seen {
+    body: Bytes,
+    decoded: Option<Decoded>,
+    on_invalid_null: bool,
+    items: Vec<Item>,
+    total: usize,
+}
+
+/// The answer of a request that succeeded: the whole body, and where its predictions stand in it.
+#[derive(Debug)]
+struct Answer {
+    body: Vec<u8>,
+    predictions: std::ops::Range<usize>,
+}
+
+async fn create_prediction(
+    State(state): State<AppState>,
+    params: RawPathParams,
+    request: Request,
+) -> Response {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    // `finish` gives every request an id.
+    let id = parts
+        .extensions
+        .get::<RequestId>()
+        .cloned()
+        .unwrap_or_else(|| request_id::of(&parts.headers));
+    let trace_id = request_id::trace_id(&parts.headers);
+    let deployment = find(&state, &params);
+    let limits = state.limits();
+    let mut seen = Seen::default();
+    let answered = async {
+        let deployment = deployment.as_ref().map_err(ApiError::clone)?;
+        seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
+        check_media_type(&parts.headers)?;
+        read_body(body, &parts.headers, limits, &mut seen.body).await?;
+        let work = answer(deployment, limits, &id, &mut seen);
+        tokio::time::timeout(limits.request_timeout, work).await.map_err(|_elapsed| {
+            ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() }
+        })?
+    }
+    .await;
+    let error_items;
+    let (status, errors, total): (u16, &[Item], usize) = match &answered {
+        Ok(_) => (200, &seen.items, seen.total),
+        Err(ApiError::Invalid { items, total, .. }) => (422, items, *total),
+        Err(error) => {
+            error_items = error.items();
+            (error.status().as_u16(), &error_items, error_items.len())
+        }
+    };
+    let exchange = Exchange {
+        deployment: deployment.as_ref().ok().copied(),
+        method: &parts.method,
+        path: parts.uri.path(),
+        status,
+        n_rows: seen.decoded.as_ref().map_or(0, |decoded| decoded.n_rows),
+        on_invalid_null: seen.on_invalid_null,
+        inputs: seen.decoded.as_ref().and_then(|decoded| seen.body.get(decoded.inputs.clone())),
+        body: &seen.body,
+        predictions: answered
+            .as_ref()
+            .ok()
+            .and_then(|answer| answer.body.get(answer.predictions.clone())),
+        errors,
+        total_errors: total,
+    };
+    record::exchanged(&Record::new(started, &id, trace_id.as_deref()), &exchange, limits);
+    let mut response = match answered {
+        Ok(answer) => {
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], answer.body).into_response()
+        }
+        Err(error) => {
+            if error.status().is_server_error() {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, request.id = id.as_str(), "a prediction failed");
+            }
+            error.to_response(&id)
+        }
+    };
+    response.extensions_mut().insert(Logged);
+    response
+}
+
+fn find<'a>(state: &'a AppState, params: &RawPathParams) -> Result<&'a Deployment, ApiError> {
+    let param =
+        |name: &str| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    let Some(model) = param("model") else { return Ok(state.default_deployment()) };
+    let version = param("version");
+    state.find(model, version).ok_or_else(|| {
+        let wanted =
+            version.map_or_else(|| model.to_owned(), |version| format!("{model}@{version}"));
+        unknown(state, &wanted)
+    })
+}
+
+/// Reads `on_invalid` from the query; other parameters are left alone.
+fn on_invalid_null(query: &str) -> Result<bool, ApiError> {
+    let mut null = false;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=').unwrap_or((pair, "")) {
+            ("on_invalid", "null") => null = true,
+            ("on_invalid", "fail") => null = false,
+            ("on_invalid", found) => {
+                let found = found.chars().take(40).collect();
+                return Err(ApiError::Query {
+                    name: "on_invalid",
+                    found,
+                    expected: "`fail` or `null`",
+                });
+            }
+            _ => {}
+        }
+    }
+    Ok(null)
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let found = match headers.get(header::CONTENT_TYPE) {
+        None => return Err(ApiError::MediaType { found: "none".to_owned() }),
+        Some(value) => String::from_utf8_lossy(value.as_bytes()),
+    };
+    let mut parts = found.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_json = essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"));
+    let is_utf8 = parts.all(|part| match part.split_once('=') {
+        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
+            charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    if !is_json || !is_utf8 {
+        return Err(ApiError::MediaType {
+            found: format!("`{}`", found.chars().take(80).collect::<String>()),
+        });
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let found = String::from_utf8_lossy(encoding.as_bytes()).chars().take(80).collect();
+            Err(ApiError::ContentEncoding { found })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the body within its limits of size and time. What has arrived is in `read` also when it fails.
+async fn read_body(
+    mut body: Body,
+    headers: &HeaderMap,
+    limits: &Limits,
+    read: &mut Bytes,
+) -> Result<(), ApiError> {
+    let too_large = || ApiError::BodyTooLarge { limit: limits.max_body_bytes };
+    let declared = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok())
+        .and_then(|length| length.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limits.max_body_bytes as u64) {
+        return Err(too_large());
+    }
+    let collect = async {
+        let mut pieces: Vec<u8> = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else { return Err(ApiError::BodyBroken) };
+            let Ok(data) = frame.into_data() else { continue };
+            if read.is_empty() && pieces.is_empty() {
+                // Most bodies come in one piece, which is not copied.
+                *read = data;
+            } else {
+                if pieces.is_empty() {
+                    let declared = declared
+                        .and_then(|length| usize::try_from(length).ok())
+                        .unwrap_or_default();
+                    pieces.reserve(declared.max(read.len() + data.len()));
+                    pieces.extend_from_slice(read);
+                }
+                pieces.extend_from_slice(&data);
+            }
+            if read.len().max(pieces.len()) > limits.max_body_bytes {
+                return Err(too_large());
+            }
+        }
+        if !pieces.is_empty() {
+            *read = Bytes::from(pieces);
+        }
+        Ok(())
+    };
+    tokio::time::timeout(limits.body_timeout, collect)
+        .await
+        .map_err(|_elapsed| ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
+}
+
+/// Decode, predict, encode.
+async fn answer(
+    deployment: &Deployment,
+    limits: &Limits,
+    id: &RequestId,
+    seen: &mut Seen,
+) -> Result<Answer, ApiError> {
+    let schema = deployment.model.schema();
+    let mut frame = schema.frame();
+    let decoded = if seen.body.len() >= LARGE_BODY {
+        blocking(|| schema.decode(&seen.body, &limits.decode, &mut frame))
+    } else {
+        schema.decode(&seen.body, &limits.decode, &mut frame)
+    };
+    let decoded = decoded.map_err(ApiError::Syntax)?;
+    let decoded = seen.decoded.insert(decoded);
+    let of_the_whole = decoded.errors.iter().any(|error| error.row.is_none());
+    let (predictions, frame) = if of_the_whole || (frame.n_rows() == 0 && decoded.n_errors > 0) {
+        (Predictions::default(), frame)
+    } else {
+        deployment.engine.predict(frame).await?
+    };
+    let invalid = decoded.n_errors
+        + predictions.errors.iter().filter(|e| e.problem.is_invalid_input()).count();
+    (seen.items, seen.total) = list_items(deployment, limits, decoded, &predictions, &seen.body);
+    if invalid > 0 && (!seen.on_invalid_null || of_the_whole) {
+        let detail = count(decoded, &predictions, invalid, of_the_whole);
+        return Err(ApiError::Invalid {
+            detail,
+            items: std::mem::take(&mut seen.items),
+            total: seen.total,
+        });
+    }
+    Ok(encode(deployment, id, decoded, &predictions, frame.n_rows(), (&seen.items, seen.total)))
+}
+
+/// Runs something long in this thread, after its other tasks have been moved to another one.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// "2 problems in 1 of 3 rows".
+fn count(
+    decoded: &Decoded,
+    predictions: &Predictions,
+    invalid: usize,
+    of_the_whole: bool,
+) -> String {
+    let problems =
+        if invalid == 1 { "1 problem".to_owned() } else { format!("{invalid} problems") };
+    if of_the_whole {
+        return match decoded.errors.first() {
+            Some(error) if invalid == 1 => error.problem.to_string(),
+            _ => problems,
+        };
+    }
+    let mut refused: Vec<usize> = predictions
+        .errors
+        .iter()
+        .filter(|e| e.problem.is_invalid_input())
+        .map(|error| error.row)
+        .collect();
+    refused.dedup();
+    let n_bad = decoded.kept.as_ref().map_or(0, |kept| decoded.n_rows - kept.len()) + refused.len();
+    format!(
+        "{problems} in {n_bad} of {} {}",
+        decoded.n_rows,
+        if decoded.n_rows == 1 { "row" } else { "rows" }
+    )
+}
+
+/// The problems of all rows in the order of the body, at most so many as are listed, and their number.
+fn list_items(
+    deployment: &Deployment,
+    limits: &Limits,
+    decoded: &Decoded,
+    predictions: &Predictions,
+    body: &[u8],
+) -> (Vec<Item>, usize) {
+    let total = decoded.n_errors + predictions.errors.len();
+    if total == 0 {
+        return (Vec::new(), 0);
+    }
+    let schema = deployment.model.schema();
+    let sensitive = |name: &str| {
+        schema.index_of(name).is_some_and(|field| deployment.sensitive.contains(&field))
+    };
+    let mut items: Vec<(Option<usize>, Item)> = decoded
+        .errors
+        .iter()
+        .map(|error| {
+            let field = error.field.as_deref();
+            let item = Item {
+                pointer: decoded.form.pointer(error.row, field),
+                code: error.problem.code(),
+                detail: error.problem.to_string(),
+                sensitive: field.is_some_and(sensitive),
+            };
+            (error.row, item)
+        })
+        .collect();
+    let keys = Keys::new(body, decoded, !predictions.errors.is_empty());
+    items.extend(predictions.errors.iter().take(limits.decode.max_errors).map(|error| {
+        let row = original(decoded, error.row);
+        let field = error.field.and_then(|field| schema.fields().get(field));
+        let key = field.map(|field| keys.used(row, field));
+        let item = Item {
+            pointer: decoded.form.pointer(Some(row), key.as_deref()),
+            code: error.problem.code(),
+            detail: error.problem.to_string(),
+            sensitive: field.is_some_and(|field| field.spec().sensitive),
+        };
+        (Some(row), item)
+    }));
+    items.sort_by_key(|(row, _)| *row);
+    items.truncate(limits.decode.max_errors);
+    (items.into_iter().map(|(_, item)| item).collect(), total)
+}
+
+/// The row of the body that a row of the frame comes from.
+fn original(decoded: &Decoded, row: usize) -> usize {
+    decoded.kept.as_ref().map_or(row, |kept| kept.get(row).copied().unwrap_or(row))
+}
+
+/// The keys that the client wrote, so that a pointer leads to a value by the alias that was used.
+struct Keys(Option<serde_json::Value>);
+
+impl Keys {
+    fn new(body: &[u8], decoded: &Decoded, needed: bool) -> Self {
+        let inputs = body.get(decoded.inputs.clone()).filter(|_| needed);
+        Self(inputs.and_then(|inputs| serde_json::from_slice(inputs).ok()))
+    }
+
+    fn used(&self, row: usize, field: &crate::schema::Field) -> String {
+        let row = self
+            .0
+            .as_ref()
+            .and_then(|inputs| if inputs.is_array() { inputs.get(row) } else { Some(inputs) });
+        let mut aliases = field.spec().aliases.iter();
+        let alias = aliases.rfind(|alias| row.is_some_and(|row| row.get(alias.as_str()).is_some()));
+        alias.cloned().unwrap_or_else(|| field.name().to_owned())
+    }
+}
+
+fn encode(
+    deployment: &Deployment,
+    id: &RequestId,
+    decoded: &Decoded,
+    predictions: &Predictions,
+    n_predicted: usize,
+    (items, total): (&[Item], usize),
+) -> Answer {
+    let labels = deployment.model.postprocess().labels();
+    let texts: Vec<String> = labels.iter().map(scalar).collect();
+    let mut body = Vec::with_capacity(160 + decoded.n_rows * 20);
+    body.push(b'{');
+    let start = body.len();
+    body.extend_from_slice(b"\"predictions\":[");
+    each_row(decoded, n_predicted, &mut body, |row, body| {
+        match row.and_then(|row| predictions.rows.get(row)) {
+            Some(Prediction::Number(value)) => number(*value, body),
+            Some(Prediction::Label(label)) => {
+                body.extend_from_slice(texts.get(*label).map_or("null", String::as_str).as_bytes());
+            }
+            Some(Prediction::None) | None => body.extend_from_slice(b"null"),
+        }
+    });
+    body.push(b']');
+    if !labels.is_empty() {
+        let keys: Vec<String> = labels
+            .iter()
+            .map(|label| serde_json::Value::from(label_text(label)).to_string())
+            .collect();
+        body.extend_from_slice(b",\"probabilities\":[");
+        each_row(decoded, n_predicted, &mut body, |row, body| {
+            let values = row.and_then(|row| {
+                predictions.probabilities.get(row * labels.len()..(row + 1) * labels.len())
+            });
+            match values.filter(|values| values.iter().all(|value| value.is_finite())) {
+                None => body.extend_from_slice(b"null"),
+                Some(values) => {
+                    for (at, (key, value)) in keys.iter().zip(values).enumerate() {
+                        body.push(if at == 0 { b'{' } else { b',' });
+                        body.extend_from_slice(key.as_bytes());
+                        body.push(b':');
+                        number(*value, body);
+                    }
+                    body.push(b'}');
+                }
+            }
+        });
+        body.push(b']');
+    }
+    let end = body.len();
+    let manifest = deployment.model.artifact().manifest();
+    body.extend_from_slice(b",\"version\":\"");
+    // A semantic version, a model's name and a request id are of characters that JSON takes as they are.
+    body.extend_from_slice(manifest.version.to_string().as_bytes());
+    body.extend_from_slice(b"\",\"errors\":");
+    if items.is_empty() {
+        body.extend_from_slice(b"null");
+    } else {
+        let written = serde_json::to_writer(&mut body, items);
+        debug_assert!(written.is_ok(), "strings always serialise");
+        if total > items.len() {
+            body.extend_from_slice(format!(",\"total_errors\":{total}").as_bytes());
+        }
+    }
+    body.extend_from_slice(b",\"model\":\"");
+    body.extend_from_slice(manifest.name.as_bytes());
+    body.extend_from_slice(b"\",\"request_id\":\"");
+    body.extend_from_slice(id.as_str().as_bytes());
+    body.extend_from_slice(b"\"}");
+    Answer { body, predictions: start..end }
+}
+
+/// Calls `write` for each row of the body, in order, with its row in the frame if it got there; commas between.
+fn each_row(
+    decoded: &Decoded,
+    n_predicted: usize,
+    body: &mut Vec<u8>,
+    mut write: impl FnMut(Option<usize>, &mut Vec<u8>),
+) {
+    let mut kept = decoded.kept.as_deref().map(|kept| kept.iter().copied().enumerate().peekable());
+    for row in 0..decoded.n_rows {
+        if row > 0 {
+            body.push(b',');
+        }
+        let at = match &mut kept {
+            None => Some(row).filter(|row| *row < n_predicted),
+            Some(kept) => kept.next_if(|(_, original)| *original == row).map(|(at, _)| at),
+        };
+        write(at, body);
+    }
+}
+
+/// The shortest digits that read back to the same float64.
+fn number(value: f64, body: &mut Vec<u8>) {
+    let written = serde_json::to_writer(body, &value);
+    debug_assert!(written.is_ok(), "a float always serialises");
+}
+
+fn scalar(label: &Scalar) -> String {
+    serde_json::to_value(label).unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Form;
+
+    #[test]
+    fn the_query_says_what_becomes_of_invalid_rows() {
+        assert!(!on_invalid_null("").unwrap());
+        assert!(on_invalid_null("a=1&on_invalid=null").unwrap());
+        assert!(!on_invalid_null("on_invalid=fail").unwrap());
+        let error = on_invalid_null("on_invalid=skip").unwrap_err().to_string();
+        assert_eq!(error, "the query parameter `on_invalid` is `skip`, expected `fail` or `null`");
+    }
+
+    #[test]
+    fn only_json_in_utf_8_is_taken() {
+        let check = |value: &'static str| {
+            check_media_type(&HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(value),
+            )]))
+            .is_ok()
+        };
+        assert!(
+            check("application/json")
+                && check("Application/JSON; charset=UTF-8")
+                && check("application/vnd.x+json")
+        );
+        assert!(
+            !check("text/plain")
+                && !check("application/json; charset=latin1")
+                && !check("application/jsonp")
+        );
+    }
+
+    #[test]
+    fn a_pointer_follows_the_form_of_the_request() {
+        assert_eq!(Form::Wrapped.pointer(Some(1), Some("a/b~c")), "#/inputs/1/a~1b~0c");
+        assert_eq!(Form::WrappedRow.pointer(Some(0), Some("a")), "#/inputs/a");
+        assert_eq!(Form::Bare.pointer(Some(2), None), "#/2");
+    }
+}

@@ -1,0 +1,322 @@
+//! The one way a request fails: `application/problem+json` (RFC 9457).
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::record::{self, Record};
+use super::request_id::{self, RequestId};
+use crate::engine::EngineError;
+use crate::schema::SyntaxError;
+use crate::state::AppState;
+
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// What a handler may fail with. The only type in the crate that knows status codes.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ApiError {
+    /// There is nothing at this path.
+    #[error("there is nothing at `{path}`; `/docs` shows what there is")]
+    NotFound {
+        /// The path.
+        path: String,
+    },
+    /// No such model, or version of it.
+    #[error("there is no model `{wanted}`; there are: {known}")]
+    UnknownModel {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
+    /// Another method is needed.
+    #[error("{method} is not possible here{}", match .allow { Some(allow) => format!("; use {allow}"), None => String::new() })]
+    MethodNotAllowed {
+        /// The method.
+        method: Method,
+        /// What is possible.
+        allow: Option<String>,
+    },
+    /// A query parameter that cannot be.
+    #[error("the query parameter `{name}` is `{found}`, expected {expected}")]
+    Query {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {limit_ms} ms")]
+    BodyTimeout {
+        /// The limit.
+        limit_ms: u128,
+    },
+    /// The connection broke, or its framing, before the body was there.
+    #[error("the body could not be read")]
+    BodyBroken,
+    /// The body is too large.
+    #[error("the body is larger than {limit} bytes; send fewer rows at a time")]
+    BodyTooLarge {
+        /// The limit.
+        limit: usize,
+    },
+    /// The body is not declared to be JSON.
+    #[error("expected the content type application/json, found {found}")]
+    MediaType {
+        /// The content type, or what stands in for it.
+        found: String,
+    },
+    /// The body is encoded.
+    #[error("the content encoding `{found}` is not supported; send the body as it is")]
+    ContentEncoding {
+        /// The encoding.
+        found: String,
+    },
+    /// The body is not JSON.
+    #[error("the body is not JSON: {0}")]
+    Syntax(SyntaxError),
+    /// Rows, or the request as a whole, break the schema.
+    #[error("{detail}")]
+    Invalid {
+        /// How many problems in how many rows.
+        detail: String,
+        /// The problems, the first of them.
+        items: Vec<Item>,
+        /// How many there are.
+        total: usize,
+    },
+    /// The engine did not answer.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The request took too long.
+    #[error("the prediction took longer than {limit_ms} ms")]
+    Timeout {
+        /// The limit.
+        limit_ms: u128,
+    },
+    /// A fault of this program.
+    #[error("internal error")]
+    Internal,
+}
+
+/// One problem of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// Where, as a JSON pointer (RFC 6901) in the form of a URI fragment.
+    pub pointer: String,
+    /// A stable name for the fault, as listed in docs/artifact.md, section 3.
+    pub code: &'static str,
+    /// The fault, for a person.
+    pub detail: String,
+    /// Whether the detail shows a value that must not be logged.
+    #[serde(skip)]
+    pub sensitive: bool,
+}
+
+/// The body of an error answer.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    #[serde(skip_serializing_if = "<[Item]>::is_empty")]
+    errors: &'a [Item],
+    /// How many errors there are, when not all are listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_errors: Option<usize>,
+    request_id: &'a str,
+}
+
+impl ApiError {
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Query { .. } | Self::Syntax(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::MediaType { .. } | Self::ContentEncoding { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Engine(EngineError::Overloaded) | Self::Timeout { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Engine(EngineError::Predict(_) | EngineError::Stopped) | Self::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+
+    /// The stable name of the kind of problem, and its title.
+    #[must_use]
+    pub fn kind(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::NotFound { .. } => ("not-found", "Not found"),
+            Self::UnknownModel { .. } => ("unknown-model", "Unknown model"),
+            Self::MethodNotAllowed { .. } => ("method-not-allowed", "Method not allowed"),
+            Self::Query { .. } => ("invalid-query", "Invalid query"),
+            Self::BodyTimeout { .. } => ("body-timeout", "The body came too slowly"),
+            Self::BodyBroken => ("broken-body", "The body could not be read"),
+            Self::BodyTooLarge { .. } => ("body-too-large", "The body is too large"),
+            Self::MediaType { .. } | Self::ContentEncoding { .. } => {
+                ("unsupported-media-type", "Unsupported media type")
+            }
+            Self::Syntax(_) => ("malformed-json", "The body is not JSON"),
+            Self::Invalid { .. } => ("invalid-input", "Invalid input"),
+            Self::Engine(EngineError::Overloaded) => ("overloaded", "The server is busy"),
+            Self::Timeout { .. } => ("timeout", "The prediction took too long"),
+            Self::Engine(EngineError::Predict(_) | EngineError::Stopped) | Self::Internal => {
+                ("internal", "Internal error")
+            }
+        }
+    }
+
+    /// What the client may read: nothing about our own faults.
+    fn detail(&self) -> Option<String> {
+        (self.status() != StatusCode::INTERNAL_SERVER_ERROR).then(|| self.to_string())
+    }
+
+    /// The problems one by one, as answer and log list them.
+    #[must_use]
+    pub fn items(&self) -> Vec<Item> {
+        match self {
+            Self::Invalid { items, .. } => items.clone(),
+            other => {
+                let detail = other.detail().unwrap_or_else(|| other.kind().1.to_owned());
+                vec![Item {
+                    pointer: "#".to_owned(),
+                    code: other.kind().0,
+                    detail,
+                    sensitive: false,
+                }]
+            }
+        }
+    }
+
+    /// The answer, complete with the request's id.
+    pub(super) fn to_response(&self, request_id: &RequestId) -> Response {
+        let status = self.status();
+        let (kind, title) = self.kind();
+        let (errors, total): (&[Item], usize) = match self {
+            Self::Invalid { items, total, .. } => (items, *total),
+            _ => (&[], 0),
+        };
+        let problem = Problem {
+            r#type: format!("/problems/{kind}"),
+            title,
+            status: status.as_u16(),
+            detail: self.detail(),
+            errors,
+            total_errors: (total > errors.len()).then_some(total),
+            request_id: request_id.as_str(),
+        };
+        // A struct of strings and numbers always serialises.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        let headers = response.headers_mut();
+        match self {
+            Self::Engine(EngineError::Overloaded) | Self::Timeout { .. } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::MethodNotAllowed { allow: Some(allow), .. } => {
+                if let Ok(allow) = HeaderValue::from_str(allow) {
+                    headers.insert(header::ALLOW, allow);
+                }
+            }
+            // What is left of the body is not read: the connection cannot be used again.
+            Self::BodyTimeout { .. } | Self::BodyTooLarge { .. } | Self::BodyBroken => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// Only the status: [`finish`] makes the body, once, where the request's id is known.
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Marks an answer that the log has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Logged;
+
+/// The outermost layer: gives the request its id, turns every failure into a problem, and logs what no handler has logged.
+pub(super) async fn finish(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = std::time::Instant::now();
+    let id = request_id::of(request.headers());
+    let trace_id = request_id::trace_id(request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        let finished = response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON);
+        let logged = response.extensions().get::<Logged>().is_some();
+        // Health says by its status alone how it is.
+        if !finished && response.extensions().get::<super::health::Health>().is_none() {
+            let error = response.extensions().get::<Arc<ApiError>>().map_or_else(
+                || ApiError::from_bare(&response, &method, &path),
+                |error| error.as_ref().clone(),
+            );
+            if !logged {
+                let record = Record::new(started, &id, trace_id.as_deref());
+                record::rejected(record, &method, &path, &error);
+            }
+            response = error.to_response(&id);
+        }
+    }
+    let headers = response.headers_mut();
+    headers.insert(request_id::HEADER, id.header());
+    if state.is_draining() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+impl ApiError {
+    /// What a bare error of the router or of a layer means.
+    fn from_bare(response: &Response, method: &Method, path: &str) -> Self {
+        match response.status() {
+            StatusCode::NOT_FOUND => Self::NotFound { path: path.to_owned() },
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let allow =
+                    response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
+                Self::MethodNotAllowed { method: method.clone(), allow: allow.map(str::to_owned) }
+            }
+            _ => Self::Internal,
+        }
+    }
+}
+
+/// What a handler's panic becomes. The message goes to the log, not to the client.
+pub(super) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
+    let message = payload
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown panic");
+    tracing::error!(message, "a handler panicked");
+    ApiError::Internal.into_response()
+}

@@ -1,0 +1,233 @@
+//! What the prediction log holds of a request: one JSON object, written once.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use axum::http::Method;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::problem::{ApiError, Item};
+use super::request_id::RequestId;
+use crate::observe::prediction_log;
+use crate::state::{Deployment, Limits};
+
+/// A record that is being written.
+pub(super) struct Record<'a> {
+    started: Instant,
+    request_id: &'a RequestId,
+    trace_id: Option<&'a str>,
+}
+
+impl<'a> Record<'a> {
+    pub(super) fn new(
+        started: Instant,
+        request_id: &'a RequestId,
+        trace_id: Option<&'a str>,
+    ) -> Self {
+        Self { started, request_id, trace_id }
+    }
+
+    /// The part that all records begin with.
+    fn begin(&self, line: &mut Vec<u8>, status: u16) {
+        let format = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z"
+        );
+        line.extend_from_slice(b"{\"timestamp\":\"");
+        // Formatting into memory does not fail for a date of this era.
+        let _written = OffsetDateTime::now_utc().format_into(line, format);
+        let level: &[u8] = if status >= 500 { b"ERROR" } else { b"INFO" };
+        line.extend_from_slice(b"\",\"level\":\"");
+        line.extend_from_slice(level);
+        // The id and the trace id are of characters that JSON takes as they are.
+        line.extend_from_slice(b"\",\"target\":\"prediction\",\"request_id\":\"");
+        line.extend_from_slice(self.request_id.as_str().as_bytes());
+        line.extend_from_slice(b"\",\"trace_id\":");
+        match self.trace_id {
+            Some(trace_id) => {
+                line.push(b'"');
+                line.extend_from_slice(trace_id.as_bytes());
+                line.push(b'"');
+            }
+            None => line.extend_from_slice(b"null"),
+        }
+    }
+
+    fn end(&self, mut line: Vec<u8>, status: u16) {
+        let _infallible = write!(line, ",\"latency_us\":{}}}", self.started.elapsed().as_micros());
+        // Everything in it was text.
+        let line = String::from_utf8(line)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        prediction_log::emit(&line, status >= 500);
+    }
+}
+
+/// What is known of a request to a predict route when it is logged.
+pub(super) struct Exchange<'a> {
+    pub(super) deployment: Option<&'a Deployment>,
+    pub(super) method: &'a Method,
+    pub(super) path: &'a str,
+    pub(super) status: u16,
+    pub(super) n_rows: usize,
+    pub(super) on_invalid_null: bool,
+    /// The text of the inputs, when the body was JSON.
+    pub(super) inputs: Option<&'a [u8]>,
+    /// The whole body as received, so far as it was.
+    pub(super) body: &'a [u8],
+    /// The answer's `"predictions":…` and `"probabilities":…` as they stand in it.
+    pub(super) predictions: Option<&'a [u8]>,
+    pub(super) errors: &'a [Item],
+    pub(super) total_errors: usize,
+}
+
+/// Logs a request to a predict route, answered or refused.
+pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchange<'_>, limits: &Limits) {
+    let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
+    let mut line =
+        Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
+    record.begin(&mut line, exchange.status);
+    match exchange.deployment {
+        Some(deployment) => line.extend_from_slice(deployment.log_prefix.as_bytes()),
+        None => {
+            line.extend_from_slice(
+                b",\"model\":null,\"version\":null,\"artifact\":null,\"role\":null",
+            );
+            request(&mut line, exchange.method, exchange.path);
+        }
+    }
+    let _infallible = write!(line, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
+    if exchange.on_invalid_null {
+        line.extend_from_slice(b",\"on_invalid\":\"null\"");
+    }
+    line.extend_from_slice(b",\"inputs\":");
+    match (exchange.inputs, exchange.deployment) {
+        (Some(inputs), Some(deployment)) if !deployment.sensitive.is_empty() => {
+            line.extend_from_slice(redacted(inputs, deployment, &limits.sensitive_key).as_bytes());
+        }
+        (Some(inputs), _) => one_line(inputs, &mut line),
+        (None, deployment) => {
+            line.extend_from_slice(b"null");
+            let may_show = deployment.is_none_or(|deployment| deployment.sensitive.is_empty());
+            if may_show && !exchange.body.is_empty() {
+                text(exchange.body, limits.max_text_bytes, &mut line);
+            }
+        }
+    }
+    line.extend_from_slice(b",");
+    match exchange.predictions {
+        Some(predictions) => line.extend_from_slice(predictions),
+        None => line.extend_from_slice(b"\"predictions\":null"),
+    }
+    errors(&mut line, exchange.errors, exchange.total_errors);
+    record.end(line, exchange.status);
+}
+
+/// Logs a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
+pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &ApiError) {
+    let status = error.status().as_u16();
+    let mut line = Vec::with_capacity(512);
+    record.begin(&mut line, status);
+    line.extend_from_slice(b",\"model\":null,\"version\":null,\"artifact\":null,\"role\":null");
+    request(&mut line, method, path);
+    let _infallible =
+        write!(line, ",\"status\":{status},\"rows\":0,\"inputs\":null,\"predictions\":null");
+    let items = error.items();
+    errors(&mut line, &items, items.len());
+    record.end(line, status);
+}
+
+fn request(line: &mut Vec<u8>, method: &Method, path: &str) {
+    let json = |text: &str| serde_json::Value::from(text);
+    let _infallible = write!(line, ",\"method\":{},\"path\":{}", json(method.as_str()), json(path));
+}
+
+fn errors(line: &mut Vec<u8>, items: &[Item], total: usize) {
+    line.extend_from_slice(b",\"errors\":");
+    if items.is_empty() {
+        line.extend_from_slice(b"null");
+        return;
+    }
+    line.push(b'[');
+    for (at, item) in items.iter().enumerate() {
+        if at > 0 {
+            line.push(b',');
+        }
+        let written = if item.sensitive {
+            let shown =
+                Item { detail: "not shown: the field is sensitive".to_owned(), ..item.clone() };
+            serde_json::to_writer(&mut *line, &shown)
+        } else {
+            serde_json::to_writer(&mut *line, item)
+        };
+        debug_assert!(written.is_ok(), "strings always serialise");
+    }
+    line.push(b']');
+    if total > items.len() {
+        let _infallible = write!(line, ",\"total_errors\":{total}");
+    }
+}
+
+/// Copies well-formed JSON onto one line. A line break in it can only stand between tokens, where a blank does as well.
+fn one_line(json: &[u8], line: &mut Vec<u8>) {
+    let mut rest = json;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        line.extend_from_slice(&rest[..at]);
+        line.push(b' ');
+        rest = &rest[at + 1..];
+    }
+    line.extend_from_slice(rest);
+}
+
+/// A body that is not JSON, as a JSON string of at most `at_most` bytes of it.
+fn text(body: &[u8], at_most: usize, line: &mut Vec<u8>) {
+    let shown = String::from_utf8_lossy(&body[..body.len().min(at_most)]);
+    let _infallible = write!(
+        line,
+        ",\"body\":{},\"body_bytes\":{}",
+        serde_json::Value::from(shown.as_ref()),
+        body.len()
+    );
+}
+
+/// The inputs with the values of sensitive fields replaced by a keyed hash. What cannot be parsed again is not shown at all.
+fn redacted(inputs: &[u8], deployment: &Deployment, key: &str) -> String {
+    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(inputs) else {
+        return "null".to_owned();
+    };
+    let schema = deployment.model.schema();
+    let hide = |row: &mut serde_json::Value| {
+        let Some(row) = row.as_object_mut() else { return };
+        for (name, cell) in row.iter_mut() {
+            let is_sensitive =
+                schema.index_of(name).is_some_and(|field| deployment.sensitive.contains(&field));
+            if is_sensitive && !cell.is_null() {
+                *cell = hash(&cell.to_string(), key).into();
+            }
+        }
+    };
+    match &mut value {
+        serde_json::Value::Array(rows) => rows.iter_mut().for_each(hide),
+        row => hide(row),
+    }
+    value.to_string()
+}
+
+/// HMAC-SHA256 of the value's JSON text, its first 128 bits.
+fn hash(value: &str, key: &str) -> String {
+    if key.is_empty() {
+        return "redacted".to_owned();
+    }
+    // HMAC takes a key of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key.as_bytes()) else {
+        return "redacted".to_owned();
+    };
+    mac.update(value.as_bytes());
+    let digest = mac.finalize().into_bytes();
+    let mut text = "hmac:".to_owned();
+    for byte in digest.iter().take(16) {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}

@@ -1,0 +1,441 @@
+//! Who builds what: settings in, a bound server out, and its orderly end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::artifact::{Artifact, store};
+use crate::config::{LaneChoice, Load, Process, Settings};
+use crate::engine::{Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
+use crate::http;
+use crate::predictor::{LoadError, Model, Predictor};
+use crate::proof::{self, Proof, ProofError};
+use crate::runtime::{self, RuntimeError, SessionOptions};
+use crate::schema::DecodeOptions;
+use crate::state::{AppState, Deployment, Limits, Role};
+
+/// Why a server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// ONNX Runtime cannot be used.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// A model cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A model does not give what it gave in training.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// It is not clear what to serve by default.
+    #[error("models.default is empty, but there are several models: {known}; name one of them")]
+    NoDefault {
+        /// What there is.
+        known: String,
+    },
+    /// The threads of an engine cannot be started.
+    #[error("the threads that predict cannot be started")]
+    Engine(#[source] std::io::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The signals cannot be listened to.
+    #[error("the signals that end the server cannot be listened to")]
+    Signals(#[source] std::io::Error),
+    /// A thread that predicts ended before the server: nothing can be predicted any more.
+    #[error("a thread that predicts has ended")]
+    PredictorEnded,
+}
+
+/// Loads an artifact and proves it: the very same for the server and for every command.
+///
+/// # Errors
+/// The artifact cannot be loaded, or does not give what training recorded.
+pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
+    let artifact = Artifact::open(dir).map_err(LoadError::from)?;
+    let model = Arc::new(Model::load(artifact)?);
+    let mut predictor = Predictor::open(&model, SessionOptions::default())?;
+    let proof = proof::prove(&mut predictor)?;
+    Ok((predictor, proof))
+}
+
+/// Opens ONNX Runtime for this process.
+///
+/// # Errors
+/// There is no library, or it is too old.
+pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
+    runtime::init(&runtime::locate(process.onnxruntime.as_deref())?)
+}
+
+/// A server that has its port but does not answer yet.
+#[derive(Debug)]
+pub struct Application {
+    listener: TcpListener,
+    router: Router,
+    state: AppState,
+    ended: Vec<Ended>,
+    address: SocketAddr,
+    timing: Timing,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Timing {
+    header_timeout: Duration,
+    drain_delay: Duration,
+    drain_timeout: Duration,
+}
+
+/// Why the server is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// SIGTERM: somebody else sends requests until told that the server is not ready.
+    Terminate,
+    /// SIGINT: somebody at a terminal.
+    Interrupt,
+    PredictorEnded,
+}
+
+impl Application {
+    /// Loads and proves the models, starts their engines and binds the port, in this order.
+    ///
+    /// # Errors
+    /// The first thing that fails; no port is bound then.
+    pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
+        let started = Instant::now();
+        open_runtime(process)?;
+        let (deployments, default, ended) = deploy(settings)?;
+        Self::bind(settings, deployments, default, ended, started).await
+    }
+
+    /// As [`Self::build`], with the engine of the default model given: tests put a slow or failing one here.
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub async fn build_with(
+        settings: &Settings,
+        process: &Process,
+        predictors: Vec<Box<dyn Predict>>,
+        plan: Plan,
+    ) -> Result<Self, ServerError> {
+        let started = Instant::now();
+        open_runtime(process)?;
+        let (mut deployments, default, mut ended) = deploy(settings)?;
+        let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
+        deployments[default].engine = engine;
+        ended.push(end);
+        Self::bind(settings, deployments, default, ended, started).await
+    }
+
+    async fn bind(
+        settings: &Settings,
+        deployments: Vec<Deployment>,
+        default: usize,
+        ended: Vec<Ended>,
+        started: Instant,
+    ) -> Result<Self, ServerError> {
+        let server = &settings.server;
+        let limits = Limits {
+            request_timeout: Duration::from_millis(server.request_timeout_ms),
+            body_timeout: Duration::from_millis(server.body_timeout_ms),
+            max_body_bytes: server.max_body_bytes,
+            decode: DecodeOptions {
+                unknown_fields: settings.schema.unknown_fields,
+                max_rows: server.max_rows,
+                max_errors: server.max_errors,
+            },
+            max_text_bytes: settings.log.max_text_bytes,
+            sensitive_key: settings.log.sensitive_key.clone(),
+        };
+        let state = AppState::new(deployments, default, limits)
+            .expect("the default is one of the deployments");
+        let address = SocketAddr::new(server.host, server.port);
+        let bound = |source| ServerError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bound)?;
+        let address = listener.local_addr().map_err(bound)?;
+        tracing::info!(
+            startup.duration_ms = started.elapsed().as_millis(),
+            startup.models = state.deployments().len(),
+            onnxruntime.build = runtime::build_info(),
+            onnxruntime.path = runtime::loaded_from().map(|path| path.display().to_string()),
+            "all models are loaded and proven"
+        );
+        let timing = Timing {
+            header_timeout: Duration::from_millis(server.header_timeout_ms),
+            drain_delay: Duration::from_millis(server.drain_delay_ms),
+            drain_timeout: Duration::from_millis(server.drain_timeout_ms),
+        };
+        Ok(Self { listener, router: http::router(state.clone()), state, ended, address, timing })
+    }
+
+    /// The address, with the port the system gave.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until SIGTERM, SIGINT or the end of a thread that predicts. Then readiness says no, requests are taken for the drain delay (after
+    /// SIGTERM), the port is closed, and requests under way may finish. A second signal ends at once.
+    ///
+    /// # Errors
+    /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`].
+    pub async fn run_until_stopped(self) -> Result<(), ServerError> {
+        let Self { listener, router, state, ended, address, timing } = self;
+        let mut signals = Signals::listen().map_err(ServerError::Signals)?;
+        let shown = if address.ip().is_unspecified() {
+            SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
+        } else {
+            address
+        };
+        tracing::info!(%address, "listening on http://{shown}");
+        let graceful = GracefulShutdown::new();
+        let mut server = auto::Builder::new(TokioExecutor::new());
+        server
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timing.header_timeout)
+            .pipeline_flush(true);
+        server.http2().timer(TokioTimer::new());
+        let mut stop = std::pin::pin!(async {
+            tokio::select! {
+                stop = signals.next() => stop,
+                () = first_ended(ended) => Stop::PredictorEnded,
+            }
+        });
+        let serve = |stream| serve_connection(&server, &router, graceful.watcher(), stream);
+        let cause = accept_until(&listener, &serve, &mut stop).await;
+        tracing::info!(cause = ?cause, "stopping: not ready for more requests");
+        state.start_draining();
+        // The future that owned the signals is done; listen anew.
+        let mut second = Signals::listen().map_err(ServerError::Signals)?;
+        let drained = async move {
+            if cause == Stop::Terminate {
+                let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
+                let serve = |stream| serve_connection(&server, &router, graceful.watcher(), stream);
+                accept_until(&listener, &serve, &mut delay).await;
+            }
+            drop(listener);
+            if tokio::time::timeout(timing.drain_timeout, graceful.shutdown()).await.is_err() {
+                tracing::warn!(
+                    "requests under way were cut off: they took longer than the drain timeout"
+                );
+            }
+        };
+        tokio::select! {
+            () = drained => tracing::info!("stopped"),
+            _ = second.next() => tracing::warn!("stopped at once by a second signal"),
+        }
+        if cause == Stop::PredictorEnded { Err(ServerError::PredictorEnded) } else { Ok(()) }
+    }
+}
+
+/// Serves one connection in a task of its own.
+fn serve_connection(
+    server: &auto::Builder<TokioExecutor>,
+    router: &Router,
+    watcher: Watcher,
+    stream: TcpStream,
+) {
+    // A small answer must not wait for the acknowledgement of the one before.
+    let _not_a_socket = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router.clone());
+    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = watcher.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error, "a connection ended with an error");
+        }
+    });
+}
+
+/// Takes connections until `until` is done.
+async fn accept_until<T>(
+    listener: &TcpListener,
+    serve: &impl Fn(TcpStream),
+    until: &mut (impl Future<Output = T> + Unpin),
+) -> T {
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut *until => return done,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => serve(stream),
+                Err(error) => {
+                    // Too many open files, most likely: closing connections helps, trying at once does not.
+                    tracing::error!(error = &error as &dyn std::error::Error, "a connection cannot be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+}
+
+async fn first_ended(ended: Vec<Ended>) {
+    let mut waiting = tokio::task::JoinSet::new();
+    for end in ended {
+        waiting.spawn(end.wait());
+    }
+    match waiting.join_next().await {
+        Some(_) => {}
+        None => std::future::pending().await,
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Stop {
+        tokio::select! {
+            _ = self.terminate.recv() => Stop::Terminate,
+            _ = self.interrupt.recv() => Stop::Interrupt,
+        }
+    }
+}
+
+/// Loads everything that the settings ask for. Returns the deployments and the index of the default one.
+fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), ServerError> {
+    let models = &settings.models;
+    let find = |model: &str| store::find(&models.dir, model).map_err(LoadError::from);
+    let default = if models.default.is_empty() {
+        let names = store::names(&models.dir);
+        match names.as_slice() {
+            // `find` says what is wrong with the directory.
+            [] => find("")?,
+            [one] => find(one)?,
+            several => return Err(ServerError::NoDefault { known: several.join(", ") }),
+        }
+    } else {
+        find(&models.default)?
+    };
+    let mut dirs = vec![default];
+    if models.load == Load::All {
+        for name in store::names(&models.dir) {
+            let dir = models.dir.join(&name);
+            dirs.extend(store::versions(&dir).iter().map(|version| dir.join(version.to_string())));
+        }
+    }
+    let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
+    for dir in dirs {
+        let known = |(predictor, _, _): &(Predictor, Proof, Plan)| {
+            same(predictor.model().artifact().dir(), &dir)
+        };
+        if !loaded.iter().any(known) {
+            let (mut predictor, proof) = load_and_prove(&dir)?;
+            let plan = plan(settings, &mut predictor);
+            loaded.push((predictor, proof, plan));
+        }
+    }
+    // The first is the default; of every other model the highest version answers for it.
+    let id = |index: usize| {
+        let manifest = loaded[index].0.model().artifact().manifest();
+        (manifest.name.clone(), manifest.version.clone())
+    };
+    let ids: Vec<(String, semver::Version)> = (0..loaded.len()).map(id).collect();
+    let is_primary = |index: usize| {
+        index == 0
+            || (ids[index].0 != ids[0].0
+                && ids
+                    .iter()
+                    .all(|(name, version)| *name != ids[index].0 || *version <= ids[index].1))
+    };
+    let roles: Vec<Role> = (0..ids.len())
+        .map(|index| if is_primary(index) { Role::Primary } else { Role::Standby })
+        .collect();
+    let mut deployments = Vec::new();
+    let mut ended = Vec::new();
+    for ((predictor, proof, plan), role) in loaded.into_iter().zip(roles) {
+        let model = Arc::clone(predictor.model());
+        let mut predictors: Vec<Box<dyn Predict>> = vec![Box::new(predictor)];
+        for _ in 1..plan.threads {
+            predictors.push(Box::new(Predictor::open(&model, SessionOptions::default())?));
+        }
+        let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
+        ended.push(end);
+        let deployment = Deployment::new(model, proof, engine, role);
+        tracing::info!(
+            model.name = deployment.name(),
+            model.version = %deployment.version(),
+            model.artifact = deployment.model.artifact().digest(),
+            model.role = role.as_str(),
+            model.golden_rows = deployment.proof.rows,
+            model.largest_difference = deployment.proof.output_difference.relative,
+            engine.lane = plan.lane.as_str(),
+            engine.threads = plan.threads,
+            engine.row_cost_us = plan.row_cost.as_secs_f64() * 1e6,
+            "{}@{} is proven",
+            deployment.name(),
+            deployment.version(),
+        );
+        deployments.push(deployment);
+    }
+    Ok((deployments, 0, ended))
+}
+
+fn same(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one == other,
+    }
+}
+
+/// How a model is to be run: by what its golden rows cost, unless the settings say it.
+fn plan(settings: &Settings, predictor: &mut Predictor) -> Plan {
+    let row_cost = measure(predictor);
+    let lane = match settings.engine.lane {
+        LaneChoice::Inline => Lane::Inline,
+        LaneChoice::Worker => Lane::Worker,
+        LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
+        LaneChoice::Auto => Lane::Worker,
+    };
+    let threads = match settings.engine.threads {
+        // Follows affinity and, on Linux, the quota of the control group.
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        threads => threads,
+    };
+    Plan { lane, threads, queue: settings.engine.queue, row_cost }
+}
+
+/// What one row costs: the median over golden rows, each alone.
+fn measure(predictor: &mut Predictor) -> Duration {
+    const RUNS: usize = 15;
+    let model = Arc::clone(predictor.model());
+    let mut frame = model.schema().frame();
+    let options = DecodeOptions::default();
+    let rows = model.artifact().golden().iter().filter(|row| row.output.is_some());
+    let mut costs = Vec::with_capacity(RUNS);
+    for row in rows.cycle().take(RUNS) {
+        let body = format!("[{}]", row.input.get());
+        if model.schema().decode(body.as_bytes(), &options, &mut frame).is_err() {
+            continue;
+        }
+        let started = Instant::now();
+        // The proof has shown that it can be predicted.
+        let _proven = predictor.predict(&frame);
+        costs.push(started.elapsed());
+    }
+    costs.sort_unstable();
+    costs.get(costs.len() / 2).copied().unwrap_or_default()
+}

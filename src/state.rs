@@ -1,0 +1,160 @@
+//! What every handler may use: the models that are served, and the limits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::predictor::Model;
+use crate::proof::Proof;
+use crate::schema::DecodeOptions;
+
+/// What a version does in serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Answers for its model.
+    Primary,
+    /// Answers when it is asked for by its version.
+    Standby,
+}
+
+impl Role {
+    /// As metadata and log spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Standby => "standby",
+        }
+    }
+}
+
+/// A proven model with the engine that runs it.
+#[derive(Debug)]
+pub struct Deployment {
+    /// The model.
+    pub model: Arc<Model>,
+    /// What was compared before it was served.
+    pub proof: Proof,
+    /// Who runs it.
+    pub engine: Engine,
+    /// What it does.
+    pub role: Role,
+    /// The beginning of each of its log records, made once: `,"model":…,"version":…,"artifact":…,"role":…`.
+    pub log_prefix: String,
+    /// The indices of fields whose values are kept out of the log.
+    pub sensitive: Vec<usize>,
+}
+
+impl Deployment {
+    /// Puts a proven model into service.
+    #[must_use]
+    pub fn new(model: Arc<Model>, proof: Proof, engine: Engine, role: Role) -> Self {
+        let artifact = model.artifact();
+        let json = |text: &str| serde_json::Value::from(text).to_string();
+        let log_prefix = format!(
+            ",\"model\":{},\"version\":{},\"artifact\":{},\"role\":{}",
+            json(&artifact.manifest().name),
+            json(&artifact.manifest().version.to_string()),
+            json(artifact.digest()),
+            json(role.as_str()),
+        );
+        let fields = model.schema().fields().iter().enumerate();
+        let sensitive =
+            fields.filter(|(_, field)| field.spec().sensitive).map(|(index, _)| index).collect();
+        Self { model, proof, engine, role, log_prefix, sensitive }
+    }
+
+    /// The model's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.model.artifact().manifest().name
+    }
+
+    /// The model's version.
+    #[must_use]
+    pub fn version(&self) -> &semver::Version {
+        &self.model.artifact().manifest().version
+    }
+}
+
+/// What a request may cost.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A request is given up after this long.
+    pub request_timeout: Duration,
+    /// The body must have arrived after this long.
+    pub body_timeout: Duration,
+    /// A larger body is refused.
+    pub max_body_bytes: usize,
+    /// How rows are read.
+    pub decode: DecodeOptions,
+    /// Of a body that is not JSON this much is logged.
+    pub max_text_bytes: usize,
+    /// The key of the hash of sensitive values; empty for none.
+    pub sensitive_key: String,
+}
+
+/// Shared by all requests; cheap to clone. Nothing in it changes after start but whether the server drains.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    deployments: Arc<[Deployment]>,
+    default: usize,
+    limits: Arc<Limits>,
+    draining: Arc<AtomicBool>,
+}
+
+impl AppState {
+    /// The state of a server of these deployments; `default` is the index of the one that `POST /v1/predict` asks. `None`
+    /// when there is no such deployment.
+    #[must_use]
+    pub fn new(deployments: Vec<Deployment>, default: usize, limits: Limits) -> Option<Self> {
+        (default < deployments.len()).then(|| Self {
+            deployments: deployments.into(),
+            default,
+            limits: Arc::new(limits),
+            draining: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// Everything that is served, by name and version.
+    #[must_use]
+    pub fn deployments(&self) -> &[Deployment] {
+        &self.deployments
+    }
+
+    /// What `POST /v1/predict` asks.
+    #[must_use]
+    pub fn default_deployment(&self) -> &Deployment {
+        // `new` has checked the index.
+        &self.deployments[self.default]
+    }
+
+    /// The deployment that answers for a model, or for one of its versions.
+    #[must_use]
+    pub fn find(&self, model: &str, version: Option<&str>) -> Option<&Deployment> {
+        self.deployments.iter().filter(|deployment| deployment.name() == model).find(|deployment| {
+            match version {
+                Some(version) => deployment.version().to_string() == version,
+                None => deployment.role == Role::Primary,
+            }
+        })
+    }
+
+    /// What a request may cost.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Whether the server is about to stop: it still answers, but is not ready for more.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says that the server is about to stop.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
