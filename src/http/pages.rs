@@ -478,3 +478,122 @@ fn escape(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderName;
+    use serde_json::json;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+            })
+            .collect()
+    }
+
+    fn html() -> String {
+        let row = json!({"area": 1.5, "it's <b>": "a 'b' & \"c\" </code>", "null": null});
+        let model = IndexModel {
+            name: "m",
+            version: "1.0.0".to_owned(),
+            description: "\"><script>alert(1)</script>",
+            role: "primary",
+            is_default: true,
+            task: "binary_classification",
+            digest: "sha256:0123456789abcdef",
+            rows_proven: 64,
+        };
+        index(&Index {
+            service_version: "0.0.0",
+            models: &[model],
+            base_url: "http://localhost:8080",
+            example_row: row.as_object().unwrap(),
+        })
+    }
+
+    #[test]
+    fn the_index_shows_the_models_and_escapes_what_it_is_given() {
+        insta::with_settings!({ filters => vec![(r"\.[0-9a-f]{24}\.", ".[hash].")] }, {
+            insta::assert_snapshot!("index", html());
+        });
+    }
+
+    #[test]
+    fn no_page_asks_another_host_for_anything() {
+        let docs = String::from_utf8(DOCS.body.to_vec()).unwrap();
+        // The names of files hold their hashes.
+        for page in [docs, html()] {
+            for attribute in page.split(&[' ', '\n', '>'][..]) {
+                let Some((name, value)) = attribute.split_once('=') else { continue };
+                if ["href", "src", "action"].contains(&name) {
+                    let value = value.trim_matches('"');
+                    assert!(!value.contains("//") && !value.contains('{'), "{attribute}");
+                }
+            }
+        }
+        for policy in [INDEX_POLICY, DOCS_POLICY, FILE_POLICY] {
+            for directive in policy.split(';') {
+                let mut words = directive.split_whitespace();
+                let name = words.next().unwrap();
+                for source in words {
+                    let is_local = ["'none'", "'self'"].contains(&source)
+                        || (name == "img-src" && source == "data:");
+                    assert!(is_local, "{directive}");
+                }
+            }
+            assert!(policy.starts_with("default-src 'none'"));
+        }
+        let script = include_str!("static/docs.js");
+        assert!(script.contains("validatorUrl: null") && !script.contains("://"));
+        for css in [include_str!("static/docs.css"), include_str!("static/index.css")] {
+            assert!(!css.contains("url(") && !css.contains("@import"));
+        }
+    }
+
+    #[test]
+    fn the_vendored_files_are_those_of_the_readme() {
+        let readme = include_str!("static/swagger-ui/README.md");
+        for name in ["swagger-ui-bundle.js", "swagger-ui.css"] {
+            let hash = &FILES.iter().find(|file| file.name == name).unwrap().page.hash;
+            assert!(readme.contains(&format!("| `{name}` | `{hash}")), "{name}: {hash}");
+        }
+    }
+
+    #[test]
+    fn what_the_browser_has_is_not_sent_again() {
+        let page = Page::openapi(&json!({}));
+        let response = page.respond(&HeaderMap::new());
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let tag = response.headers()[ETAG].to_str().unwrap().to_owned();
+        for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".to_owned()] {
+            let response = page.respond(&headers(&[("if-none-match", &known)]));
+            assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{known}");
+            assert_eq!(response.headers()[ETAG], tag);
+        }
+        let response = page.respond(&headers(&[("if-none-match", "\"x\"")]));
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn the_example_goes_where_the_client_came_from_unless_that_is_no_address() {
+        let url = |pairs: &[(&'static str, &str)]| base_url(&headers(pairs));
+        assert_eq!(url(&[("host", "[::1]:80")]), "http://[::1]:80");
+        let https = [("host", "a.example"), ("x-forwarded-proto", "https")];
+        assert_eq!(url(&https), "https://a.example");
+        for host in ["", "a b", "a/b", "$(id)", "a'b"] {
+            assert_eq!(url(&[("host", host)]), "http://localhost:8080", "{host}");
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_the_example_as_one_word() {
+        assert_eq!(shell_quote("http://a:1/b"), "http://a:1/b");
+        assert_eq!(shell_quote("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(shell_quote(""), "''");
+    }
+}

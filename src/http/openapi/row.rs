@@ -84,7 +84,10 @@ fn field_schema(field: &Field, accepts: &Accepts) -> Map<String, Value> {
     if let Some(format) = format {
         put("format", json!(format));
     }
-    put("description", json!(description(field, accepts)));
+    let text = description(field, accepts);
+    if !text.is_empty() {
+        put("description", json!(text));
+    }
     if let Some(mut values) = only_values(field, accepts) {
         if nullable {
             values.push(Value::Null);
@@ -230,14 +233,18 @@ fn example_value(field: &Field, accepts: &Accepts) -> Value {
     if let Some(value) = first {
         return json!(value);
     }
-    match field.kind() {
+    // The extremes of training are somebody's values.
+    let bound = [&spec.minimum, &spec.maximum]
+        .into_iter()
+        .flatten()
+        .find(|_| spec.enforce || !spec.sensitive);
+    match (field.kind(), bound) {
         _ if spec.nullable && accepts.missing => Value::Null,
-        Kind::Int => match (&spec.minimum, &spec.maximum) {
-            (Some(Scalar::Int(value)), _) | (None, Some(Scalar::Int(value))) => json!(value),
-            _ => json!(1),
-        },
-        Kind::Float => json!(field.minimum().or(field.maximum()).unwrap_or(1.0)),
-        Kind::String => json!("text"),
-        Kind::Bool => json!(false),
+        (Kind::Int, Some(Scalar::Int(value))) => json!(value),
+        (Kind::Float, Some(value)) => json!(value),
+        (Kind::Int, _) => json!(1),
+        (Kind::Float, None) => json!(1.0),
+        (Kind::String, _) => json!("text"),
+        (Kind::Bool, _) => json!(false),
     }
 }
