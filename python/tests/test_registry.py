@@ -106,7 +106,7 @@ def test_names_may_leave_out_trailing_modules() -> None:
     assert registry.find_converter(StandardScaler) is not None
     register_converter("numpy.matrix")(lambda step, ctx: None)
     assert registry.find_converter(np.ndarray) is None
-    with pytest.raises(ValueError, match="full name such as `package.module.Scaler`"):
+    with pytest.raises(ValueError, match=r"full name such as `package\.module\.Scaler`"):
         register_converter("Scaler")
     with pytest.raises(KeyError, match="no converter is registered for"):
         converter_of(Ages)
@@ -193,8 +193,8 @@ def test_unsupported_parameters_are_named(tmp_path: Any) -> None:
     frame = training_rows()[NUMBERS]
     with pytest.raises(UnsupportedStepError, match="it takes -1 for a missing value"):
         exported(fit([("fill", SimpleImputer(missing_values=-1))], frame), frame, tmp_path)
+    bins = KBinsDiscretizer(n_bins=3, encode="ordinal", strategy="uniform")
     with pytest.raises(UnknownStepError, match="KBinsDiscretizer"):
-        bins = KBinsDiscretizer(n_bins=3, encode="ordinal", strategy="uniform")
         exported(fit([("bins", bins)], frame), frame, tmp_path)
 
 
