@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import filecmp
-import hashlib
 import os
 import shutil
 import subprocess
@@ -97,20 +96,12 @@ def find_python(wanted: str | None) -> str:
 
 
 def create_environment(python: str, model: Model) -> Path:
-    """The interpreter of the model's virtual environment, which is made anew when its requirements have changed."""
+    """The interpreter of the model's virtual environment: the one that the tests use too, made anew when it is stale."""
     directory = TARGET / model.environment
-    requirements = PYTHON / model.requirements
-    stamp = directory / "requirements.sha256"
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    interpreter = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if stamp.is_file() and stamp.read_text() == wanted and interpreter.exists():
-        return interpreter
-    print(f"installing {model.requirements} into {directory.relative_to(ROOT)}", file=sys.stderr)
-    subprocess.run([python, "-m", "venv", "--clear", str(directory)], check=True)
-    pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--requirement", str(requirements)], check=True)
-    stamp.write_text(wanted)
-    return interpreter
+    files = [PYTHON / model.requirements, PYTHON / "requirements-dev.txt"]
+    requirements = [part for file in files for part in ("--requirements", str(file))]
+    subprocess.run([python, str(ROOT / "scripts" / "venv.py"), str(directory), *requirements], check=True)
+    return directory / "bin" / "python"
 
 
 def run_script(interpreter: Path, model: Model, script: str, *arguments: str) -> None:
