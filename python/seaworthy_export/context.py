@@ -436,9 +436,7 @@ class Context:
         entry = {"column": column.name, "outputs": names, "keys": list(table)}
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
         self._emit("expand", [entry])
-        self.columns += [
-            Column(name, output, INT if whole else FLOAT, dtype) for name, output in zip(names, outputs)
-        ]
+        self.columns += [Column(name, output, INT if whole else FLOAT, dtype) for name, output in zip(names, outputs)]
 
     def _numbers(self, row: Sequence[Any], width: int) -> list[Any]:
         if len(row) != width:
