@@ -14,7 +14,8 @@ fn the_example_of_the_readme_predicts_what_the_readme_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
     let request = between(&readme, "-d '", "'\n");
-    let answer: serde_json::Value = serde_json::from_str(between(&readme, "```json\n", "\n```")).unwrap();
+    let answer: serde_json::Value =
+        serde_json::from_str(between(&readme, "```json\n", "\n```")).unwrap();
     open_runtime(&process()).unwrap();
     let version = answer["version"].as_str().unwrap();
     let dir = root.join("models").join(answer["model"].as_str().unwrap()).join(version);
