@@ -213,8 +213,7 @@ impl Application {
             .timer(TokioTimer::new())
             // Counts from the end of an answer on. For the first request `http::connection` is stricter.
             .header_read_timeout(timing.keep_alive)
-            .half_close(state.deployments().iter().all(is_short))
-            .pipeline_flush(true);
+            .half_close(state.deployments().iter().all(is_short));
         server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
         let mut stop = std::pin::pin!(async {
             tokio::select! {

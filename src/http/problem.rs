@@ -37,12 +37,10 @@ pub enum ApiError {
         known: String,
     },
     /// Another method is needed.
-    #[error("{method} is not possible here{}", match .allow { Some(allow) => format!("; use {allow}"), None => String::new() })]
+    #[error("{method} is not possible here; the header `allow` says what is")]
     MethodNotAllowed {
         /// The method.
         method: Method,
-        /// What is possible.
-        allow: Option<String>,
     },
     /// A query parameter that cannot be.
     #[error("the query parameter `{name}` is `{found}`, expected {expected}")]
@@ -239,17 +237,8 @@ impl ApiError {
         // A struct of strings and numbers always serialises.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
-        let headers = response.headers_mut();
-        match self {
-            Self::Engine(EngineError::Overloaded) | Self::Timeout { .. } => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            Self::MethodNotAllowed { allow: Some(allow), .. } => {
-                if let Ok(allow) = HeaderValue::from_str(allow) {
-                    headers.insert(header::ALLOW, allow);
-                }
-            }
-            _ => {}
+        if matches!(self, Self::Engine(EngineError::Overloaded) | Self::Timeout { .. }) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
@@ -319,11 +308,8 @@ impl ApiError {
     fn from_bare(response: &Response, method: &Method, path: &str) -> Self {
         match response.status() {
             StatusCode::NOT_FOUND => Self::NotFound { path: shown(path) },
-            StatusCode::METHOD_NOT_ALLOWED => {
-                let allow =
-                    response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
-                Self::MethodNotAllowed { method: method.clone(), allow: allow.map(str::to_owned) }
-            }
+            // The router adds the header `allow` behind the layers.
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { method: method.clone() },
             _ => Self::Internal,
         }
     }

@@ -157,8 +157,10 @@ fn errors(line: &mut Vec<u8>, items: &[Item], total: usize) {
             line.push(b',');
         }
         let written = if item.sensitive {
-            let shown =
-                Item { detail: "not shown: it may hold a sensitive value".to_owned(), ..item.clone() };
+            let shown = Item {
+                detail: "not shown: it may hold a sensitive value".to_owned(),
+                ..item.clone()
+            };
             serde_json::to_writer(&mut *line, &shown)
         } else {
             serde_json::to_writer(&mut *line, item)
