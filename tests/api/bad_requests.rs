@@ -466,11 +466,7 @@ impl Table {
                 "{name}: {}",
                 record.text("inputs")
             );
-            assert_ne!(
-                record.text("inputs"),
-                "null".repeat(usize::from(!sent.contains("null"))),
-                "{name}"
-            );
+            assert!(record.text("inputs") != "null" || sent.contains("null"), "{name}");
             assert!(!record.has("body"), "{name}");
         } else {
             let errors = record.value("errors");

@@ -122,7 +122,7 @@ async fn random_rows_fail_exactly_where_python_fails() {
         for (at, (line, found)) in lines.iter().zip(answer.texts()).enumerate() {
             match line["prediction"].as_f64() {
                 Some(expected) => {
-                    assert_close(number(found), expected, &format!("{file}:{}", at + 1))
+                    assert_close(number(found), expected, &format!("{file}:{}", at + 1));
                 }
                 None => assert_eq!(found, "null", "{file}:{} {}", at + 1, line["error"]),
             }
