@@ -2,12 +2,13 @@
 //!
 //! Knows predictors; knows nothing of threads or HTTP. A server does not bind a port before this has passed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::artifact::{GoldenOutput, GoldenRow, Tolerance};
 use crate::postprocess::Prediction;
-use crate::predictor::{PredictError, Predictions, Predictor};
+use crate::predictor::{Model, PredictError, Predictions, Predictor};
 use crate::schema::{DecodeOptions, Scalar};
 
 /// Why an artifact is not proven.
@@ -230,7 +231,9 @@ impl Prover<'_> {
                     Some((field, code, text)) => {
                         format!("the error `{code}`{}: {text}", place(field))
                     }
-                    None => format!("the prediction {:?}", predictions.rows),
+                    None => {
+                        format!("the prediction {}", shown(&model, predictions.rows.first(), &[]))
+                    }
                 };
                 return Err(different(Difference::Error { expected, found }));
             }
@@ -303,7 +306,7 @@ impl Prover<'_> {
         if let Some(expected) = &expected.probabilities {
             for (at, label) in labels.iter().enumerate() {
                 let text = label_text(label);
-                let expected = expected.get(&text).copied().unwrap_or(f64::NAN);
+                let expected = recorded(expected, label).unwrap_or(f64::NAN);
                 number_is(
                     &text,
                     found.probabilities.get(at).copied().unwrap_or(f64::NAN),
@@ -322,12 +325,7 @@ impl Prover<'_> {
             }
             (found, _) => Err(Difference::Output {
                 column: "prediction".to_owned(),
-                found: match found {
-                    Some(Prediction::Label(label)) => {
-                        labels.get(*label).map(label_text).unwrap_or_default()
-                    }
-                    other => format!("{other:?}"),
-                },
+                found: shown(&model, found, &[]),
                 expected: label_text(&expected.prediction),
                 allowed: 0.0,
             }),
@@ -367,12 +365,8 @@ impl Prover<'_> {
             };
             if !same || bits(&alone.probabilities) != bits(probabilities) {
                 let difference = Difference::Batch {
-                    alone: format!(
-                        "{:?} {:?}",
-                        alone.rows.first().unwrap_or(&Prediction::None),
-                        alone.probabilities
-                    ),
-                    batch: format!("{found:?} {probabilities:?}"),
+                    alone: shown(&model, alone.rows.first(), &alone.probabilities),
+                    batch: shown(&model, Some(found), probabilities),
                     n_rows: together.rows.len(),
                 };
                 return Err(ProofError::Different {
@@ -386,11 +380,39 @@ impl Prover<'_> {
     }
 }
 
-/// A label as the key of a JSON object.
+/// A prediction for people.
+fn shown(model: &Model, prediction: Option<&Prediction>, probabilities: &[f64]) -> String {
+    let mut text = match prediction {
+        Some(Prediction::Number(number)) => format!("{number:?}"),
+        Some(Prediction::Label(label)) => match model.postprocess().labels().get(*label) {
+            Some(label) => format!("`{}`", label_text(label)),
+            None => "no label".to_owned(),
+        },
+        Some(Prediction::None) | None => "none".to_owned(),
+    };
+    if !probabilities.is_empty() {
+        text.push_str(&format!(" with the probabilities {probabilities:?}"));
+    }
+    text
+}
+
+/// The probability that training recorded for a label. Numbers are compared by value, as not all languages write them alike.
+fn recorded(probabilities: &BTreeMap<String, f64>, label: &Scalar) -> Option<f64> {
+    let same = |key: &str| match label {
+        Scalar::Float(value) => {
+            key.parse::<f64>().is_ok_and(|key| key.to_bits() == value.to_bits())
+        }
+        label => key == label_text(label),
+    };
+    probabilities.iter().find(|(key, _)| same(key)).map(|(_, value)| *value)
+}
+
+/// A label as the key of a JSON object: as Python's `str` writes it.
 #[must_use]
 pub fn label_text(label: &Scalar) -> String {
     match label {
-        Scalar::Bool(value) => value.to_string(),
+        Scalar::Bool(true) => "True".to_owned(),
+        Scalar::Bool(false) => "False".to_owned(),
         Scalar::Int(value) => value.to_string(),
         Scalar::Float(value) => format!("{value:?}"),
         Scalar::Text(text) => text.clone(),

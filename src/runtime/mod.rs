@@ -37,7 +37,8 @@ static LOADED_FROM: OnceLock<PathBuf> = OnceLock::new();
 pub fn locate(explicit: Option<&Path>) -> Result<PathBuf, RuntimeError> {
     if let Some(path) = explicit {
         return if path.is_file() {
-            Ok(path.to_owned())
+            // A bare name would be looked up by the system's loader, not here.
+            Ok(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
         } else {
             Err(RuntimeError::NotFound {
                 looked: format!("ORT_DYLIB_PATH is `{}`, which is not a file", path.display()),
@@ -68,24 +69,33 @@ pub fn init(path: &Path) -> Result<(), RuntimeError> {
     if ENVIRONMENT.get().is_some() {
         return Ok(());
     }
-    let looked = |error: ort::LoadDynamicError| {
-        let looked = if path.components().count() == 1 {
-            "looked beside the executable, in target/onnxruntime and where the system keeps libraries".to_owned()
-        } else {
-            format!("tried `{}`", path.display())
-        };
+    let refused = |error: ort::LoadDynamicError| {
+        let unusable = |reason: String| RuntimeError::Unusable { path: path.to_owned(), reason };
         match error {
             ort::LoadDynamicError::BadVersion { version_str, path } => {
                 RuntimeError::TooOld { path, version: version_str }
             }
-            ort::LoadDynamicError::Dlopen { error, path: _ } if path.is_file() => {
-                RuntimeError::NotFound { looked: format!("{looked}: {error}") }
+            ort::LoadDynamicError::Dlopen { error, .. } if path.is_absolute() => {
+                // The loader's own words are in the source.
+                let words = std::error::Error::source(&error).map(ToString::to_string);
+                let words = words.unwrap_or_else(|| error.to_string());
+                let prefix = format!("{}: ", path.display());
+                unusable(words.strip_prefix(&prefix).unwrap_or(&words).to_owned())
             }
-            _ => RuntimeError::NotFound { looked },
+            ort::LoadDynamicError::Dlopen { .. } => RuntimeError::NotFound {
+                looked: "looked beside the executable, in target/onnxruntime and where the system keeps libraries"
+                    .to_owned(),
+            },
+            ort::LoadDynamicError::MissingApi { .. } => {
+                unusable("it has no function OrtGetApiBase".to_owned())
+            }
+            ort::LoadDynamicError::InvalidVersionString => {
+                unusable("it does not say its version".to_owned())
+            }
         }
     };
     let environment = ort::init_from(path)
-        .map_err(looked)?
+        .map_err(refused)?
         .with_name("seaworthy")
         .with_telemetry(false)
         .build()
