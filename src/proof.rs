@@ -41,7 +41,7 @@ pub enum ProofError {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Difference {
     /// A feature: the pipeline computes something else.
-    #[error("the feature `{column}`, computed by {}, is {found:?}, but training recorded {expected:?} (difference {:e}, allowed {allowed:e}); the pipeline of this artifact is not the one that was trained", named(.steps), (.found - .expected).abs())]
+    #[error("the feature `{column}`, computed by {}, is {}, but training recorded {}{}; the pipeline of this artifact is not the one that was trained", named(.steps), number(*.found), number(*.expected), distance(*.found, *.expected, *.allowed))]
     Feature {
         /// The feature.
         column: String,
@@ -56,7 +56,7 @@ pub enum Difference {
     },
     /// An output, though the features agree: the graph or the postprocessing computes something else.
     #[error(
-        "the output `{column}` is {found}, but training recorded {expected} (allowed difference {allowed:e}); the features agree, so the graph or the postprocessing of this artifact is not the one that was trained"
+        "the output `{column}` is {found}, but training recorded {expected}{difference}; the features agree, so the graph or the postprocessing of this artifact is not the one that was trained"
     )]
     Output {
         /// `prediction`, or a label.
@@ -65,8 +65,8 @@ pub enum Difference {
         found: String,
         /// What was recorded.
         expected: String,
-        /// The difference that is allowed.
-        allowed: f64,
+        /// For numbers, how far they are apart and may be; else empty.
+        difference: String,
     },
     /// The row must fail and did not, must not and did, or failed otherwise.
     #[error("expected {expected}, found {found}")]
@@ -88,6 +88,19 @@ pub enum Difference {
         /// The batch.
         n_rows: usize,
     },
+}
+
+/// A number for people; NaN stands for a missing one.
+fn number(value: f64) -> String {
+    if value.is_nan() { "missing".to_owned() } else { format!("{value:?}") }
+}
+
+fn distance(found: f64, expected: f64, allowed: f64) -> String {
+    let difference = (found - expected).abs();
+    if difference.is_nan() {
+        return String::new();
+    }
+    format!(" (difference {difference:.1e}, allowed {allowed:.1e})")
 }
 
 fn named(names: &[String]) -> String {
@@ -208,7 +221,7 @@ impl Prover<'_> {
         let mut found: Vec<(Option<String>, &'static str, String)> = decoded
             .errors
             .iter()
-            .map(|error| (error.field.clone(), error.problem.code(), error.to_string()))
+            .map(|error| (error.field.clone(), error.problem.code(), error.problem.to_string()))
             .collect();
         found.extend(predictions.errors.iter().map(|error| {
             let field = error
@@ -217,15 +230,15 @@ impl Prover<'_> {
                 .map(|field| field.name().to_owned());
             (field, error.problem.code(), error.problem.to_string())
         }));
+        let place = |field: &Option<String>| {
+            field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default()
+        };
         if let Some(expected) = &row.error {
             self.proof.error_rows += 1;
             let matches = |(field, code, _): &(Option<String>, &'static str, String)| {
                 *code == expected.code && (expected.field.is_none() || expected.field == *field)
             };
             if !found.iter().any(matches) {
-                let place = |field: &Option<String>| {
-                    field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default()
-                };
                 let expected = format!("the error `{}`{}", expected.code, place(&expected.field));
                 let found = match found.first() {
                     Some((field, code, text)) => {
@@ -239,11 +252,10 @@ impl Prover<'_> {
             }
             return Ok(predictions);
         }
-        if let Some((_, code, text)) = found.first() {
-            let expected = "a prediction".to_owned();
+        if let Some((field, code, text)) = found.first() {
             return Err(different(Difference::Error {
-                expected,
-                found: format!("the error `{code}`: {text}"),
+                expected: "a prediction".to_owned(),
+                found: format!("the error `{code}`{}: {text}", place(field)),
             }));
         }
         if let Some(expected) = &row.features {
@@ -284,7 +296,7 @@ impl Prover<'_> {
 
     fn output(
         &mut self,
-        number: usize,
+        row: usize,
         found: &Predictions,
         expected: &GoldenOutput,
     ) -> Result<(), Difference> {
@@ -292,15 +304,19 @@ impl Prover<'_> {
         let tolerance = self.proof.output_tolerance;
         let labels = model.postprocess().labels();
         let mut number_is = |column: &str, found: f64, expected: f64| {
-            self.proof.output_difference.add(found, expected, tolerance, number, column);
+            self.proof.output_difference.add(found, expected, tolerance, row, column);
             if tolerance.allows(found, expected) {
                 return Ok(());
             }
             Err(Difference::Output {
                 column: column.to_owned(),
-                found: format!("{found:?}"),
-                expected: format!("{expected:?}"),
-                allowed: tolerance.absolute + tolerance.relative * expected.abs(),
+                found: number(found),
+                expected: number(expected),
+                difference: distance(
+                    found,
+                    expected,
+                    tolerance.absolute + tolerance.relative * expected.abs(),
+                ),
             })
         };
         if let Some(expected) = &expected.probabilities {
@@ -326,8 +342,8 @@ impl Prover<'_> {
             (found, _) => Err(Difference::Output {
                 column: "prediction".to_owned(),
                 found: shown(&model, found, &[]),
-                expected: label_text(&expected.prediction),
-                allowed: 0.0,
+                expected: format!("`{}`", label_text(&expected.prediction)),
+                difference: String::new(),
             }),
         }
     }

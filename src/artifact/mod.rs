@@ -204,6 +204,11 @@ fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
             manifest.model.precision
         )));
     }
+    if manifest.model.file.is_empty() {
+        return Err(unsound(
+            "`model.file` is empty, expected a path such as `model.onnx`".to_owned(),
+        ));
+    }
     if manifest.inputs.is_empty() {
         return Err(unsound("`inputs` is empty; a row needs at least one field".to_owned()));
     }
@@ -233,7 +238,13 @@ fn is_newer(format: &str) -> bool {
 /// Checks every file against `SHA256SUMS`, and that there are no others. Returns the digest.
 fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError> {
     let sums_path = dir.join(SUMS);
-    let sums = read(dir, &sums_path)?;
+    let sums = read(dir, &sums_path).map_err(|error| match error {
+        ArtifactError::Absent { .. } => ArtifactError::NotFound {
+            path: dir.to_owned(),
+            problem: format!("the directory holds no {SUMS}"),
+        },
+        other => other,
+    })?;
     let unsound = |problem: String| ArtifactError::Unsound { path: sums_path.clone(), problem };
     let text =
         std::str::from_utf8(&sums).map_err(|error| unsound(format!("not UTF-8: {error}")))?;
@@ -329,8 +340,15 @@ fn read_golden(dir: &Path, manifest: &Manifest) -> Result<Vec<GoldenRow>, Artifa
     let mut rows = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let wrong = |problem: String| unsound(format!("line {}: {problem}", at + 1));
-        let row: GoldenRow =
-            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        if line.trim().is_empty() {
+            return Err(wrong("it is empty; expected a JSON object".to_owned()));
+        }
+        let row: GoldenRow = serde_json::from_str(line).map_err(|error| {
+            // A line of its own is line 1 to the parser.
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let problem = error.to_string().replace(&place, "");
+            unsound(format!("line {}, column {}: {problem}", at + 1, error.column()))
+        })?;
         match (&row.features, &row.output, &row.error) {
             (Some(features), Some(_), None) if features.len() == manifest.features.len() => {}
             (Some(features), Some(_), None) => {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Context, FAILED};
-use crate::artifact::{Artifact, Tolerance, store};
+use crate::artifact::{Artifact, ArtifactError, Tolerance, store};
 use crate::predictor::LoadError;
 use crate::proof::{Largest, Proof};
 use crate::startup::{load_and_prove, open_runtime};
@@ -35,7 +35,9 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let mut n_artifacts = 0;
     let mut failed = Vec::new();
     for model in asked {
-        let dirs = match expand(models_dir, model) {
+        let expanded =
+            if options.models.is_empty() { all_in(models_dir) } else { expand(models_dir, model) };
+        let dirs = match expanded {
             Ok(dirs) => dirs.into_iter().map(Ok).collect(),
             Err(error) => vec![Err((PathBuf::from(model), error.into()))],
         };
@@ -93,11 +95,23 @@ fn passed(format: Format, artifact: &Artifact, proof: &Proof) -> String {
     }
 }
 
+/// Every artifact in the directory of models.
+fn all_in(models_dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let all: Vec<PathBuf> =
+        store::names(models_dir).iter().flat_map(|name| versions(&models_dir.join(name))).collect();
+    if !all.is_empty() {
+        return Ok(all);
+    }
+    let problem = if models_dir.is_dir() { "it holds no models" } else { "no such directory" };
+    Err(ArtifactError::NotFound { path: models_dir.to_owned(), problem: problem.to_owned() }.into())
+}
+
+fn versions(dir: &Path) -> Vec<PathBuf> {
+    store::versions(dir).iter().map(|version| dir.join(version.to_string())).collect()
+}
+
 /// The artifacts that an argument means.
 fn expand(models_dir: &Path, model: &str) -> Result<Vec<PathBuf>, LoadError> {
-    let versions = |dir: &Path| -> Vec<PathBuf> {
-        store::versions(dir).iter().map(|version| dir.join(version.to_string())).collect()
-    };
     let path = Path::new(model);
     let named = models_dir.join(model);
     for dir in [path, &named] {

@@ -160,7 +160,10 @@ impl Session {
     /// [`init`] was not called; the file is no graph, or one that this library cannot run.
     pub fn open(path: &Path, options: SessionOptions) -> Result<Self, RuntimeError> {
         let environment = ENVIRONMENT.get().ok_or(RuntimeError::NotInitialised)?;
-        let refused = |reason: String| RuntimeError::Open { path: path.to_owned(), reason };
+        let refused = |reason: String| RuntimeError::Open {
+            path: path.to_owned(),
+            reason: plain(&reason, path),
+        };
         let built = || -> Result<OrtSession, String> {
             let text = |error: ort::Error| error.to_string();
             let with = |error: ort::Error<ort::session::builder::SessionBuilder>| error.to_string();
@@ -218,6 +221,19 @@ impl Session {
     }
 }
 
+/// What the library says of a file, without the path, which is said already, and without the place in its sources.
+fn plain(reason: &str, path: &Path) -> String {
+    let prefix = format!("Load model from {} failed:", path.display());
+    let mut reason = reason.strip_prefix(&prefix).unwrap_or(reason);
+    // `/onnxruntime_src/…/file.cc:12 type function(type, type) What is wrong.`
+    if reason.starts_with("/onnxruntime_src/") {
+        reason = reason.split_once(") ").map_or(reason, |(_, rest)| rest);
+    }
+    // A name in a broken file may hold anything; a message is one line.
+    let words = reason.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn input_value(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
     Ok(match tensor {
         Tensor::Float32(array) => TensorRef::from_array_view(array)?.into(),
@@ -269,6 +285,16 @@ fn tensor_info(outlet: &Outlet) -> TensorInfo {
                 TensorElementType::Float64 => ElementType::Float64.to_string(),
                 TensorElementType::Int64 => ElementType::Int64.to_string(),
                 TensorElementType::String => ElementType::String.to_string(),
+                TensorElementType::Float16 => "float16".to_owned(),
+                TensorElementType::Bfloat16 => "bfloat16".to_owned(),
+                TensorElementType::Int8 => "int8".to_owned(),
+                TensorElementType::Int16 => "int16".to_owned(),
+                TensorElementType::Int32 => "int32".to_owned(),
+                TensorElementType::Uint8 => "uint8".to_owned(),
+                TensorElementType::Uint16 => "uint16".to_owned(),
+                TensorElementType::Uint32 => "uint32".to_owned(),
+                TensorElementType::Uint64 => "uint64".to_owned(),
+                TensorElementType::Bool => "bool".to_owned(),
                 other => other.to_string().to_lowercase(),
             },
             shape.iter().map(|dim| u64::try_from(*dim).ok()).collect(),

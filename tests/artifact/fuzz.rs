@@ -19,6 +19,7 @@ impl Random {
 /// Changes one byte of `file` `n` times; returns how many were refused.
 fn mutate(file: &str, n: usize, letters: &[u8], seed: u64) -> usize {
     let copy = Copy::of_house_prices();
+    copy.shrink();
     let bytes = copy.read(file);
     let mut random = Random(seed);
     let mut n_refused = 0;
