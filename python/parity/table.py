@@ -49,7 +49,7 @@ def render(generations: dict[str, Any]) -> str:
         "<!-- Written by `make parity`; do not edit. -->",
         "",
         "What `seaworthy_export` reads and the Rust pipeline reproduces. For each class a generator draws parameters",
-        "and data, the real library is fitted and asked row by row, the export is run by `seaworthy transform`, and the",
+        "and data, the real library is fitted and asked row by row, `seaworthy transform` runs the export, and the",
         "two are compared: columns and their names, categories, integers, missing values, floats within the tolerance,",
         "and an error exactly where the original raises. `make parity` does it again; what it prints says how to run",
         "one case alone.",
