@@ -51,7 +51,9 @@ pub(super) fn load_combine(plan: &mut Plan, spec: CombineSpec) -> Result<(), Pip
     if inputs.is_empty() {
         return Err(plan.error(None, "neither side is a column".to_owned()));
     }
-    let integers = left_is_int && right_is_int && spec.operator != Operator::Divide;
+    let integers = left_is_int
+        && right_is_int
+        && matches!(spec.operator, Operator::Add | Operator::Subtract | Operator::Multiply);
     let output = plan.derive(if integers { Dtype::Int } else { Dtype::Float }, &inputs);
     if plan.names.iter().any(|(name, _)| *name == spec.output) {
         let slot = plan.slot(&spec.output)?;
@@ -116,7 +118,7 @@ impl CombineStep {
                     (Some(x), Some(y)) => output.push(match self.operator {
                         Operator::Add => x.wrapping_add(y),
                         Operator::Subtract => x.wrapping_sub(y),
-                        Operator::Multiply | Operator::Divide => x.wrapping_mul(y),
+                        _ => x.wrapping_mul(y),
                     }),
                     _ => output.push_missing(),
                 }
@@ -129,10 +131,33 @@ impl CombineStep {
                     Operator::Subtract => x - y,
                     Operator::Multiply => x * y,
                     Operator::Divide => x / y,
+                    Operator::FloorDivide => floor_divide(x, y).0,
+                    Operator::Modulo => floor_divide(x, y).1,
+                    Operator::Power => x.powf(y),
                 }
             }));
         }
     }
+}
+
+/// `np.floor_divide` and `np.remainder` of two float64: the remainder has the sign of the divisor.
+fn floor_divide(x: f64, y: f64) -> (f64, f64) {
+    let mut remainder = x % y;
+    if y == 0.0 {
+        return (x / y, remainder);
+    }
+    let mut quotient = (x - remainder) / y;
+    if remainder == 0.0 {
+        remainder = 0.0_f64.copysign(y);
+    } else if (y < 0.0) != (remainder < 0.0) {
+        remainder += y;
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return (0.0_f64.copysign(x / y), remainder);
+    }
+    let floor = quotient.floor();
+    (if quotient - floor > 0.5 { floor + 1.0 } else { floor }, remainder)
 }
 
 /// A function of one column, in place.

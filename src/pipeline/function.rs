@@ -53,6 +53,30 @@ pub enum Function {
     Rint,
     /// -1, 0 or 1.
     Sign,
+    /// Tangent of radians.
+    Tan,
+    /// Inverse cosine.
+    Arccos,
+    /// Inverse tangent.
+    Arctan,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Inverse hyperbolic cosine.
+    Arccosh,
+    /// Inverse hyperbolic tangent.
+    Arctanh,
+    /// 2 to the power of x.
+    Exp2,
+    /// The integer part, towards 0.
+    Trunc,
+    /// Degrees to radians.
+    Radians,
+    /// Radians to degrees.
+    Degrees,
+    /// The quantile of the standard normal distribution, `scipy.special.ndtri`.
+    Ndtri,
 }
 
 impl Function {
@@ -83,6 +107,18 @@ impl Function {
             // signum() gives 1 for 0, NumPy gives 0.
             Self::Sign if x == 0.0 => 0.0,
             Self::Sign => x.signum(),
+            Self::Tan => x.tan(),
+            Self::Arccos => x.acos(),
+            Self::Arctan => x.atan(),
+            Self::Sinh => x.sinh(),
+            Self::Cosh => x.cosh(),
+            Self::Arccosh => x.acosh(),
+            Self::Arctanh => x.atanh(),
+            Self::Exp2 => x.exp2(),
+            Self::Trunc => x.trunc(),
+            Self::Radians => x * (std::f64::consts::PI / 180.0),
+            Self::Degrees => x * (180.0 / std::f64::consts::PI),
+            Self::Ndtri => super::normal::quantile(x),
         }
     }
 }

@@ -11,11 +11,16 @@ use crate::schema::{self, Frame, Kind, Schema};
 mod arithmetic;
 mod check;
 mod column;
+mod curve;
+mod cut;
 mod error;
 mod fill;
 mod function;
 mod map;
+mod normal;
+mod several;
 mod spec;
+mod tree;
 
 pub use error::{PipelineError, RowFault, RowProblem};
 pub use function::{Affine, Function};
@@ -24,8 +29,12 @@ pub use spec::StepSpec;
 use arithmetic::{AffineStep, CombineStep, FunctionStep, ThresholdStep};
 use check::CheckStep;
 use column::{Column, Dtype, Slots, View, to_f64};
+use curve::{InterpolateStep, PowerStep};
+use cut::CutStep;
 use fill::{FillStep, IndicateStep};
 use map::MapStep;
+use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
+use tree::TreeStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
 type Slot = usize;
@@ -41,6 +50,14 @@ enum Operation {
     Threshold(ThresholdStep),
     Map(MapStep),
     Affine(AffineStep),
+    Cut(CutStep),
+    Interpolate(InterpolateStep),
+    Power(PowerStep),
+    Project(ProjectStep),
+    Products(ProductsStep),
+    Normalize(NormalizeStep),
+    Aggregate(AggregateStep),
+    Tree(TreeStep),
 }
 
 /// What is known of a slot at load: its type, and which fields and steps its values come from.
@@ -74,6 +91,8 @@ pub struct Workspace {
     /// Cells that a lookup did not know and made missing: (row, operation).
     unseen: Vec<(usize, usize)>,
     features: Vec<f64>,
+    /// The numbers of one row, for steps that need them side by side.
+    scratch: Vec<f64>,
     n_rows: usize,
 }
 
@@ -174,7 +193,7 @@ impl Pipeline {
         workspace.refused_by.resize(n_rows, 0);
         workspace.faults.clear();
         workspace.unseen.clear();
-        let Workspace { columns, refused_by, faults, unseen, .. } = workspace;
+        let Workspace { columns, refused_by, faults, unseen, scratch, .. } = workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
         for (index, operation) in self.operations.iter().enumerate() {
             let mut slots = Slots::new(frame.columns(), columns);
@@ -187,6 +206,14 @@ impl Pipeline {
                 Operation::Threshold(step) => step.run(&mut slots),
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
                 Operation::Affine(step) => step.run(&mut slots),
+                Operation::Cut(step) => step.run(&mut slots, n_rows),
+                Operation::Interpolate(step) => step.run(&mut slots),
+                Operation::Power(step) => step.run(&mut slots),
+                Operation::Project(step) => step.run(&mut slots, n_rows),
+                Operation::Products(step) => step.run(&mut slots, n_rows),
+                Operation::Normalize(step) => step.run(&mut slots, n_rows),
+                Operation::Aggregate(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Tree(step) => step.run(&mut slots, &mut run, n_rows),
             }
         }
         workspace.faults.sort_by_key(|fault| fault.row);
@@ -438,12 +465,21 @@ impl Plan {
             "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
             "map" => map::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
+            "cut" => cut::load(self, self.parameters(step)?),
+            "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
+            "power" => curve::load_power(self, self.parameters(step)?),
+            "project" => several::load_project(self, self.parameters(step)?),
+            "products" => several::load_products(self, self.parameters(step)?),
+            "normalize" => several::load_normalize(self, &self.parameters(step)?),
+            "aggregate" => several::load_aggregate(self, &self.parameters(step)?),
+            "tree" => tree::load(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, check, combine, copy, drop, fill, function, indicate_missing, map, \
-                                     select, threshold";
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, fill, function, \
+                                     indicate_missing, interpolate, map, normalize, power, products, project, select, \
+                                     threshold, tree";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),

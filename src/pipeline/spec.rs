@@ -44,6 +44,8 @@ impl std::fmt::Display for Value {
 pub(super) struct CheckSpec {
     pub(super) columns: Vec<String>,
     pub(super) refuse: Vec<Refusal>,
+    #[serde(default)]
+    pub(super) between: Option<[Option<f64>; 2]>,
 }
 
 /// What a check refuses.
@@ -55,6 +57,7 @@ pub(super) enum Refusal {
     NotPositive,
     Negative,
     Zero,
+    Outside,
 }
 
 #[derive(Debug, Deserialize)]
@@ -100,6 +103,10 @@ pub(super) enum Operator {
     Subtract,
     Multiply,
     Divide,
+    #[serde(rename = "floor_divide")]
+    FloorDivide,
+    Modulo,
+    Power,
 }
 
 #[derive(Debug, Deserialize)]
