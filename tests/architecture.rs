@@ -25,7 +25,17 @@ const RULES: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "observe"]),
     (
         "http",
-        &["schema", "postprocess", "artifact", "predictor", "proof", "engine", "observe", "state"],
+        &[
+            "schema",
+            "pipeline",
+            "postprocess",
+            "artifact",
+            "predictor",
+            "proof",
+            "engine",
+            "observe",
+            "state",
+        ],
     ),
     (
         "startup",

@@ -102,8 +102,8 @@ fn certificate(name: &str, digest: &str, proof: &Proof) -> String {
         let found = match (&largest.column, largest.row) {
             (Some(column), Some(row)) => {
                 format!(
-                    "largest difference {:.1e} relative (`{column}`, golden row {row})",
-                    largest.relative
+                    "largest difference {:.1e} (`{column}`, golden row {row})",
+                    largest.absolute
                 )
             }
             _ => "all equal to the bit".to_owned(),

@@ -11,6 +11,8 @@ use crate::state::AppState;
 
 mod health;
 mod models;
+mod openapi;
+mod pages;
 mod predict;
 pub mod problem;
 mod record;
@@ -18,8 +20,11 @@ mod request_id;
 
 /// The whole service, ready to be served or called in a test.
 pub fn router(state: AppState) -> Router {
-    let routes =
-        Router::new().merge(predict::router()).merge(models::router()).merge(health::router());
+    let routes = Router::new()
+        .merge(predict::router())
+        .merge(models::router())
+        .merge(health::router())
+        .merge(pages::router());
     dress(routes, state)
 }
 

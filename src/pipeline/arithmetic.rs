@@ -17,6 +17,8 @@ pub(super) struct CombineStep {
     right: Side,
     output: Slot,
     integers: bool,
+    /// What a division by zero gives.
+    by_zero: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +53,12 @@ pub(super) fn load_combine(plan: &mut Plan, spec: CombineSpec) -> Result<(), Pip
     if inputs.is_empty() {
         return Err(plan.error(None, "neither side is a column".to_owned()));
     }
-    let integers = left_is_int
-        && right_is_int
-        && matches!(spec.operator, Operator::Add | Operator::Subtract | Operator::Multiply);
+    let divides = !matches!(spec.operator, Operator::Add | Operator::Subtract | Operator::Multiply);
+    if spec.by_zero.is_some_and(|value| !value.is_finite() || !divides) {
+        let problem = "`by_zero` is a finite number, and goes with a division".to_owned();
+        return Err(plan.error(None, problem));
+    }
+    let integers = left_is_int && right_is_int && !divides;
     let output = plan.derive(if integers { Dtype::Int } else { Dtype::Float }, &inputs);
     if plan.names.iter().any(|(name, _)| *name == spec.output) {
         let slot = plan.slot(&spec.output)?;
@@ -72,6 +77,7 @@ pub(super) fn load_combine(plan: &mut Plan, spec: CombineSpec) -> Result<(), Pip
         right,
         output,
         integers,
+        by_zero: spec.by_zero,
     }));
     Ok(())
 }
@@ -126,6 +132,9 @@ impl CombineStep {
         } else {
             output.as_floats().extend((0..n_rows).map(|row| {
                 let (x, y) = (self.left.number(left, row), self.right.number(right, row));
+                if let (Some(value), 0.0) = (self.by_zero, y) {
+                    return value;
+                }
                 match self.operator {
                     Operator::Add => x + y,
                     Operator::Subtract => x - y,

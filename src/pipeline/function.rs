@@ -143,9 +143,9 @@ pub struct Affine {
     /// Added next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add: Option<f64>,
-    /// Least and greatest value, last.
+    /// Least and greatest value, last; one of them may be open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip: Option<[f64; 2]>,
+    pub clip: Option<[Option<f64>; 2]>,
 }
 
 impl Affine {
@@ -167,9 +167,10 @@ impl Affine {
             return Some("`divide` is 0".to_owned());
         }
         match self.clip {
-            Some([low, high]) if low.is_nan() || high.is_nan() || low > high => {
+            Some([Some(low), Some(high)]) if low.is_nan() || high.is_nan() || low > high => {
                 Some(format!("`clip` is [{low}, {high}], expected the lower bound first"))
             }
+            Some([None, None]) => Some("`clip` has neither bound".to_owned()),
             _ => None,
         }
     }
@@ -191,13 +192,11 @@ impl Affine {
         }
         if let Some([low, high]) = self.clip {
             // Not `clamp`, which would keep -0.0 apart and panic on bounds that `problem` has refused anyway.
-            x = if x < low {
-                low
-            } else if x > high {
-                high
-            } else {
-                x
-            };
+            match (low, high) {
+                (Some(low), _) if x < low => x = low,
+                (_, Some(high)) if x > high => x = high,
+                _ => {}
+            }
         }
         x
     }
@@ -223,7 +222,7 @@ mod tests {
         let scaler = Affine {
             multiply: Some(2.0),
             add: Some(1.0),
-            clip: Some([0.0, 8.0]),
+            clip: Some([Some(0.0), Some(8.0)]),
             ..Affine::default()
         };
         assert_eq!([scaler.apply(3.0), scaler.apply(9.0), scaler.apply(-9.0)], [7.0, 8.0, 0.0]);

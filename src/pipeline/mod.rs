@@ -14,8 +14,10 @@ mod column;
 mod curve;
 mod cut;
 mod error;
+mod expand;
 mod fill;
 mod function;
+mod lookup;
 mod map;
 mod normal;
 mod several;
@@ -31,7 +33,9 @@ use check::CheckStep;
 use column::{Column, Dtype, Slots, View, to_f64};
 use curve::{InterpolateStep, PowerStep};
 use cut::CutStep;
+use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use lookup::Lookup;
 use map::MapStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
 use tree::TreeStep;
@@ -49,6 +53,7 @@ enum Operation {
     Function(FunctionStep),
     Threshold(ThresholdStep),
     Map(MapStep),
+    Expand(ExpandStep),
     Affine(AffineStep),
     Cut(CutStep),
     Interpolate(InterpolateStep),
@@ -58,6 +63,17 @@ enum Operation {
     Normalize(NormalizeStep),
     Aggregate(AggregateStep),
     Tree(TreeStep),
+}
+
+impl Operation {
+    /// The table of a step that looks values up.
+    fn lookup(&self) -> Option<&Lookup> {
+        match self {
+            Self::Map(step) => Some(&step.lookup),
+            Self::Expand(step) => Some(&step.lookup),
+            _ => None,
+        }
+    }
 }
 
 /// What is known of a slot at load: its type, and which fields and steps its values come from.
@@ -205,6 +221,7 @@ impl Pipeline {
                 Operation::Function(step) => step.run(&mut slots),
                 Operation::Threshold(step) => step.run(&mut slots),
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
+                Operation::Expand(step) => step.run(&mut slots, index, &mut run),
                 Operation::Affine(step) => step.run(&mut slots),
                 Operation::Cut(step) => step.run(&mut slots, n_rows),
                 Operation::Interpolate(step) => step.run(&mut slots),
@@ -293,13 +310,13 @@ impl Run<'_> {
     ) -> (Option<usize>, RowProblem) {
         for (unseen_row, operation) in self.unseen.iter() {
             if *unseen_row == row
-                && let Operation::Map(map) = &self.pipeline.operations[*operation]
-                && let Some(field) = self.pipeline.slots[map.input]
+                && let Some(lookup) = self.pipeline.operations[*operation].lookup()
+                && let Some(field) = self.pipeline.slots[lookup.input]
                     .fields
                     .iter()
                     .find(|field| fields.contains(field))
             {
-                return (Some(*field), self.unseen_category(row, *field, map));
+                return (Some(*field), self.unseen_category(row, *field, lookup));
             }
         }
         let raw = self.frame.columns();
@@ -313,7 +330,7 @@ impl Run<'_> {
         )
     }
 
-    fn unseen_category(&self, row: usize, field: usize, map: &MapStep) -> RowProblem {
+    fn unseen_category(&self, row: usize, field: usize, lookup: &Lookup) -> RowProblem {
         let found = match self.frame.columns().get(field) {
             Some(schema::Column::Text(column)) => {
                 column.get(row).map(|text| serde_json::Value::from(shorten(text)).to_string())
@@ -325,9 +342,9 @@ impl Run<'_> {
             None => None,
         };
         RowProblem::UnseenCategory {
-            step: self.pipeline.step_names[map.step].clone(),
+            step: self.pipeline.step_names[lookup.step].clone(),
             found: found.unwrap_or_else(|| "null".to_owned()),
-            known: map.known.clone(),
+            known: lookup.known.clone(),
         }
     }
 }
@@ -464,6 +481,7 @@ impl Plan {
             "function" => arithmetic::load_function(self, self.parameters(step)?),
             "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
             "map" => map::load(self, self.parameters(step)?),
+            "expand" => expand::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
             "cut" => cut::load(self, self.parameters(step)?),
             "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
@@ -477,7 +495,7 @@ impl Plan {
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, fill, function, \
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, expand, fill, function, \
                                      indicate_missing, interpolate, map, normalize, power, products, project, select, \
                                      threshold, tree";
                 Err(self.error(

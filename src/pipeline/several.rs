@@ -184,7 +184,7 @@ enum Norm {
     Max,
 }
 
-/// Divides the numbers of a row by their norm, in place; by 1 where that is 0.
+/// Divides the numbers of a row by their norm, in place; by 1 where that is below ten times the machine epsilon.
 ///
 /// - `l1`: sum of the absolute values, `l2`: root of the sum of the squares, `max`: greatest absolute value.
 /// - Output: float64. Missing throughout if one of the columns is.
@@ -214,7 +214,7 @@ impl NormalizeStep {
                 Norm::L2 => sum(values().map(|x| x * x)).sqrt(),
                 Norm::Max => values().map(f64::abs).fold(0.0, greater),
             };
-            if norm == 0.0 {
+            if norm < 10.0 * f64::EPSILON {
                 norm = 1.0;
             }
             for (output, value) in outputs.iter_mut().zip(values()) {

@@ -94,6 +94,9 @@ pub(super) struct CombineSpec {
     pub(super) left: Operand,
     pub(super) right: Operand,
     pub(super) output: String,
+    /// What a division by zero gives.
+    #[serde(default)]
+    pub(super) by_zero: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -191,7 +194,7 @@ pub(super) struct AffineColumn {
     #[serde(default)]
     add: Option<f64>,
     #[serde(default)]
-    clip: Option<[f64; 2]>,
+    clip: Option<[Option<f64>; 2]>,
 }
 
 impl AffineColumn {
