@@ -1,0 +1,242 @@
+"""Converters of scikit-learn's transformers of numbers, versions 1.2 to 1.9: bins, curves, projections, selectors.
+
+`check_array` turns everything into float64 and raises for infinite values everywhere, and for missing ones unless the
+class allows them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..context import Context, Label
+from ..registry import register_converter
+from ..values import is_missing
+
+
+def _outputs(step: Any, ctx: Context) -> list[Label]:
+    """What `get_feature_names_out` says; positions where it cannot."""
+    try:
+        return [str(name) for name in step.get_feature_names_out()]
+    except (AttributeError, ValueError):
+        name = type(step).__name__.lower()
+        return [f"{name}{i}" for i in range(step.transform(ctx.frame[:1]).shape[1])]
+
+
+@register_converter("sklearn.preprocessing.KBinsDiscretizer")
+def convert_k_bins_discretizer(step: Any, ctx: Context) -> None:
+    """The number of inner edges that are not above the value; or a column of 1 and 0 for each bin."""
+    ctx.check(ctx.labels, "missing", "infinite")
+    inputs = ctx.labels
+    names = None if step.encode == "ordinal" else _outputs(step, ctx)
+    at = 0
+    for i, label in enumerate(inputs):
+        inner = [float(edge) for edge in step.bin_edges_[i][1:-1]]
+        if names is None:
+            ctx.emit_each("cut", label, edges=inner, closed="left", values=[float(bin) for bin in range(len(inner) + 1)])
+            continue
+        for bin in range(int(step.n_bins_[i])):
+            # The edges on both sides of the bin, of which the first and the last bin have only one.
+            edges = inner[max(bin - 1, 0) : bin + 1]
+            values = [0.0] * (len(edges) + 1)
+            values[min(bin, 1)] = 1.0
+            ctx.emit_each("cut", label, output=names[at], edges=edges, closed="left", values=values)
+            at += 1
+    if names is not None:
+        ctx.drop(inputs)
+
+
+@register_converter("sklearn.preprocessing.PowerTransformer")
+def convert_power_transformer(step: Any, ctx: Context) -> None:
+    """Box-Cox or Yeo-Johnson, then a standard scaler. Missing values pass.
+
+    1.2 has a Yeo-Johnson of its own, by powers, where later versions call SciPy's.
+    """
+    ctx.check(ctx.labels, "infinite")
+    if step.method == "box-cox":
+        ctx.check(ctx.labels, "not_positive")
+    direct = hasattr(step, "_yeo_johnson_transform")
+    method = "box_cox" if step.method == "box-cox" else "yeo_johnson_direct" if direct else "yeo_johnson"
+    for i, label in enumerate(ctx.labels):
+        if is_missing(step.lambdas_[i]):
+            ctx.unsupported(f"the column {label!r} had no value when it was fitted", "drop such a column before")
+        ctx.emit_each("power", label, method=method, exponent=float(step.lambdas_[i]))
+    if step.standardize:
+        scaler = step._scaler
+        ctx.affine(
+            {label: {"subtract": scaler.mean_[i], "divide": scaler.scale_[i]} for i, label in enumerate(ctx.labels)}
+        )
+
+
+@register_converter("sklearn.preprocessing.QuantileTransformer")
+def convert_quantile_transformer(step: Any, ctx: Context) -> None:
+    """Interpolates between the quantiles from both sides; for `normal` the normal quantile of that, clipped."""
+    ctx.check(ctx.labels, "infinite")
+    normal = step.output_distribution == "normal"
+    for i, label in enumerate(ctx.labels):
+        x = step.quantiles_[:, i]
+        if np.isnan(x).any():
+            ctx.unsupported(f"the column {label!r} had no value when it was fitted", "drop such a column before")
+        # The margin is scikit-learn's BOUNDS_THRESHOLD.
+        ctx.emit_each("interpolate", label, x=x, y=step.references_, both=True, margin=1e-7 if normal else 0.0)
+    if normal:
+        from scipy import stats
+
+        bounds = (stats.norm.ppf(1e-7 - np.spacing(1)), stats.norm.ppf(1 - (1e-7 - np.spacing(1))))
+        ctx.relabel_dtype("float64")
+        ctx.function(ctx.labels, "ndtri")
+        ctx.affine({label: {"clip": bounds} for label in ctx.labels})
+
+
+@register_converter("sklearn.preprocessing.Normalizer")
+def convert_normalizer(step: Any, ctx: Context) -> None:
+    """Divides a row by its norm."""
+    ctx.check(ctx.labels, "missing", "infinite")
+    ctx.emit_in_place("normalize", ctx.labels, norm=step.norm)
+
+
+@register_converter("sklearn.preprocessing.PolynomialFeatures")
+def convert_polynomial_features(step: Any, ctx: Context) -> None:
+    """Products of columns, the last column of a product first, as scikit-learn multiplies."""
+    ctx.check(ctx.labels, "missing", "infinite")
+    factors = [[i for i in reversed(range(len(row))) for _ in range(int(row[i]))] for row in step.powers_]
+    ctx.emit_many("products", ctx.labels, _outputs(step, ctx), factors=factors)
+
+
+@register_converter("sklearn.impute.MissingIndicator")
+def convert_missing_indicator(step: Any, ctx: Context) -> None:
+    """1 where missing. A missing value in a column that had none is refused on demand."""
+    if not is_missing(step.missing_values):
+        ctx.unsupported(
+            f"it takes {step.missing_values!r} for a missing value",
+            "replace that by NaN in the rows: a missing value is `null` in a request",
+        )
+    ctx.check(ctx.labels, "infinite")
+    inputs = ctx.labels
+    chosen = [int(i) for i in step.features_]
+    if step.features == "missing-only" and step.error_on_new:
+        ctx.check([label for i, label in enumerate(inputs) if i not in chosen], "missing")
+    ctx.indicate_missing({inputs[i]: f"missingindicator_{inputs[i]}" for i in chosen})
+    ctx.drop(inputs)
+
+
+# --- projections ----------------------------------------------------------------------------------------------------
+
+
+def _project(
+    step: Any, ctx: Context, matrix: Any, subtract: Any = None, offset: Any = None, divide: Any = None
+) -> None:
+    ctx.check(ctx.labels, "missing", "infinite")
+    matrix = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
+    parts = {key: value for key, value in (("subtract", subtract), ("offset", offset)) if value is not None}
+    ctx.emit_many("project", ctx.labels, _outputs(step, ctx), matrix=np.asarray(matrix, dtype=float), **parts)
+    if divide is not None:
+        ctx.affine({label: {"divide": divide[i]} for i, label in enumerate(ctx.labels)})
+
+
+@register_converter("sklearn.decomposition.PCA")
+@register_converter("sklearn.decomposition.IncrementalPCA")
+def convert_pca(step: Any, ctx: Context) -> None:
+    """Centred before the product until 1.4, after it since."""
+    scale = None
+    late = hasattr(step, "_transform")
+    if step.whiten:
+        scale = np.sqrt(step.explained_variance_)
+        if late:
+            scale = np.maximum(scale, np.finfo(scale.dtype).eps)
+    mean = np.reshape(step.mean_, -1)
+    if late:
+        offset = -(mean.reshape(1, -1) @ step.components_.T)[0]
+        _project(step, ctx, step.components_, offset=offset, divide=scale)
+    else:
+        _project(step, ctx, step.components_, subtract=mean, divide=scale)
+
+
+@register_converter("sklearn.decomposition.TruncatedSVD")
+@register_converter("sklearn.random_projection.GaussianRandomProjection")
+@register_converter("sklearn.random_projection.SparseRandomProjection")
+def convert_linear_projection(step: Any, ctx: Context) -> None:
+    """A product with the components."""
+    _project(step, ctx, step.components_)
+
+
+@register_converter("sklearn.decomposition.FastICA")
+def convert_fast_ica(step: Any, ctx: Context) -> None:
+    """A product with the components, centred when whitened."""
+    _project(step, ctx, step.components_, subtract=step.mean_ if step.whiten else None)
+
+
+@register_converter("sklearn.decomposition.FactorAnalysis")
+def convert_factor_analysis(step: Any, ctx: Context) -> None:
+    """The posterior mean of the factors, which is linear."""
+    weights = step.components_ / step.noise_variance_
+    covariance = np.linalg.inv(np.eye(len(step.components_)) + weights @ step.components_.T)
+    _project(step, ctx, (weights.T @ covariance).T, subtract=step.mean_)
+
+
+@register_converter("sklearn.discriminant_analysis.LinearDiscriminantAnalysis")
+def convert_linear_discriminant_analysis(step: Any, ctx: Context) -> None:
+    """`transform`: centred for the solver `svd`, not for `eigen`."""
+    if step.solver == "lsqr":
+        ctx.unsupported("with the solver `lsqr` it has no `transform`", "use the solver `svd` or `eigen`")
+    matrix = step.scalings_[:, : step._max_components].T
+    _project(step, ctx, matrix, subtract=step.xbar_ if step.solver == "svd" else None)
+
+
+# --- selectors ------------------------------------------------------------------------------------------------------
+
+
+@register_converter("sklearn.feature_selection.VarianceThreshold")
+@register_converter("sklearn.feature_selection.SelectKBest")
+@register_converter("sklearn.feature_selection.SelectPercentile")
+@register_converter("sklearn.feature_selection.SelectFpr")
+@register_converter("sklearn.feature_selection.SelectFdr")
+@register_converter("sklearn.feature_selection.SelectFwe")
+@register_converter("sklearn.feature_selection.GenericUnivariateSelect")
+@register_converter("sklearn.feature_selection.SelectFromModel")
+@register_converter("sklearn.feature_selection.RFE")
+@register_converter("sklearn.feature_selection.RFECV")
+@register_converter("sklearn.feature_selection.SequentialFeatureSelector")
+def convert_selector(step: Any, ctx: Context) -> None:
+    """Keeps the columns of `get_support`, after looking at all of them.
+
+    What is looked at: missing and infinite values of an array, unless the selector allows missing values (then not
+    even infinite ones are refused); nothing in a frame that is handed on as a frame.
+    """
+    if not (_gives_frames(step) and hasattr(ctx.frame, "iloc")) and not _allows_missing(step):
+        ctx.check(ctx.labels, "missing", "infinite")
+    labels = ctx.labels
+    ctx.select([labels[int(i)] for i in np.flatnonzero(step.get_support())])
+
+
+def _gives_frames(step: Any) -> bool:
+    from sklearn import get_config
+
+    config = getattr(step, "_sklearn_output_config", {}).get("transform", get_config().get("transform_output"))
+    return bool(config == "pandas")
+
+
+def _allows_missing(step: Any) -> bool:
+    if hasattr(step, "__sklearn_tags__"):
+        return bool(step.__sklearn_tags__().input_tags.allow_nan)
+    return bool(step._get_tags()["allow_nan"])
+
+
+# --- several at once ------------------------------------------------------------------------------------------------
+
+
+@register_converter("sklearn.pipeline.FeatureUnion")
+def convert_feature_union(step: Any, ctx: Context) -> None:
+    """Each branch on all columns; what they give one after the other."""
+    weights = step.transformer_weights or {}
+    positions = range(len(ctx.columns))
+    ctx.apply_branches(
+        [
+            (name, inner, positions, weights.get(name))
+            for name, inner in step.transformer_list
+            if not (isinstance(inner, str) and inner == "drop")
+        ]
+    )
+
+
