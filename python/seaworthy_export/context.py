@@ -65,6 +65,8 @@ class State:
     steps: list[Step] = field(default_factory=list)
     live: list[str] = field(default_factory=list)
     """Every column that exists in the artifact's frame now, in order."""
+    prefix: str = ""
+    """What the names of new columns begin with: the branches that they are made in."""
 
 
 class Context:
@@ -131,6 +133,7 @@ class Context:
 
     def _unique(self, name: str) -> str:
         taken = set(self._state.live)
+        name = self._state.prefix + name
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name}_{number}", number + 1
@@ -294,7 +297,7 @@ class Context:
 
     def _keep(self, chosen: Sequence[Column], scope: Sequence[Column]) -> None:
         # Columns outside this step's view belong to other branches and stay.
-        inside = {column.name for column in scope}
+        inside = {column.name for column in [*scope, *chosen]}
         keep = [name for name in self._state.live if name not in inside] + [column.name for column in chosen]
         if keep != self._state.live:
             self._emit("select", keep)
@@ -558,9 +561,10 @@ class Context:
         names: list[str] = []
         for output in outputs:
             taken = (set(self._state.live) - consumed) | set(names)
-            name, number = str(output), 2
+            wanted = self._state.prefix + str(output)
+            name, number = wanted, 2
             while name in taken:
-                name, number = f"{output}_{number}", number + 1
+                name, number = f"{wanted}_{number}", number + 1
             names.append(name)
         target: dict[str, Any] = {"output": names[0]} if single else {"outputs": names}
         plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
@@ -637,11 +641,14 @@ class Context:
         """
         scope = list(self.columns)
         outputs: list[Column] = []
+        outer = self._state.prefix
         for name, step, positions, weight in branches:
             inputs: list[Column] = []
+            self._state.prefix = f"{outer}{name}__"
             for position in positions:
                 self.columns = list(scope)
-                self.copy(scope[position].label, f"{name}__{scope[position].name}")
+                plain = scope[position].name
+                self.copy(scope[position].label, plain[len(outer) :] if plain.startswith(outer) else plain)
                 inputs.append(replace(self.columns[-1], label=scope[position].label))
             inner = Context(self._state, self._child(name), step, _take(self.frame, positions), inputs)
             if not (isinstance(step, str) and step == "passthrough"):
@@ -649,6 +656,7 @@ class Context:
             if weight is not None:
                 inner.affine({label: {"multiply": weight} for label in inner.labels})
             outputs += inner.columns
+        self._state.prefix = outer
         self._keep(outputs, scope)
         # Labels of different branches may be equal; positions are not.
         self.columns = [replace(column, label=position) for position, column in enumerate(self.columns)]

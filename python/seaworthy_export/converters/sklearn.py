@@ -123,8 +123,9 @@ def convert_simple_imputer(step: Any, ctx: Context) -> None:
     labels = ctx.labels
     statistics: dict[Label, Any] = dict(zip(labels, step.statistics_))
     if step.add_indicator:
-        ctx.indicate_missing({labels[i]: f"{labels[i]}_missing" for i in step.indicator_.features_})
-    empty = [label for label, statistic in statistics.items() if is_missing(statistic)]
+        ctx.indicate_missing({labels[i]: f"missingindicator_{labels[i]}" for i in step.indicator_.features_})
+    # None is a value to it, even the most frequent one, and not what makes a column empty.
+    empty = [label for label, statistic in statistics.items() if is_missing(statistic) and statistic is not None]
     if not getattr(step, "keep_empty_features", False):
         # 1.2 keeps a column of nothing under the strategy `constant`, whose statistic is never missing.
         ctx.drop(empty)

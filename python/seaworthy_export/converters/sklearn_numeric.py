@@ -202,9 +202,12 @@ def convert_selector(step: Any, ctx: Context) -> None:
     """Keeps the columns of `get_support`, after looking at all of them.
 
     What is looked at: missing and infinite values of an array, unless the selector allows missing values (then not
-    even infinite ones are refused); nothing in a frame that is handed on as a frame.
+    even infinite ones are refused); since 1.3 nothing in a frame that is handed on as a frame.
     """
-    if not (_gives_frames(step) and hasattr(ctx.frame, "iloc")) and not _allows_missing(step):
+    import sklearn
+
+    before_1_3 = tuple(int(part) for part in sklearn.__version__.split(".")[:2]) < (1, 3)
+    if (before_1_3 or not (_gives_frames(step) and hasattr(ctx.frame, "iloc"))) and not _allows_missing(step):
         ctx.check(ctx.labels, "missing", "infinite")
     labels = ctx.labels
     ctx.select([labels[int(i)] for i in np.flatnonzero(step.get_support())])
