@@ -22,8 +22,9 @@ from sklearn.feature_selection import (
     f_classif,
     f_regression,
 )
-from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.linear_model import LinearRegression
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - makes IterativeImputer importable
+from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.linear_model import BayesianRidge, LinearRegression, Ridge
 from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -33,6 +34,7 @@ from sklearn.preprocessing import (
     PolynomialFeatures,
     PowerTransformer,
     QuantileTransformer,
+    SplineTransformer,
     StandardScaler,
 )
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
@@ -345,3 +347,75 @@ def column_transformer(draw: Draw) -> Case:
     if draw.chance(0.3) and transformer.verbose_feature_names_out:
         transformer.set_output(transform="pandas")
     return Case(transformer, train, test, names=transformer.verbose_feature_names_out)
+
+
+# --- imputers that look at other columns, splines -------------------------------------------------------------------
+
+
+def gaps(draw: Draw, low: int, high: int) -> Frames:
+    """Normal numbers with missing values."""
+    train, test = normals(draw, low, high)
+    for frame in (train, test):
+        frame.mask(draw.rng.random(frame.shape) < draw.choice([0.1, 0.3]), inplace=True)
+    return train, test
+
+
+def imputer_options(draw: Draw, cls: type) -> dict[str, object]:
+    options: dict[str, object] = {"add_indicator": draw.chance(0.3)}
+    if "keep_empty_features" in cls().get_params():
+        options["keep_empty_features"] = draw.chance(0.3)
+    return options
+
+
+@parity("sklearn.impute.KNNImputer", family="impute")
+def knn_imputer(draw: Draw) -> Case:
+    draw.rows(3)
+    train, test = gaps(draw, 2, 5)
+    if draw.chance(0.15):
+        train.iloc[:, 0] = np.nan
+    options = imputer_options(draw, KNNImputer)
+    return Case(
+        KNNImputer(n_neighbors=draw.integer(1, 6), weights=draw.choice(["uniform", "distance"]), **options),
+        train, test, tolerance=1e-9, absolute=1e-9,
+        reason="distances come from matrix products in which nearly equal numbers cancel",
+    )  # fmt: skip
+
+
+@parity("sklearn.impute.IterativeImputer", family="impute", cases=100)
+def iterative_imputer(draw: Draw) -> Case:
+    draw.rows(20)
+    train, test = gaps(draw, 2, 5)
+    if draw.chance(0.15):
+        train.iloc[:, 0] = np.nan
+    estimator = draw.choice([None, LinearRegression(), Ridge(alpha=0.5), BayesianRidge()])
+    return Case(
+        IterativeImputer(
+            estimator=estimator, max_iter=draw.choice([0, 1, 3, 10]), random_state=0,
+            n_nearest_features=draw.choice([None, None, 1]), skip_complete=draw.chance(0.3),
+            initial_strategy=draw.choice(["mean", "median", "most_frequent", "constant"]),
+            imputation_order=draw.choice(["ascending", "roman", "random"]),
+            min_value=draw.choice([-np.inf, 0.0]), max_value=draw.choice([np.inf, 3.0]),
+            **imputer_options(draw, IterativeImputer),
+        ),
+        train, test, tolerance=1e-9, absolute=1e-9, reason=SUMS,
+    )  # fmt: skip
+
+
+@parity("sklearn.preprocessing.SplineTransformer", family="create")
+def spline_transformer(draw: Draw) -> Case:
+    draw.rows(8)
+    train, test = normals(draw, 1, 3)
+    extrapolation = draw.choice(["error", "constant", "linear", "continue", "periodic"])
+    degree = draw.integer(1 if extrapolation == "periodic" else 0, 4)
+    options: dict[str, object] = {}
+    if "handle_missing" in SplineTransformer().get_params() and draw.chance(0.3):
+        options["handle_missing"] = "zeros"
+    if draw.chance(0.4):  # some rows that are inside
+        test.iloc[0] = train.iloc[0]
+    return Case(
+        SplineTransformer(
+            n_knots=draw.integer(max(2, degree + 1), 7), degree=degree, knots=draw.choice(["uniform", "quantile"]),
+            extrapolation=extrapolation, include_bias=draw.chance(), order=draw.choice(["C", "F"]), **options,
+        ),
+        train, holes(draw, test, 0.1), absolute=1e-15,
+    )  # fmt: skip

@@ -596,6 +596,21 @@ class Context:
         for column in columns:
             self._replace(column, kind=FLOAT)
 
+    def emit_spline(self, label: Label, outputs: Sequence[Label], **parameters: Any) -> None:
+        """The B-splines of one number column, as new columns at the end."""
+        column = self._number(label, "spline")
+        plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
+        names: list[str] = []
+        for output in outputs:
+            names.append(self._unique(str(output)))
+            self._append(Column(names[-1], output, FLOAT, _DTYPES[FLOAT]))
+        self._state.steps.append(
+            {
+                "op": "spline", "name": self.path, "source": self._source, "column": column.name, "outputs": names,
+                **plain,
+            }
+        )  # fmt: skip
+
     def _plain(self, value: Any, what: str) -> Any:
         if isinstance(value, np.ndarray):
             value = value.tolist()

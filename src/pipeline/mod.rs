@@ -17,11 +17,13 @@ mod error;
 mod expand;
 mod fill;
 mod function;
+mod impute;
 mod lookup;
 mod map;
 mod normal;
 mod several;
 mod spec;
+mod spline;
 mod tree;
 
 pub use error::{PipelineError, RowFault, RowProblem};
@@ -35,9 +37,11 @@ use curve::{InterpolateStep, PowerStep};
 use cut::CutStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
+use spline::SplineStep;
 use tree::TreeStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
@@ -63,6 +67,9 @@ enum Operation {
     Normalize(NormalizeStep),
     Aggregate(AggregateStep),
     Tree(TreeStep),
+    Spline(SplineStep),
+    Neighbours(NeighboursStep),
+    Regress(RegressStep),
 }
 
 impl Operation {
@@ -109,6 +116,7 @@ pub struct Workspace {
     features: Vec<f64>,
     /// The numbers of one row, for steps that need them side by side.
     scratch: Vec<f64>,
+    near: Near,
     n_rows: usize,
 }
 
@@ -209,7 +217,7 @@ impl Pipeline {
         workspace.refused_by.resize(n_rows, 0);
         workspace.faults.clear();
         workspace.unseen.clear();
-        let Workspace { columns, refused_by, faults, unseen, scratch, .. } = workspace;
+        let Workspace { columns, refused_by, faults, unseen, scratch, near, .. } = workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
         for (index, operation) in self.operations.iter().enumerate() {
             let mut slots = Slots::new(frame.columns(), columns);
@@ -231,6 +239,9 @@ impl Pipeline {
                 Operation::Normalize(step) => step.run(&mut slots, n_rows),
                 Operation::Aggregate(step) => step.run(&mut slots, n_rows, scratch),
                 Operation::Tree(step) => step.run(&mut slots, &mut run, n_rows),
+                Operation::Spline(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Neighbours(step) => step.run(&mut slots, n_rows, near),
+                Operation::Regress(step) => step.run(&mut slots, n_rows, scratch),
             }
         }
         workspace.faults.sort_by_key(|fault| fault.row);
@@ -490,14 +501,17 @@ impl Plan {
             "products" => several::load_products(self, self.parameters(step)?),
             "normalize" => several::load_normalize(self, &self.parameters(step)?),
             "aggregate" => several::load_aggregate(self, &self.parameters(step)?),
+            "spline" => spline::load(self, self.parameters(step)?),
+            "neighbours" => impute::load_neighbours(self, self.parameters(step)?),
+            "regress" => impute::load_regress(self, self.parameters(step)?),
             "tree" => tree::load(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
                 const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, expand, fill, function, \
-                                     indicate_missing, interpolate, map, normalize, power, products, project, select, \
-                                     threshold, tree";
+                                     indicate_missing, interpolate, map, neighbours, normalize, power, products, project, \
+                                     regress, select, spline, threshold, tree";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),

@@ -243,3 +243,129 @@ def convert_feature_union(step: Any, ctx: Context) -> None:
     )
 
 
+
+
+# --- imputers that look at other columns ----------------------------------------------------------------------------
+
+
+def _indicate(step: Any, ctx: Context, labels: list[Label]) -> list[Label]:
+    """The columns of `add_indicator`, at the end."""
+    if not step.add_indicator:
+        return []
+    outputs = {labels[int(i)]: f"missingindicator_{labels[int(i)]}" for i in step.indicator_.features_}
+    ctx.indicate_missing(outputs)
+    return list(outputs.values())
+
+
+def _only_nan(step: Any, ctx: Context) -> None:
+    if not is_missing(step.missing_values):
+        ctx.unsupported(
+            f"it takes {step.missing_values!r} for a missing value",
+            "replace that by NaN in the rows: a missing value is `null` in a request",
+        )
+
+
+@register_converter("sklearn.impute.KNNImputer")
+def convert_knn_imputer(step: Any, ctx: Context) -> None:
+    """The mean of the nearest training rows, which are all in the artifact."""
+    _only_nan(step, ctx)
+    if step.metric != "nan_euclidean" or step.weights not in ("uniform", "distance"):
+        ctx.unsupported("its metric or its weights are a function", "use nan_euclidean, and uniform or distance")
+    ctx.check(ctx.labels, "infinite")
+    labels = ctx.labels
+    _indicate(step, ctx, labels)
+    rows = [[None if np.isnan(x) else float(x) for x in row] for row in step._fit_X]
+    ctx.emit_in_place("neighbours", labels, rows=rows, count=int(step.n_neighbors), weights=step.weights)
+    empty = [label for label, valid in zip(labels, step._valid_mask) if not valid]
+    if step.keep_empty_features:
+        ctx.affine({label: {"multiply": 0.0, "add": 0.0} for label in empty})
+        ctx.fill(dict.fromkeys(empty, 0.0))
+    else:
+        ctx.drop(empty)
+
+
+@register_converter("sklearn.impute.IterativeImputer")
+def convert_iterative_imputer(step: Any, ctx: Context) -> None:
+    """The regressions of the fit in their order, which must be linear."""
+    _only_nan(step, ctx)
+    hint = "use BayesianRidge, Ridge or LinearRegression, without sample_posterior"
+    if step.sample_posterior:
+        ctx.unsupported("it draws its values at random", hint)
+    ctx.check(ctx.labels, "infinite")
+    labels = ctx.labels
+    _indicate(step, ctx, labels)
+    statistics = step.initial_imputer_.statistics_
+    if not step.keep_empty_features:
+        empty = [label for label, statistic in zip(labels, statistics) if is_missing(statistic)]
+        if hasattr(step, "_is_empty_feature"):
+            empty = [label for label, gone in zip(labels, step._is_empty_feature) if gone]
+        ctx.drop(empty)
+        statistics = [s for label, s in zip(labels, statistics) if label not in empty]
+        labels = [label for label in labels if label not in empty]
+    else:
+        statistics = [0.0 if is_missing(s) else s for s in statistics]
+        if hasattr(step, "_is_empty_feature"):
+            # Filled before, so that they do not count as missing.
+            ctx.fill({label: float(s) for label, s, e in zip(labels, statistics, step._is_empty_feature) if e})
+    if not labels:
+        return
+    sequence = []
+    for feature, neighbours, estimator in step.imputation_sequence_ if step.n_iter_ else []:
+        if type(estimator).__name__ not in (
+            "BayesianRidge", "ARDRegression", "Ridge", "RidgeCV", "LinearRegression", "Lasso", "LassoCV", "ElasticNet",
+            "HuberRegressor",
+        ):  # fmt: skip
+            ctx.unsupported(f"its estimator is a {type(estimator).__name__}, which is not linear", hint)
+        low, high = float(step._min_value[feature]), float(step._max_value[feature])
+        bounds = [None if np.isinf(low) else low, None if np.isinf(high) else high]
+        entry = {
+            "column": int(feature),
+            "from": [int(i) for i in neighbours],
+            "coefficients": [float(c) for c in np.reshape(estimator.coef_, -1)],
+            "intercept": float(np.reshape(estimator.intercept_, -1)[0]),
+        }
+        sequence.append({**entry, "clip": bounds} if bounds != [None, None] else entry)
+    ctx.emit_in_place("regress", labels, initial=[float(s) for s in statistics], sequence=sequence)
+
+
+# --- splines --------------------------------------------------------------------------------------------------------
+
+
+@register_converter("sklearn.preprocessing.SplineTransformer")
+def convert_spline_transformer(step: Any, ctx: Context) -> None:
+    """The values of the B-splines of each column; outside of the knots what `extrapolation` says."""
+    zeros = getattr(step, "handle_missing", "error") == "zeros"
+    if not zeros:
+        ctx.check(ctx.labels, "missing", "infinite")
+    inputs = ctx.labels
+    names = iter(_outputs(step, ctx))
+    made: list[Label] = []
+    for i, label in enumerate(inputs):
+        spline, degree = step.bsplines_[i], step.degree
+        t = spline.t
+        n_splines = spline.c.shape[1]
+        low, high = float(t[degree]), float(t[-degree - 1])
+        if not low < high:
+            ctx.unsupported(f"the column {label!r} was constant when it was fitted", "drop such a column before")
+        outputs = [next(names) for _ in range(n_splines - (not step.include_bias))]
+        unused = [] if step.include_bias else [f"{label} unused spline"]
+        more: dict[str, Any] = {}
+        if step.extrapolation == "periodic":
+            more["periodic"] = True
+        elif step.extrapolation == "error":
+            ctx.check([label], "outside", between=(low, high))
+        elif step.extrapolation in ("constant", "linear"):
+            edge = degree if step.extrapolation == "constant" else max(degree, 1) if degree > 1 else degree + 1
+            for side, bound, first in (("below", low, 0), ("above", high, n_splines - edge)):
+                values, slopes = np.zeros(n_splines), np.zeros(n_splines)
+                part = slice(max(first, 0), first + edge)
+                values[part] = spline(bound)[part]
+                if step.extrapolation == "linear":
+                    slopes[part] = spline(bound, nu=1)[part]
+                more[side] = {"values": values, "slopes": slopes}
+        ctx.emit_spline(label, [*outputs, *unused], knots=t, degree=int(degree), **more)
+        if zeros:
+            ctx.fill(dict.fromkeys(outputs, 0.0))
+        ctx.drop(unused)
+        made += outputs
+    ctx.drop(inputs)
