@@ -378,6 +378,9 @@ def knn_imputer(draw: Draw) -> Case:
         KNNImputer(n_neighbors=draw.integer(1, 6), weights=draw.choice(["uniform", "distance"]), **options),
         train, test, tolerance=1e-9, absolute=1e-9,
         reason="distances come from matrix products in which nearly equal numbers cancel",
+        # It forgets to name the empty columns that it keeps.
+        names=not options.get("keep_empty_features", False),
+        refusable=bool(options["add_indicator"]),
     )  # fmt: skip
 
 
@@ -385,6 +388,8 @@ def knn_imputer(draw: Draw) -> Case:
 def iterative_imputer(draw: Draw) -> Case:
     draw.rows(20)
     train, test = gaps(draw, 2, 5)
+    # A row of nothing is imputed otherwise alone than among others.
+    test.loc[test.iloc[:, 1:].isna().all(axis=1), test.columns[-1]] = 1.0
     if draw.chance(0.15):
         train.iloc[:, 0] = np.nan
     estimator = draw.choice([None, LinearRegression(), Ridge(alpha=0.5), BayesianRidge()])

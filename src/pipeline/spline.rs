@@ -20,10 +20,11 @@ pub(super) struct SplineSpec {
     above: Option<Line>,
 }
 
-/// The outputs outside of the knots: `values + (x - bound) * slopes`.
+/// The outputs beyond a bound: `values + (x - bound) * slopes`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
+    bound: f64,
     values: Vec<f64>,
     slopes: Vec<f64>,
 }
@@ -32,7 +33,7 @@ struct Line {
 ///
 /// - `knots` hold `degree` more on both sides of the range; `n` knots make `n - degree - 1` splines. With `periodic` the
 ///   number is taken back into the range first, and the last `degree` splines are added to the first.
-/// - `below` and `above` say what holds outside of the range; without them the polynomials go on.
+/// - `below` and `above` say what holds beyond their bounds; without them the polynomials go on.
 /// - Output: float64. Missing throughout where the number is.
 /// - Same as scikit-learn's `SplineTransformer` 1.2 to 1.9, in the order of operations of SciPy's de Boor.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ pub(super) fn load(plan: &mut Plan, spec: SplineSpec) -> Result<(), PipelineErro
     for line in below.iter().chain(&above) {
         if line.values.len() != n_splines
             || line.slopes.len() != n_splines
-            || line.values.iter().chain(&line.slopes).any(|value| !value.is_finite())
+            || line.values.iter().chain(&line.slopes).chain([&line.bound]).any(|value| !value.is_finite())
         {
             return Err(wrong("`below` or `above` does not hold a finite number for each spline"));
         }
@@ -108,19 +109,13 @@ impl SplineStep {
                     output[row] += value;
                 }
             };
-            let line = if x < low {
-                &self.below
-            } else if x > high {
-                &self.above
-            } else {
-                &None
-            };
+            let below = self.below.as_ref().filter(|line| x < line.bound);
+            let line = below.or(self.above.as_ref().filter(|line| x > line.bound));
             if x.is_nan() {
                 (0..self.n_outputs).for_each(|at| put(at, f64::NAN));
             } else if let Some(line) = line {
-                let bound = if x < low { low } else { high };
                 for (at, (value, slope)) in line.values.iter().zip(&line.slopes).enumerate() {
-                    put(at, value + (x - bound) * slope);
+                    put(at, value + (x - line.bound) * slope);
                 }
             } else {
                 if self.periodic {

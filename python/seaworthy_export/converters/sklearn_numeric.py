@@ -265,6 +265,14 @@ def _only_nan(step: Any, ctx: Context) -> None:
         )
 
 
+def _width(step: Any, rows: Any) -> int:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the rows have no names
+        return int(np.shape(step.transform(rows))[1])
+
+
 @register_converter("sklearn.impute.KNNImputer")
 def convert_knn_imputer(step: Any, ctx: Context) -> None:
     """The mean of the nearest training rows, which are all in the artifact."""
@@ -273,7 +281,11 @@ def convert_knn_imputer(step: Any, ctx: Context) -> None:
         ctx.unsupported("its metric or its weights are a function", "use nan_euclidean, and uniform or distance")
     ctx.check(ctx.labels, "infinite")
     labels = ctx.labels
-    _indicate(step, ctx, labels)
+    if _indicate(step, ctx, labels) and _width(step, np.zeros((1, len(labels)))) != _width(step, step._fit_X[:1] * np.nan):
+        ctx.unsupported(
+            "this version of scikit-learn leaves the indicators out when nothing is missing",
+            "add a MissingIndicator by a FeatureUnion, or use a later version",
+        )
     rows = [[None if np.isnan(x) else float(x) for x in row] for row in step._fit_X]
     ctx.emit_in_place("neighbours", labels, rows=rows, count=int(step.n_neighbors), weights=step.weights)
     empty = [label for label, valid in zip(labels, step._valid_mask) if not valid]
@@ -339,13 +351,14 @@ def convert_spline_transformer(step: Any, ctx: Context) -> None:
         ctx.check(ctx.labels, "missing", "infinite")
     inputs = ctx.labels
     names = iter(_outputs(step, ctx))
-    made: list[Label] = []
+    # For lines scikit-learn counts up degrees 0 and 1 anew at each column, and looks for the bounds there.
+    degree = step.degree
     for i, label in enumerate(inputs):
-        spline, degree = step.bsplines_[i], step.degree
+        spline = step.bsplines_[i]
         t = spline.t
         n_splines = spline.c.shape[1]
         low, high = float(t[degree]), float(t[-degree - 1])
-        if not low < high:
+        if not t[step.degree] < t[-step.degree - 1]:
             ctx.unsupported(f"the column {label!r} was constant when it was fitted", "drop such a column before")
         outputs = [next(names) for _ in range(n_splines - (not step.include_bias))]
         unused = [] if step.include_bias else [f"{label} unused spline"]
@@ -355,17 +368,18 @@ def convert_spline_transformer(step: Any, ctx: Context) -> None:
         elif step.extrapolation == "error":
             ctx.check([label], "outside", between=(low, high))
         elif step.extrapolation in ("constant", "linear"):
-            edge = degree if step.extrapolation == "constant" else max(degree, 1) if degree > 1 else degree + 1
+            if step.extrapolation == "linear" and degree <= 1:
+                degree += 1
+            edge = degree
             for side, bound, first in (("below", low, 0), ("above", high, n_splines - edge)):
                 values, slopes = np.zeros(n_splines), np.zeros(n_splines)
                 part = slice(max(first, 0), first + edge)
                 values[part] = spline(bound)[part]
                 if step.extrapolation == "linear":
                     slopes[part] = spline(bound, nu=1)[part]
-                more[side] = {"values": values, "slopes": slopes}
-        ctx.emit_spline(label, [*outputs, *unused], knots=t, degree=int(degree), **more)
+                more[side] = {"bound": bound, "values": values, "slopes": slopes}
+        ctx.emit_spline(label, [*outputs, *unused], knots=t, degree=int(step.degree), **more)
         if zeros:
             ctx.fill(dict.fromkeys(outputs, 0.0))
         ctx.drop(unused)
-        made += outputs
     ctx.drop(inputs)
