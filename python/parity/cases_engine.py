@@ -134,12 +134,6 @@ def decision_tree_discretiser(draw: Draw) -> Case:
 # --- transformation -------------------------------------------------------------------------------------------------
 
 
-@parity("feature_engine.transformation.LogTransformer", family="function")
-def log_transformer(draw: Draw) -> Case:
-    train, test = draw.number_frames(positive=True, nullable=False)
-    return Case(transformation.LogTransformer(base=draw.choice(["e", "10"]), variables=variables(draw, train)), train, spoiled(draw, test), absolute=1e-15)
-
-
 def spoiled(draw: Draw, test: pd.DataFrame) -> pd.DataFrame:
     """With a value now and then that is refused."""
     for name in test.columns:
@@ -370,7 +364,6 @@ def _selection(name: str, make: Any, y: Any = None, cases: Any = 40, generations
         return chosen(draw, make(cls, draw), y)
 
 
-_selection("DropFeatures", lambda cls, draw: cls(features_to_drop=draw.choice([["same"], ["flat", "same"]])))
 _selection("DropConstantFeatures", lambda cls, draw: cls(tol=draw.choice([1, 0.9]), missing_values=draw.choice(["raise", "ignore"])))
 _selection("DropDuplicateFeatures", lambda cls, draw: cls())
 _selection("DropCorrelatedFeatures", lambda cls, draw: cls(threshold=draw.choice([0.3, 0.8])))

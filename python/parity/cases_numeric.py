@@ -307,7 +307,7 @@ def sequential_feature_selector(draw: Draw) -> Case:
 # --- several at once ------------------------------------------------------------------------------------------------
 
 
-@parity("sklearn.pipeline.FeatureUnion", family="compose")
+@parity("sklearn.pipeline.FeatureUnion (numbers)", family="compose")
 def feature_union(draw: Draw) -> Case:
     train, test = draw.number_frames(1, 4, nullable=False)
     options = [
@@ -322,7 +322,7 @@ def feature_union(draw: Draw) -> Case:
     return Case(FeatureUnion(chosen, transformer_weights=weights), train, test, names=False)
 
 
-@parity("sklearn.compose.ColumnTransformer", family="compose")
+@parity("sklearn.compose.ColumnTransformer (numbers)", family="compose")
 def column_transformer(draw: Draw) -> Case:
     train, test = draw.number_frames(4, 6, nullable=False)
     names = list(train.columns)

@@ -19,12 +19,15 @@ pub(super) struct NeighboursSpec {
 enum Weights {
     Uniform,
     Distance,
+    All,
 }
 
 /// Fills a missing number with the mean of the nearest training rows that have one, in place.
 ///
 /// - Near is the Euclidean distance over the columns that both rows have, scaled up for those they have not. A row without any
 ///   such column gets the mean of the column. A column without any training value stays as it is.
+/// - Rows without any common column count for nothing, or with the weights `all` as much as the others, but are the last ones
+///   to be taken.
 /// - With `distance` the mean is weighted by 1 / distance; rows at distance 0 then count alone.
 /// - Of training rows at the same distance the first ones are taken.
 /// - Same as scikit-learn's `KNNImputer` 1.2 to 1.9, to within the rounding of its matrix products; where it chooses among
@@ -177,6 +180,7 @@ impl NeighboursStep {
         let (mut sum, mut total) = (0.0, 0.0);
         for (distance, donor) in donors.iter() {
             let weight = match self.weights {
+                Weights::All => 1.0,
                 _ if distance.is_nan() => 0.0,
                 Weights::Uniform => 1.0,
                 Weights::Distance if zeros => f64::from(u8::from(*distance == 0.0)),

@@ -70,7 +70,12 @@ pub(super) fn load(plan: &mut Plan, spec: SplineSpec) -> Result<(), PipelineErro
     for line in below.iter().chain(&above) {
         if line.values.len() != n_splines
             || line.slopes.len() != n_splines
-            || line.values.iter().chain(&line.slopes).chain([&line.bound]).any(|value| !value.is_finite())
+            || line
+                .values
+                .iter()
+                .chain(&line.slopes)
+                .chain([&line.bound])
+                .any(|value| !value.is_finite())
         {
             return Err(wrong("`below` or `above` does not hold a finite number for each spline"));
         }

@@ -117,7 +117,7 @@ def convert_missing_indicator(step: Any, ctx: Context) -> None:
     chosen = [int(i) for i in step.features_]
     if step.features == "missing-only" and step.error_on_new:
         ctx.check([label for i, label in enumerate(inputs) if i not in chosen], "missing")
-    ctx.indicate_missing({inputs[i]: f"missingindicator_{inputs[i]}" for i in chosen})
+    ctx.indicate_missing({inputs[i]: f"missingindicator_{ctx.plain_name(inputs[i])}" for i in chosen})
     ctx.drop(inputs)
 
 
@@ -226,25 +226,6 @@ def _allows_missing(step: Any) -> bool:
     return bool(step._get_tags()["allow_nan"])
 
 
-# --- several at once ------------------------------------------------------------------------------------------------
-
-
-@register_converter("sklearn.pipeline.FeatureUnion")
-def convert_feature_union(step: Any, ctx: Context) -> None:
-    """Each branch on all columns; what they give one after the other."""
-    weights = step.transformer_weights or {}
-    positions = range(len(ctx.columns))
-    ctx.apply_branches(
-        [
-            (name, inner, positions, weights.get(name))
-            for name, inner in step.transformer_list
-            if not (isinstance(inner, str) and inner == "drop")
-        ]
-    )
-
-
-
-
 # --- imputers that look at other columns ----------------------------------------------------------------------------
 
 
@@ -252,7 +233,7 @@ def _indicate(step: Any, ctx: Context, labels: list[Label]) -> list[Label]:
     """The columns of `add_indicator`, at the end."""
     if not step.add_indicator:
         return []
-    outputs = {labels[int(i)]: f"missingindicator_{labels[int(i)]}" for i in step.indicator_.features_}
+    outputs = {labels[i]: f"missingindicator_{ctx.plain_name(labels[i])}" for i in map(int, step.indicator_.features_)}
     ctx.indicate_missing(outputs)
     return list(outputs.values())
 
@@ -287,7 +268,12 @@ def convert_knn_imputer(step: Any, ctx: Context) -> None:
             "add a MissingIndicator by a FeatureUnion, or use a later version",
         )
     rows = [[None if np.isnan(x) else float(x) for x in row] for row in step._fit_X]
-    ctx.emit_in_place("neighbours", labels, rows=rows, count=int(step.n_neighbors), weights=step.weights)
+    weights = step.weights
+    if weights == "uniform":
+        # Old versions count neighbours without any common column in; the answer is then 6 rather than 5.
+        probe = type(step)(n_neighbors=2).fit(np.array([[1.0, np.nan, 5.0], [np.nan, 2.0, 7.0]]))
+        weights = "all" if probe.transform(np.array([[1.0, np.nan, np.nan]]))[0, 2] > 5.5 else weights
+    ctx.emit_in_place("neighbours", labels, rows=rows, count=int(step.n_neighbors), weights=weights)
     empty = [label for label, valid in zip(labels, step._valid_mask) if not valid]
     if step.keep_empty_features:
         ctx.affine({label: {"multiply": 0.0, "add": 0.0} for label in empty})
