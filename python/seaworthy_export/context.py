@@ -25,14 +25,16 @@ Label = Hashable
 Step = dict[str, Any]
 Outcome = Union[str, Mapping[str, Any]]
 
-REFUSALS = ("missing", "infinite", "not_positive", "negative", "zero")
-OPERATORS = ("add", "subtract", "multiply", "divide")
+REFUSALS = ("missing", "infinite", "not_positive", "negative", "zero", "outside")
+OPERATORS = ("add", "subtract", "multiply", "divide", "floor_divide", "modulo", "power")
 FUNCTIONS = (
     "log", "log10", "log2", "log1p", "exp", "expm1", "sqrt", "cbrt", "square", "reciprocal", "absolute", "negative",
-    "arcsin", "arcsinh", "sin", "cos", "tanh", "floor", "ceil", "rint", "sign",
+    "arcsin", "arcsinh", "sin", "cos", "tanh", "floor", "ceil", "rint", "sign", "tan", "arccos", "arctan", "sinh", "cosh",
+    "arccosh", "arctanh", "exp2", "trunc", "radians", "degrees",
 )  # fmt: skip
 
 INT, FLOAT, CATEGORY = "int", "float", "category"
+_DTYPES = {INT: np.dtype("int64"), FLOAT: np.dtype("float64"), CATEGORY: np.dtype(object)}
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -64,6 +66,8 @@ class State:
     steps: list[Step] = field(default_factory=list)
     live: list[str] = field(default_factory=list)
     """Every column that exists in the artifact's frame now, in order."""
+    prefix: str = ""
+    """What the names of new columns begin with: the branches that they are made in."""
 
 
 class Context:
@@ -114,6 +118,11 @@ class Context:
         """The name in the artifact of the column with this label."""
         return self.column(label).name
 
+    def plain_name(self, label: Label) -> str:
+        """That name without the branches that the column is in."""
+        name, prefix = self.name(label), self._state.prefix
+        return name[len(prefix) :] if name.startswith(prefix) else name
+
     def values(self, label: Label) -> Any:
         """The training values of a column as they arrive at the step, a Series."""
         position = self.columns.index(self.column(label))
@@ -130,6 +139,7 @@ class Context:
 
     def _unique(self, name: str) -> str:
         taken = set(self._state.live)
+        name = self._state.prefix + name
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name}_{number}", number + 1
@@ -169,12 +179,16 @@ class Context:
                     return
         steps.append({**head, "columns": list(columns), **parameters})
 
-    def check(self, labels: Iterable[Label], *refuse: str) -> None:
+    def check(
+        self, labels: Iterable[Label], *refuse: str, between: tuple[float | None, float | None] | None = None
+    ) -> None:
         """Makes a row an error when one of the columns holds what is refused.
 
         `missing` goes for any column; `infinite`, `not_positive`, `negative` and `zero` are left out for columns of
-        categories, which cannot hold such values.
+        categories, which cannot hold such values. `outside` is what is not `between` the two bounds, one of which may
+        be None.
         """
+        more = {} if between is None else {"between": [self._bound(bound) for bound in between]}
         unknown = [refusal for refusal in refuse if refusal not in REFUSALS]
         if unknown or not refuse:
             raise ValueError(f"check refuses {', '.join(REFUSALS)}; got {refuse}")
@@ -183,7 +197,7 @@ class Context:
             column = self.column(label)
             applicable = wanted if column.kind != CATEGORY else [r for r in wanted if r == "missing"]
             if applicable and not (column.kind == INT and applicable == ["infinite"]):
-                self._emit("check", [column.name], refuse=applicable)
+                self._emit("check", [column.name], refuse=applicable, **more)
 
     def fill(self, values: Mapping[Label, Any]) -> None:
         """Missing becomes the value, as `fillna(values)`."""
@@ -214,12 +228,22 @@ class Context:
             self._emit("indicate_missing", [{"column": self.name(label), "output": name}])
             self._append(Column(name, output, INT, np.dtype("int64")))
 
-    def combine(self, operator: str, left: Label | Constant, right: Label | Constant, output: Label) -> None:
+    def combine(
+        self,
+        operator: str,
+        left: Label | Constant,
+        right: Label | Constant,
+        output: Label,
+        *,
+        by_zero: float | None = None,
+    ) -> None:
         """`output = left operator right`, with the types of pandas: two integers give an integer, but for `divide`.
 
         Operands are labels, or numbers as `Constant(1)`. `output` may be the label of an operand, which it then
-        replaces; otherwise it is a new column at the end.
+        replaces; otherwise it is a new column at the end. `by_zero` is what a division by zero gives, if not what
+        IEEE 754 says.
         """
+        more = {} if by_zero is None else {"by_zero": self._scalar(float(by_zero), "by_zero")}
         if operator not in OPERATORS:
             raise ValueError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
         kinds: list[str] = []
@@ -233,7 +257,7 @@ class Context:
                 column = self._machine_number(operand, operator)
                 kinds.append(column.kind)
                 operands.append({"column": column.name})
-        kind = INT if kinds == [INT, INT] and operator != "divide" else FLOAT
+        kind = INT if kinds == [INT, INT] and operator in ("add", "subtract", "multiply") else FLOAT
         existing = [column for column in self.columns if column.label == output]
         name = existing[0].name if existing else self._unique(str(output))
         if existing and {"column": name} not in operands:
@@ -241,7 +265,7 @@ class Context:
         self._state.steps.append(
             {
                 "op": "combine", "name": self.path, "source": self._source, "operator": operator,
-                "left": operands[0], "right": operands[1], "output": name,
+                "left": operands[0], "right": operands[1], "output": name, **more,
             }
         )  # fmt: skip
         if existing:
@@ -294,6 +318,10 @@ class Context:
             raise ValueError(f"{len(labels)} labels for {len(self.columns)} columns")
         self.columns = [replace(column, label=label) for column, label in zip(self.columns, labels)]
 
+    def relabel_dtype(self, dtype: str) -> None:
+        """Says that Python holds all columns in this type from here on; changes nothing in the artifact."""
+        self.columns = [replace(column, dtype=np.dtype(dtype)) for column in self.columns]
+
     def copy(self, label: Label, output: Label) -> None:
         """A second column with the same values, at the end."""
         column = self.column(label)
@@ -303,7 +331,7 @@ class Context:
 
     def function(self, labels: Iterable[Label], function: str) -> None:
         """Applies the NumPy function of this name in place, in float64."""
-        if function not in FUNCTIONS:
+        if function not in (*FUNCTIONS, "ndtri"):
             self.unsupported(f"the function `{function}` is not among {', '.join(FUNCTIONS)}")
         for label in labels:
             column = self._machine_number(label, function)
@@ -499,10 +527,111 @@ class Context:
                     entry[part] = self._scalar(float(parts[part]), f"`{part}` of {label!r}")
             if parts.get("clip") is not None:
                 low, high = parts["clip"]
-                entry["clip"] = [self._scalar(float(low), "a bound"), self._scalar(float(high), "a bound")]
+                entry["clip"] = [self._bound(low), self._bound(high)]
             if len(entry) > 1:
                 self._emit("affine", [entry])
             self._replace(column, kind=FLOAT)
+
+    def _bound(self, value: Any) -> Any:
+        return None if value is None else self._scalar(float(value), "a bound")
+
+    def emit_each(
+        self, op: str, label: Label, *, output: Label | None = None, kind: str = FLOAT, **parameters: Any
+    ) -> None:
+        """An operation on one number column, in its place, or with `output` to a new column at the end.
+
+        `parameters` are those of the column's entry, as docs/artifact.md has them; arrays and NumPy scalars may be
+        among them. `kind` is that of the result.
+        """
+        column = self._number(label, op)
+        entry: dict[str, Any] = {"column": column.name}
+        if output is not None:
+            entry["output"] = self._unique(str(output))
+        entry.update({key: self._plain(value, f"`{key}`") for key, value in parameters.items()})
+        self._emit(op, [entry])
+        if output is None:
+            self._replace(column, kind=kind)
+        else:
+            self._append(Column(entry["output"], output, kind, _DTYPES[kind]))
+
+    def emit_many(
+        self,
+        op: str,
+        labels: Sequence[Label],
+        outputs: Sequence[Label],
+        *,
+        keep: bool = False,
+        single: bool = False,
+        **parameters: Any,
+    ) -> None:
+        """An operation on several number columns that gives float columns, named `outputs`.
+
+        The inputs are dropped and the outputs are what is left, after columns that are no inputs; with `keep` the
+        outputs are added at the end. `single` is for operations that have one `output`, rather than `outputs`.
+        """
+        inputs = [self._number(label, op) for label in labels]
+        consumed = set() if keep or single else {column.name for column in inputs}
+        names: list[str] = []
+        for output in outputs:
+            taken = (set(self._state.live) - consumed) | set(names)
+            wanted = self._state.prefix + str(output)
+            name, number = wanted, 2
+            while name in taken:
+                name, number = f"{wanted}_{number}", number + 1
+            names.append(name)
+        target: dict[str, Any] = {"output": names[0]} if single else {"outputs": names}
+        plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
+        self._state.steps.append(
+            {
+                "op": op, "name": self.path, "source": self._source, "columns": [column.name for column in inputs],
+                **target, **plain,
+            }
+        )  # fmt: skip
+        new = [Column(name, output, FLOAT, _DTYPES[FLOAT]) for name, output in zip(names, outputs)]
+        scope = list(self.columns)
+        self._state.live += [name for name in names if name not in self._state.live]
+        if keep:
+            self.columns += new
+        else:
+            rest = [column for column in scope if column not in inputs]
+            self._keep(rest + new, scope + new)
+
+    def emit_in_place(self, op: str, labels: Sequence[Label], **parameters: Any) -> None:
+        """An operation on several number columns together that replaces each of them."""
+        columns = [self._number(label, op) for label in labels]
+        plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
+        self._state.steps.append(
+            {
+                "op": op, "name": self.path, "source": self._source, "columns": [column.name for column in columns],
+                **plain,
+            }
+        )  # fmt: skip
+        for column in columns:
+            self._replace(column, kind=FLOAT)
+
+    def emit_spline(self, label: Label, outputs: Sequence[Label], **parameters: Any) -> None:
+        """The B-splines of one number column, as new columns at the end."""
+        column = self._number(label, "spline")
+        plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
+        names: list[str] = []
+        for output in outputs:
+            names.append(self._unique(str(output)))
+            self._append(Column(names[-1], output, FLOAT, _DTYPES[FLOAT]))
+        self._state.steps.append(
+            {
+                "op": "spline", "name": self.path, "source": self._source, "column": column.name, "outputs": names,
+                **plain,
+            }
+        )  # fmt: skip
+
+    def _plain(self, value: Any, what: str) -> Any:
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
+        if isinstance(value, (list, tuple)):
+            return [self._plain(item, what) for item in value]
+        if isinstance(value, dict):
+            return {key: self._plain(item, what) for key, item in value.items()}
+        return value if isinstance(value, bool) else self._scalar(value, what)
 
     def _scalar(self, value: Any, what: str) -> Any:
         try:
@@ -540,11 +669,14 @@ class Context:
         """
         scope = list(self.columns)
         outputs: list[Column] = []
+        outer = self._state.prefix
         for name, step, positions, weight in branches:
             inputs: list[Column] = []
+            self._state.prefix = f"{outer}{name}__"
             for position in positions:
                 self.columns = list(scope)
-                self.copy(scope[position].label, f"{name}__{scope[position].name}")
+                plain = scope[position].name
+                self.copy(scope[position].label, plain[len(outer) :] if plain.startswith(outer) else plain)
                 inputs.append(replace(self.columns[-1], label=scope[position].label))
             inner = Context(self._state, self._child(name), step, _take(self.frame, positions), inputs)
             if not (isinstance(step, str) and step == "passthrough"):
@@ -552,6 +684,7 @@ class Context:
             if weight is not None:
                 inner.affine({label: {"multiply": weight} for label in inner.labels})
             outputs += inner.columns
+        self._state.prefix = outer
         self._keep(outputs, scope)
         # Labels of different branches may be equal; positions are not.
         self.columns = [replace(column, label=position) for position, column in enumerate(self.columns)]

@@ -11,13 +11,20 @@ use crate::schema::{self, Frame, Kind, Schema};
 mod arithmetic;
 mod check;
 mod column;
+mod curve;
+mod cut;
 mod error;
 mod expand;
 mod fill;
 mod function;
+mod impute;
 mod lookup;
 mod map;
+mod normal;
+mod several;
 mod spec;
+mod spline;
+mod tree;
 
 pub use error::{PipelineError, RowFault, RowProblem};
 pub use function::{Affine, Function};
@@ -26,10 +33,16 @@ pub use spec::StepSpec;
 use arithmetic::{AffineStep, CombineStep, FunctionStep, ThresholdStep};
 use check::CheckStep;
 use column::{Column, Dtype, Slots, View, to_f64};
+use curve::{InterpolateStep, PowerStep};
+use cut::CutStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
+use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
+use spline::SplineStep;
+use tree::TreeStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
 type Slot = usize;
@@ -46,6 +59,17 @@ enum Operation {
     Map(MapStep),
     Expand(ExpandStep),
     Affine(AffineStep),
+    Cut(CutStep),
+    Interpolate(InterpolateStep),
+    Power(PowerStep),
+    Project(ProjectStep),
+    Products(ProductsStep),
+    Normalize(NormalizeStep),
+    Aggregate(AggregateStep),
+    Tree(TreeStep),
+    Spline(SplineStep),
+    Neighbours(NeighboursStep),
+    Regress(RegressStep),
 }
 
 impl Operation {
@@ -90,6 +114,9 @@ pub struct Workspace {
     /// Cells that a lookup did not know and made missing: (row, operation).
     unseen: Vec<(usize, usize)>,
     features: Vec<f64>,
+    /// The numbers of one row, for steps that need them side by side.
+    scratch: Vec<f64>,
+    near: Near,
     n_rows: usize,
 }
 
@@ -190,7 +217,7 @@ impl Pipeline {
         workspace.refused_by.resize(n_rows, 0);
         workspace.faults.clear();
         workspace.unseen.clear();
-        let Workspace { columns, refused_by, faults, unseen, .. } = workspace;
+        let Workspace { columns, refused_by, faults, unseen, scratch, near, .. } = workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
         for (index, operation) in self.operations.iter().enumerate() {
             let mut slots = Slots::new(frame.columns(), columns);
@@ -204,6 +231,17 @@ impl Pipeline {
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
                 Operation::Expand(step) => step.run(&mut slots, index, &mut run),
                 Operation::Affine(step) => step.run(&mut slots),
+                Operation::Cut(step) => step.run(&mut slots, n_rows),
+                Operation::Interpolate(step) => step.run(&mut slots),
+                Operation::Power(step) => step.run(&mut slots),
+                Operation::Project(step) => step.run(&mut slots, n_rows),
+                Operation::Products(step) => step.run(&mut slots, n_rows),
+                Operation::Normalize(step) => step.run(&mut slots, n_rows),
+                Operation::Aggregate(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Tree(step) => step.run(&mut slots, &mut run, n_rows),
+                Operation::Spline(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Neighbours(step) => step.run(&mut slots, n_rows, near),
+                Operation::Regress(step) => step.run(&mut slots, n_rows, scratch),
             }
         }
         workspace.faults.sort_by_key(|fault| fault.row);
@@ -456,12 +494,24 @@ impl Plan {
             "map" => map::load(self, self.parameters(step)?),
             "expand" => expand::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
+            "cut" => cut::load(self, self.parameters(step)?),
+            "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
+            "power" => curve::load_power(self, self.parameters(step)?),
+            "project" => several::load_project(self, self.parameters(step)?),
+            "products" => several::load_products(self, self.parameters(step)?),
+            "normalize" => several::load_normalize(self, &self.parameters(step)?),
+            "aggregate" => several::load_aggregate(self, &self.parameters(step)?),
+            "spline" => spline::load(self, self.parameters(step)?),
+            "neighbours" => impute::load_neighbours(self, self.parameters(step)?),
+            "regress" => impute::load_regress(self, self.parameters(step)?),
+            "tree" => tree::load(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, check, combine, copy, drop, expand, fill, function, indicate_missing, map, \
-                                     select, threshold";
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, expand, fill, function, \
+                                     indicate_missing, interpolate, map, neighbours, normalize, power, products, project, \
+                                     regress, select, spline, threshold, tree";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),

@@ -203,8 +203,9 @@ fn unsound_steps_are_refused_with_step_and_column() {
     }
     refused(
         json!({"op": "scale", "name": "s", "columns": []}),
-        "step 2 (`s`): unknown operation `scale`; this version knows affine, check, combine, copy, drop, expand, fill, function, \
-         indicate_missing, map, select, threshold",
+        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, drop, \
+         expand, fill, function, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, spline, \
+         threshold, tree",
     );
     refused(
         json!({"op": "drop", "name": "s", "columns": ["sold"]}),
