@@ -276,6 +276,10 @@ class Context:
         """Keeps these columns, in this order."""
         self._keep([self.column(label) for label in labels], self.columns)
 
+    def keep(self, columns: Sequence[Column]) -> None:
+        """Keeps these columns, in this order; like `select`, where labels are not enough to tell columns apart."""
+        self._keep(columns, self.columns)
+
     def _keep(self, chosen: Sequence[Column], scope: Sequence[Column]) -> None:
         # Columns outside this step's view belong to other branches and stay.
         inside = {column.name for column in scope}
