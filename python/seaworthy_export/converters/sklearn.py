@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..context import FUNCTIONS, Context, Label, Outcome
+from ..context import FUNCTIONS, Context, Label
 from ..registry import register_converter
 from ..values import is_missing
 
