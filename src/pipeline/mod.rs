@@ -15,8 +15,10 @@ mod error;
 mod expand;
 mod fill;
 mod function;
+mod hash;
 mod lookup;
 mod map;
+mod similarity;
 mod spec;
 
 pub use error::{PipelineError, RowFault, RowProblem};
@@ -28,8 +30,10 @@ use check::CheckStep;
 use column::{Column, Dtype, Slots, View, to_f64};
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use hash::HashStep;
 use lookup::Lookup;
 use map::MapStep;
+use similarity::SimilarityStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
 type Slot = usize;
@@ -45,6 +49,8 @@ enum Operation {
     Threshold(ThresholdStep),
     Map(MapStep),
     Expand(ExpandStep),
+    Similarity(SimilarityStep),
+    Hash(HashStep),
     Affine(AffineStep),
 }
 
@@ -203,6 +209,8 @@ impl Pipeline {
                 Operation::Threshold(step) => step.run(&mut slots),
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
                 Operation::Expand(step) => step.run(&mut slots, index, &mut run),
+                Operation::Similarity(step) => step.run(&mut slots, &mut run),
+                Operation::Hash(step) => step.run(&mut slots, n_rows),
                 Operation::Affine(step) => step.run(&mut slots),
             }
         }
@@ -455,13 +463,15 @@ impl Plan {
             "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
             "map" => map::load(self, self.parameters(step)?),
             "expand" => expand::load(self, self.parameters(step)?),
+            "similarity" => similarity::load(self, self.parameters(step)?),
+            "hash_category" => hash::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, check, combine, copy, drop, expand, fill, function, indicate_missing, map, \
-                                     select, threshold";
+                const KNOWN: &str = "affine, check, combine, copy, drop, expand, fill, function, hash_category, \
+                                     indicate_missing, map, select, similarity, threshold";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),
