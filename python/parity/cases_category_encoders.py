@@ -135,3 +135,16 @@ def summary(draw: Draw) -> Case:
 @parity("category_encoders.RankHotEncoder", family=FAMILY)
 def rank_hot(draw: Draw) -> Case:
     return _case(draw, ce.RankHotEncoder, use_cat_names=draw.chance())
+
+
+@parity("category_encoders.HashingEncoder", family=FAMILY)
+def hashing(draw: Draw) -> Case:
+    train, test = draw.category_frames(missing=draw.choice([0.0, 0.1, 0.3]), unseen=0.4)
+    if draw.chance(0.3):
+        train["number"], test["number"] = draw.floats(missing=0.1)
+    options: dict[str, Any] = {"n_components": draw.integer(1, 20), "hash_method": draw.choice(["md5", "md5", "sha256"])}
+    options["drop_invariant"] = draw.chance(0.2)
+    if draw.chance(0.3):
+        names = [name for name in train if name != "number"]
+        options["cols"] = draw.sample(names, draw.integer(1, len(names)))
+    return Case(ce.HashingEncoder(max_process=1, **options), train, test, refusable=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sklearn.preprocessing
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder, OneHotEncoder, OrdinalEncoder
 
 from .draw import Draw
 from .harness import Case, parity
@@ -85,3 +85,25 @@ def target_encoder(draw: Draw) -> Case:
     kinds = {"binary": "binary", "float": "continuous", "multiclass": "multiclass"}
     encoder = sklearn.preprocessing.TargetEncoder(smooth=smooth, target_type=draw.choice(["auto", kinds[kind]]))
     return Case(encoder, train, test, y=y)
+
+
+def _one(step: Any, frame: Any) -> Any:
+    return step.transform(frame.iloc[:, 0])
+
+
+def _fit_one(step: Any, frame: Any, _: Any) -> Any:
+    return step.fit(frame.iloc[:, 0])
+
+
+@parity("sklearn.preprocessing.LabelEncoder", family="encode")
+def label_encoder(draw: Draw) -> Case:
+    train, test = draw.category_frames(1, 1, unseen=0.15, integers=0.3)
+    return Case(LabelEncoder(), train, test, fit=_fit_one, transform=_one, names=False)
+
+
+@parity("sklearn.preprocessing.LabelBinarizer", family="encode")
+def label_binarizer(draw: Draw) -> Case:
+    train, test = draw.category_frames(1, 1, unseen=0.15, integers=0.3)
+    low, high = draw.choice([(0, 1), (-1, 1), (0, 5)])
+    binarizer = LabelBinarizer(neg_label=low, pos_label=high)
+    return Case(binarizer, train, test, fit=_fit_one, transform=_one, names=False)

@@ -6,6 +6,8 @@ from typing import Any
 
 import feature_engine.encoding as encoding
 import pandas as pd
+from feature_engine.wrappers import SklearnTransformerWrapper
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from .draw import Draw
 from .harness import Case, parity
@@ -110,3 +112,31 @@ def rare_label_encoder(draw: Draw) -> Case:
     # pandas 3 refuses to write a number into its strings.
     train, test = _frames(draw, options, dtype=None if isinstance(options["replace_with"], str) else "object")
     return Case(encoding.RareLabelEncoder(**options), train, test)
+
+
+if hasattr(encoding, "PRatioEncoder"):  # until feature-engine 1.3
+
+    @parity("feature_engine.encoding.PRatioEncoder", family="encode", generations=("2023",))
+    def p_ratio_encoder(draw: Draw) -> Case:
+        options: dict[str, Any] = {"encoding_method": draw.choice(["ratio", "log_ratio"])}
+        draw.rows(40)
+        train, test = _frames(draw, options, missing=False)
+        if "unseen" in encoding.PRatioEncoder().get_params():
+            options["unseen"] = draw.choice(["ignore", "raise"])
+        elif "errors" in encoding.PRatioEncoder().get_params():
+            options["errors"] = draw.choice(["ignore", "raise"])
+        return Case(encoding.PRatioEncoder(**options), train, test, y=draw.target("binary"))
+
+
+@parity("feature_engine.wrappers.SklearnTransformerWrapper (encoders)", family="encode")
+def wrapped_encoder(draw: Draw) -> Case:
+    train, test = draw.category_frames(missing=draw.choice([0.0, 0.0, 0.15]), unseen=0.15)
+    if draw.chance():
+        train["number"], test["number"] = draw.floats()
+    if draw.chance():
+        inner: Any = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    else:
+        inner = OneHotEncoder(sparse_output=False, handle_unknown=draw.choice(["error", "ignore"]), dtype="int64")
+    names = [name for name in train if name != "number"]
+    variables = draw.sample(names, draw.integer(1, len(names)))
+    return Case(SklearnTransformerWrapper(transformer=inner, variables=variables), train, test)

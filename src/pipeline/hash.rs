@@ -15,9 +15,6 @@ pub(super) struct HashSpec {
     columns: Vec<String>,
     outputs: Vec<String>,
     method: Method,
-    /// What is hashed for a missing value; nothing when absent.
-    #[serde(default)]
-    missing: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -30,7 +27,7 @@ enum Method {
 /// Counts how many of a row's categories hash to each of the outputs: the digest of the text, read as one integer with the
 /// highest byte first, modulo their number.
 ///
-/// - Inputs: text, or categories that are text or integers. Outputs: float64, whole numbers.
+/// - Inputs: text, or categories that are text or integers; a missing value counts nowhere. Outputs: float64, whole numbers.
 /// - Same as `HashingEncoder` of `category_encoders` 2.6 to 2.11.
 #[derive(Debug)]
 pub(super) struct HashStep {
@@ -39,7 +36,6 @@ pub(super) struct HashStep {
     first: Slot,
     n_outputs: usize,
     method: Method,
-    missing: Option<usize>,
 }
 
 pub(super) fn load(plan: &mut Plan, spec: HashSpec) -> Result<(), PipelineError> {
@@ -57,8 +53,7 @@ pub(super) fn load(plan: &mut Plan, spec: HashSpec) -> Result<(), PipelineError>
         plan.append(output, slot)?;
     }
     let n_outputs = spec.outputs.len();
-    let missing = spec.missing.map(|text| spec.method.bucket(&text, n_outputs));
-    let step = HashStep { inputs, first, n_outputs, method: spec.method, missing };
+    let step = HashStep { inputs, first, n_outputs, method: spec.method };
     plan.operations.push(Operation::Hash(step));
     Ok(())
 }
@@ -87,12 +82,9 @@ impl HashStep {
         for (input, categories) in &self.inputs {
             let input = before.read(*input);
             for row in 0..n_rows {
-                let bucket = match text(input, categories, row) {
-                    Some(text) => Some(self.method.bucket(text, self.n_outputs)),
-                    None => self.missing,
-                };
-                if let Some(bucket) = bucket
-                    && let Some(Column::Float(values)) = outputs.get_mut(bucket)
+                if let Some(text) = text(input, categories, row)
+                    && let Some(Column::Float(values)) =
+                        outputs.get_mut(self.method.bucket(text, self.n_outputs))
                 {
                     values[row] += 1.0;
                 }

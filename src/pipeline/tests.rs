@@ -200,12 +200,11 @@ fn texts_are_compared_and_hashed() {
                 "unseen": "missing", "missing": "keep"}]},
             {"op": "similarity", "name": "like", "columns": [
                 {"column": "zone", "outputs": ["z0", "z1"], "texts": ["R", "other"], "missing": {"row": [0.5, 0.25]}}]},
-            {"op": "hash_category", "name": "hash", "columns": ["zone", "year"], "outputs": ["h0", "h1"], "method": "md5",
-                "missing": "nan"},
+            {"op": "hash_category", "name": "hash", "columns": ["zone", "year"], "outputs": ["h0", "h1"], "method": "md5"},
         ]),
         &["z0", "z1", "h0", "h1"],
         rows(),
-        "[0.6666666666666666, 0.0, 0.0, 2.0]\n[0.5, 0.25, 2.0, 0.0]\n[0.0, 1.0, 1.0, 1.0]",
+        "[0.6666666666666666, 0.0, 0.0, 2.0]\n[0.5, 0.25, 0.0, 0.0]\n[0.0, 1.0, 0.0, 1.0]",
     );
     check(
         json!([{"op": "similarity", "name": "like", "columns": [

@@ -5,6 +5,6 @@ where those differ. The libraries are not imported: classes are registered by na
 read.
 """
 
-from . import encoders, feature_engine, sklearn
+from . import categories, encoders, feature_engine, sklearn
 
-__all__ = ["encoders", "feature_engine", "sklearn"]
+__all__ = ["categories", "encoders", "feature_engine", "sklearn"]

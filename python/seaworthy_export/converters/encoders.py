@@ -39,6 +39,38 @@ def convert_target_encoder(step: Any, ctx: Context) -> None:
     _sklearn_blocks(step, ctx, [per_column] * len(step.categories_))
 
 
+@register_converter("sklearn.preprocessing.LabelEncoder")
+@register_converter("sklearn.preprocessing.LabelBinarizer")
+def convert_label_encoder(step: Any, ctx: Context) -> None:
+    """Made for a target, and taken here for a single column; what it does not know is an error, or all negative."""
+    if len(ctx.columns) != 1:
+        ctx.unsupported(
+            f"it is made for a target and takes one column, not {len(ctx.columns)}",
+            "use OrdinalEncoder or OneHotEncoder for features",
+        )
+    label = ctx.labels[0]
+    tabulate(_OneColumn(step), ctx, [label], lambda _: step.classes_)
+
+
+class _OneColumn:
+    """What takes a single column, as a transformer of frames."""
+
+    def __init__(self, step: Any) -> None:
+        self.step = step
+
+    def transform(self, frame: Any) -> Any:
+        return self.step.transform(frame.iloc[:, 0] if hasattr(frame, "iloc") else frame[:, 0])
+
+
+@register_converter("sklearn.preprocessing.MultiLabelBinarizer")
+def convert_multi_label_binarizer(step: Any, ctx: Context) -> None:  # noqa: ARG001
+    """Takes a set for each row, which no column can hold."""
+    ctx.unsupported(
+        "it takes a set of labels for each row, and a field of a request is one value",
+        "for a text of several labels use CountVectorizer(binary=True) with a token_pattern that splits it",
+    )
+
+
 def _sklearn_blocks(step: Any, ctx: Context, widths: Sequence[int]) -> None:
     labels = ctx.labels
     starts = np.cumsum([0, *widths])

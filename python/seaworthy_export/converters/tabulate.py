@@ -41,7 +41,7 @@ def tabulate(
     `known` gives the categories of a column, besides those of the training rows; `blocks` the positions of the outputs
     that are computed from a column, where it is known beforehand; `names` the names of the outputs by position.
     """
-    asker = _Asker(step, ctx)
+    asker = Asker(step, ctx)
     labels = asker.labels
     inputs = [ctx.column(label) for label in encoded]
     passed = {at: column for at, column in enumerate(asker.sources) if column is not None and column not in inputs}
@@ -85,7 +85,7 @@ def _owners(ctx: Context, tables: Sequence[_Table], own: Sequence[int], labels: 
     return owned
 
 
-class _Asker:
+class Asker:
     """Runs a fitted step on rows that differ in one column only."""
 
     def __init__(self, step: Any, ctx: Context) -> None:
@@ -178,7 +178,7 @@ def _number(value: Any) -> Any:
 class _Table:
     """What becomes of every value of one column."""
 
-    def __init__(self, asker: _Asker, column: Column, outputs: Sequence[int], known: Iterable[Any]) -> None:
+    def __init__(self, asker: Asker, column: Column, outputs: Sequence[int], known: Iterable[Any]) -> None:
         self.column, self.outputs = column, list(outputs)
         ctx = asker.ctx
         keys = _distinct([*ctx.values(column.label), *known], column)
