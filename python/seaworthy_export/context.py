@@ -19,7 +19,7 @@ import pandas as pd
 
 from .errors import ExportError, UnknownStepError, UnsupportedStepError
 from .registry import find_converter, known_near, known_parent
-from .values import class_name, is_integer, is_missing, json_scalar
+from .values import class_name, is_integer, is_missing, is_number, json_scalar
 
 Label = Hashable
 Step = dict[str, Any]
@@ -303,6 +303,10 @@ class Context:
         """Keeps these columns, in this order."""
         self._keep([self.column(label) for label in labels], self.columns)
 
+    def keep(self, columns: Sequence[Column]) -> None:
+        """Keeps these columns, in this order; like `select`, where labels are not enough to tell columns apart."""
+        self._keep(columns, self.columns)
+
     def _keep(self, chosen: Sequence[Column], scope: Sequence[Column]) -> None:
         # Columns outside this step's view belong to other branches and stay.
         inside = {column.name for column in [*scope, *chosen]}
@@ -387,7 +391,8 @@ class Context:
             "missing": self._outcome(missing, ("keep", "error")),
         }
         results = list(table.values()) + [o["value"] for o in outcomes.values() if isinstance(o, dict)]
-        category = any(isinstance(result, str) for result in results)
+        kept = outcomes["unseen"] == "keep" and column.kind == CATEGORY
+        category = any(isinstance(result, str) for result in results) or (kept and not any(map(is_number, results)))
         if outcomes["unseen"] == "keep" and not category:
             self.unsupported(f"the map of {label!r} keeps unseen values, and gives only numbers for the others")
         if category:
@@ -455,11 +460,7 @@ class Context:
                 self.map(label, list(table), [0] * len(table), **values, output=guard)
                 self.drop([guard])
             return
-        names: list[str] = []
-        for output in outputs:
-            name = self._unique(str(output))
-            names.append(name)
-            self._state.live.append(name)
+        names = self._new_names(outputs)
         numbers = [value for row in table.values() if ones is None for value in row]
         numbers += [value for other in others.values() if isinstance(other, dict) for value in other["row"]]
         whole = "missing" not in (unseen, missing) and all(is_integer(value) for value in numbers)
@@ -468,6 +469,46 @@ class Context:
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
         self._emit("expand", [entry])
         self.columns += [Column(name, output, INT if whole else FLOAT, dtype) for name, output in zip(names, outputs)]
+
+    def similarity(
+        self,
+        label: Label,
+        outputs: Sequence[Label],
+        texts: Sequence[str],
+        *,
+        missing: str | Sequence[Any] = "missing",
+    ) -> None:
+        """How alike a text is to each of some texts, as difflib's `quick_ratio`: a new column for each, at the end.
+
+        `missing` is what becomes of a missing value, as for `expand`.
+        """
+        column = self.column(label)
+        if column.kind != CATEGORY:
+            self.unsupported(f"`similarity` takes strings, but the column {label!r} holds numbers at this point")
+        if len(outputs) != len(texts):
+            raise ValueError(f"similarity takes as many texts as outputs; got {len(texts)} and {len(outputs)}")
+        other = missing if isinstance(missing, str) else {"row": self._numbers(missing, len(outputs))}
+        names = self._new_names(outputs)
+        self._emit("similarity", [{"column": column.name, "outputs": names, "texts": list(texts), "missing": other}])
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def hash_category(self, labels: Sequence[Label], outputs: Sequence[Label], method: str) -> None:
+        """How many of the values of a row hash to each of the outputs, which are new columns at the end."""
+        columns = [self.column(label) for label in labels]
+        for column in columns:
+            if column.kind != CATEGORY:
+                self.unsupported(f"`hash_category` takes strings, but the column {column.label!r} holds numbers here")
+        names = self._new_names(outputs)
+        self._emit("hash_category", [column.name for column in columns], outputs=names, method=method)
+        self.columns += [Column(name, output, FLOAT, np.dtype("int64")) for name, output in zip(names, outputs)]
+
+    def _new_names(self, outputs: Sequence[Label]) -> list[str]:
+        names: list[str] = []
+        for output in outputs:
+            name = self._unique(str(output))
+            names.append(name)
+            self._state.live.append(name)
+        return names
 
     def _numbers(self, row: Sequence[Any], width: int) -> list[Any]:
         if len(row) != width:

@@ -17,11 +17,13 @@ mod error;
 mod expand;
 mod fill;
 mod function;
+mod hash;
 mod impute;
 mod lookup;
 mod map;
 mod normal;
 mod several;
+mod similarity;
 mod spec;
 mod spline;
 mod tree;
@@ -37,10 +39,12 @@ use curve::{InterpolateStep, PowerStep};
 use cut::CutStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use hash::HashStep;
 use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
+use similarity::SimilarityStep;
 use spline::SplineStep;
 use tree::TreeStep;
 
@@ -58,6 +62,8 @@ enum Operation {
     Threshold(ThresholdStep),
     Map(MapStep),
     Expand(ExpandStep),
+    Similarity(SimilarityStep),
+    Hash(HashStep),
     Affine(AffineStep),
     Cut(CutStep),
     Interpolate(InterpolateStep),
@@ -230,6 +236,8 @@ impl Pipeline {
                 Operation::Threshold(step) => step.run(&mut slots),
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
                 Operation::Expand(step) => step.run(&mut slots, index, &mut run),
+                Operation::Similarity(step) => step.run(&mut slots, &mut run),
+                Operation::Hash(step) => step.run(&mut slots, n_rows),
                 Operation::Affine(step) => step.run(&mut slots),
                 Operation::Cut(step) => step.run(&mut slots, n_rows),
                 Operation::Interpolate(step) => step.run(&mut slots),
@@ -493,6 +501,8 @@ impl Plan {
             "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
             "map" => map::load(self, self.parameters(step)?),
             "expand" => expand::load(self, self.parameters(step)?),
+            "similarity" => similarity::load(self, self.parameters(step)?),
+            "hash_category" => hash::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
             "cut" => cut::load(self, self.parameters(step)?),
             "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
@@ -509,9 +519,7 @@ impl Plan {
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, expand, fill, function, \
-                                     indicate_missing, interpolate, map, neighbours, normalize, power, products, project, \
-                                     regress, select, spline, threshold, tree";
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, threshold, tree";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),

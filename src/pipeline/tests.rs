@@ -193,6 +193,29 @@ fn a_value_is_expanded_to_several_columns() {
 }
 
 #[test]
+fn texts_are_compared_and_hashed() {
+    check(
+        json!([
+            {"op": "map", "name": "known", "columns": [{"column": "year", "keys": [1999], "values": ["RL"],
+                "unseen": "missing", "missing": "keep"}]},
+            {"op": "similarity", "name": "like", "columns": [
+                {"column": "zone", "outputs": ["z0", "z1"], "texts": ["R", "other"], "missing": {"row": [0.5, 0.25]}}]},
+            {"op": "hash_category", "name": "hash", "columns": ["zone", "year"], "outputs": ["h0", "h1"], "method": "md5"},
+        ]),
+        &["z0", "z1", "h0", "h1"],
+        rows(),
+        "[0.6666666666666666, 0.0, 0.0, 2.0]\n[0.5, 0.25, 0.0, 0.0]\n[0.0, 1.0, 0.0, 1.0]",
+    );
+    check(
+        json!([{"op": "similarity", "name": "like", "columns": [
+            {"column": "zone", "outputs": ["z0"], "texts": ["RL"], "missing": "error"}]}]),
+        &["z0"],
+        rows(),
+        "[1.0]\n[0.0]\nrow 1 Some(\"zone\") missing_value: step `like` does not take a missing value in `zone`",
+    );
+}
+
+#[test]
 fn unsound_steps_are_refused_with_step_and_column() {
     #[track_caller]
     fn refused(step: serde_json::Value, expected: &str) {
@@ -203,9 +226,7 @@ fn unsound_steps_are_refused_with_step_and_column() {
     }
     refused(
         json!({"op": "scale", "name": "s", "columns": []}),
-        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, drop, \
-         expand, fill, function, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, spline, \
-         threshold, tree",
+        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, threshold, tree",
     );
     refused(
         json!({"op": "drop", "name": "s", "columns": ["sold"]}),
@@ -266,6 +287,14 @@ fn unsound_steps_are_refused_with_step_and_column() {
     wrong(
         json!({"outputs": ["x", "x"]}),
         "`x`: the step would create this column, but it exists already",
+    );
+    refused(
+        json!({"op": "similarity", "name": "s", "columns": [{"column": "zone", "outputs": ["x"], "texts": [], "missing": "zeros"}]}),
+        "step 2 (`s`), column `zone`: 0 texts, but 1 outputs",
+    );
+    refused(
+        json!({"op": "hash_category", "name": "s", "columns": ["area"], "outputs": ["x"], "method": "md5"}),
+        "step 2 (`s`), column `area`: this step takes text, but the column holds numbers",
     );
     let error = load(json!([]), &["area", "zone"]).unwrap_err().to_string();
     let expected = "step 1 (`features`), column `zone`: a feature must be numeric, but this column holds categories or text after the last step";
