@@ -186,7 +186,7 @@ impl Lookup {
                     })
                     .collect(),
             ),
-            Dtype::Int => Self::Int(
+            Dtype::Int | Dtype::Datetime => Self::Int(
                 indexed()
                     .filter_map(|(at, key)| match key {
                         Key::Int(value) => Some((*value, at)),
