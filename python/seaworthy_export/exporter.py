@@ -235,8 +235,66 @@ def _plan(
         raise SchemaError("`inputs` has no rows; the schema, the golden rows and the profile are derived from them")
     transformers, estimator, estimator_path = _split(pipeline)
     estimator, inverse = _unwrap_target(estimator)
-    columns = _input_columns(pipeline, inputs, target)
-    schema = derive_schema(inputs, columns, fields, aliases)
+    schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
+    reading = _read(transformers, schema, lambda features: estimator.predict(features))
+    for column in reading.columns:
+        if column.kind == CATEGORY:
+            raise UnsupportedStepError(
+                f"the column {column.label!r} still holds categories when it reaches {class_name(estimator)}\n"
+                "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
+            )
+    return _Plan(
+        schema=schema,
+        state=reading.state,
+        columns=reading.columns,
+        features=as_matrix(reading.output),
+        good_rows=reading.good_rows,
+        preprocess=reading.preprocess,
+        estimator=estimator,
+        estimator_path=estimator_path,
+        postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
+    )
+
+
+@dataclass
+class Reading:
+    """What was read off transformers alone."""
+
+    schema: Schema
+    state: State
+    columns: list[Column]
+    """What comes out of the last of them, in order; it may hold categories still."""
+    output: Any
+    """The training rows that they accept, transformed."""
+    good_rows: pd.DataFrame
+    preprocess: Callable[[Any], Any]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The part of a manifest that `seaworthy transform` takes."""
+        return {
+            "inputs": self.schema.fields,
+            "pipeline": self.state.steps,
+            "features": [column.name for column in self.columns],
+        }
+
+
+def read_pipeline(
+    transformer: Any,
+    inputs: pd.DataFrame,
+    *,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Reading:
+    """Reads a fitted transformer, or a pipeline of nothing else: the steps of an artifact without its estimator.
+
+    `inputs` and `fields` are as for `export`. `read_pipeline(...).spec` is a specification for `seaworthy transform`.
+    """
+    schema = derive_schema(inputs, _input_columns(transformer, inputs, None), fields)
+    return _read([("", transformer)], schema, lambda features: None)
+
+
+def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Callable[[Any], Any]) -> Reading:
+    """Converts the transformers one after the other; `consume` is given what comes out, and may refuse it."""
 
     def preprocess(frame: Any) -> Any:
         for _, transformer in transformers:
@@ -244,13 +302,16 @@ def _plan(
                 frame = transformer.transform(frame)
         return frame
 
-    def predicts(frame: pd.DataFrame) -> None:
-        estimator.predict(preprocess(frame))
+    def accepts(frame: pd.DataFrame) -> None:
+        features = preprocess(frame)
+        if np.shape(features)[:1] not in ((), (len(frame),)):
+            raise ValueError("the pipeline drops a row")  # an answer to each row asked is what a service gives
+        consume(features)
 
-    good_rows = schema.frame.iloc[_accepted(predicts, schema.frame)].reset_index(drop=True)
+    good_rows = schema.frame.iloc[_accepted(accepts, schema.frame)].reset_index(drop=True)
     if len(good_rows) == 0:
         # Say why, in the pipeline's own words.
-        predicts(schema.frame.iloc[:1])
+        accepts(schema.frame.iloc[:1])
         raise ExportError("the pipeline accepts none of the rows of `inputs`")
     state = State(live=[field["name"] for field in schema.fields])
     kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY}
@@ -263,23 +324,7 @@ def _plan(
         warnings.simplefilter("ignore")
         for path, transformer in transformers:
             frame, current = convert_step(state, transformer, path, frame, current)
-    for column in current:
-        if column.kind == CATEGORY:
-            raise UnsupportedStepError(
-                f"the column {column.label!r} still holds categories when it reaches {class_name(estimator)}\n"
-                "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
-            )
-    return _Plan(
-        schema=schema,
-        state=state,
-        columns=current,
-        features=as_matrix(frame),
-        good_rows=good_rows,
-        preprocess=preprocess,
-        estimator=estimator,
-        estimator_path=estimator_path,
-        postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
-    )
+    return Reading(schema, state, current, frame, good_rows, preprocess)
 
 
 def _split(pipeline: Any) -> tuple[list[tuple[str, Any]], Any, str]:

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::problem::ApiError;
 use crate::artifact::{ModelSpec, Task};
 use crate::proof::Proof;
-use crate::schema::FieldSpec;
+use crate::schema::{Field, FieldSpec};
 use crate::state::{AppState, Deployment};
 
 pub(super) fn router() -> Router<AppState> {
@@ -48,7 +48,7 @@ struct Version<'a> {
     #[serde(flatten)]
     summary: Summary<'a>,
     created: &'a str,
-    inputs: Vec<&'a FieldSpec>,
+    inputs: Vec<FieldSpec>,
     features: &'a [String],
     model: &'a ModelSpec,
     labels: &'a [crate::schema::Scalar],
@@ -103,7 +103,7 @@ fn version<'a>(state: &'a AppState, deployment: &'a Deployment) -> Version<'a> {
     Version {
         summary: summary(state, deployment),
         created: &manifest.created,
-        inputs: deployment.model.schema().fields().iter().map(crate::schema::Field::spec).collect(),
+        inputs: deployment.model.schema().fields().iter().map(shown).collect(),
         features: &manifest.features,
         model: &manifest.model,
         labels: deployment.model.postprocess().labels(),
@@ -115,6 +115,18 @@ fn version<'a>(state: &'a AppState, deployment: &'a Deployment) -> Version<'a> {
             row_cost_us: plan.row_cost.as_secs_f64() * 1e6,
         },
     }
+}
+
+/// A field as everybody may see it: of a sensitive one no value from the training data.
+fn shown(field: &Field) -> FieldSpec {
+    let mut spec = field.spec().clone();
+    if spec.sensitive {
+        spec.categories = spec.categories.filter(|_| spec.enforce);
+        spec.minimum = spec.minimum.filter(|_| spec.enforce);
+        spec.maximum = spec.maximum.filter(|_| spec.enforce);
+        spec.example = None;
+    }
+    spec
 }
 
 /// The error for a model or version that is not loaded.

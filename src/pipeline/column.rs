@@ -98,7 +98,6 @@ impl SparseBlock {
     }
 }
 
-
 impl Default for Column {
     fn default() -> Self {
         Self::Float(Vec::new())

@@ -110,9 +110,10 @@ pub(super) fn load(plan: &mut Plan, spec: DatetimeSpec) -> Result<(), PipelineEr
         (Dtype::Datetime, Some(_)) => {
             return Err(wrong("this column holds dates; `formats` are for text".to_owned()));
         }
-        (Dtype::Text, Some(formats)) if !formats.is_empty() => {
-            formats.iter().map(|format| Format::load(format).map_err(wrong)).collect::<Result<_, _>>()?
-        }
+        (Dtype::Text, Some(formats)) if !formats.is_empty() => formats
+            .iter()
+            .map(|format| Format::load(format).map_err(wrong))
+            .collect::<Result<_, _>>()?,
         (Dtype::Text, _) => {
             return Err(wrong("this column holds text, so `formats` is needed".to_owned()));
         }
@@ -166,13 +167,7 @@ impl DatetimeStep {
         }
     }
 
-    fn read(
-        &self,
-        column: View<'_>,
-        row: usize,
-        reports: bool,
-        run: &mut Run<'_>,
-    ) -> Option<i64> {
+    fn read(&self, column: View<'_>, row: usize, reports: bool, run: &mut Run<'_>) -> Option<i64> {
         let text = match column {
             View::Int(column) => return column.get(row),
             View::Text(column) => column.get(row)?,

@@ -381,7 +381,10 @@ fn load_function(
         FunctionSpec::Append(part) => Function::Append(load_part(plan, part, inputs)?),
         FunctionSpec::Prepend(part) => Function::Prepend(load_part(plan, part, inputs)?),
         FunctionSpec::Number { .. } | FunctionSpec::Length => {
-            return Err(wrong(plan, "`length` and `number` can only be the last function".to_owned()));
+            return Err(wrong(
+                plan,
+                "`length` and `number` can only be the last function".to_owned(),
+            ));
         }
     })
 }
@@ -426,15 +429,17 @@ impl TextStep {
         let (before, outputs) = slots.split(self.output, 1);
         let output: &mut Column = &mut outputs[0];
         let column = before.read(self.input.slot);
-        let (mut current, mut next, mut shadow) =
-            (String::new(), String::new(), Shadow::default());
+        let (mut current, mut next, mut shadow) = (String::new(), String::new(), Shadow::default());
         let refuse = |run: &mut Run<'_>, row: usize, text: &str, expected: &'static str| {
             let fields = &run.pipeline.slots[self.output].fields;
             let field = fields.first().copied();
             run.refuse(row, self.step, |run| {
                 let step = run.pipeline.step_names[self.step].clone();
                 let found = serde_json::Value::from(shorten(text)).to_string();
-                (field, RowProblem::UnfitText { step, column: self.column.clone(), expected, found })
+                (
+                    field,
+                    RowProblem::UnfitText { step, column: self.column.clone(), expected, found },
+                )
             });
         };
         // True when there is a text in `current`.
@@ -454,7 +459,11 @@ impl TextStep {
                 };
                 let found = match function {
                     Function::Append(text) => {
-                        if part(text, current) { Found::Same } else { Found::Missing }
+                        if part(text, current) {
+                            Found::Same
+                        } else {
+                            Found::Missing
+                        }
                     }
                     Function::Prepend(text) => {
                         if part(text, &mut next) {
@@ -561,10 +570,9 @@ impl Function {
             }
             Self::Split { separator, maximum, index, absent } => {
                 let found = match separator {
-                    Some(separator) => pick(
-                        || text.splitn(maximum.saturating_add(1), separator.as_str()),
-                        *index,
-                    ),
+                    Some(separator) => {
+                        pick(|| text.splitn(maximum.saturating_add(1), separator.as_str()), *index)
+                    }
                     None => pick(|| Words { rest: text, left: *maximum }, *index),
                 };
                 match found {

@@ -397,9 +397,8 @@ fn characters(text: &str, spans: &mut Vec<(usize, usize)>) {
 
 /// MurmurHash3, 32 bits, x86, as a signed number.
 fn murmur3(bytes: &[u8], seed: u32) -> i32 {
-    let mix = |block: u32| {
-        block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593)
-    };
+    let mix =
+        |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
     let mut hash = seed;
     let mut blocks = bytes.chunks_exact(4);
     for block in blocks.by_ref() {
@@ -412,7 +411,10 @@ fn murmur3(bytes: &[u8], seed: u32) -> i32 {
         hash ^= mix(tail.iter().rev().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)));
     }
     // Only the lowest 32 bits of the length count.
-    hash ^= bytes.len().to_le_bytes()[..4].iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+    hash ^= bytes.len().to_le_bytes()[..4]
+        .iter()
+        .rev()
+        .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
     hash ^= hash >> 16;
     hash = hash.wrapping_mul(0x85eb_ca6b);
     hash ^= hash >> 13;

@@ -27,7 +27,11 @@ fn is_regex_word(c: char) -> bool {
         || is_combining_mark(c)
         || decimal(c).is_some()
         || matches!(c, '\u{200c}' | '\u{200d}')
-        || matches!(c, '\u{203f}' | '\u{2040}' | '\u{2054}' | '\u{fe33}' | '\u{fe34}' | '\u{fe4d}'..='\u{fe4f}' | '\u{ff3f}')
+        || matches!(
+            c,
+            '\u{203f}' | '\u{2040}' | '\u{2054}' | '\u{fe33}' | '\u{fe34}' | '\u{fe4d}'
+                ..='\u{fe4f}' | '\u{ff3f}'
+        )
 }
 
 /// The digit zero of each script, but ASCII's: Unicode 14's category Nd.

@@ -49,7 +49,8 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     match &bytes[at..] {
         [] | [b'Z'] => Some(instant),
         [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let offset = below(number(at + 1, 2)?, 24)? * 3600 + below(number(at + 4, 2)?, 60)? * 60;
+            let offset =
+                below(number(at + 1, 2)?, 24)? * 3600 + below(number(at + 4, 2)?, 60)? * 60;
             Some(instant - if *sign == b'+' { offset } else { -offset } * SECOND)
         }
         _ => None,
@@ -86,7 +87,10 @@ pub(crate) fn days_of(year: i64, month: i64, day: i64) -> Option<i64> {
     let months = (month + 9) % 12;
     let day_of_year = (153 * months + 2) / 5 + day - 1;
     let (century, year_of_era) = (years.div_euclid(400), years.rem_euclid(400));
-    Some(century * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
+    Some(
+        century * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year
+            - 719_468,
+    )
 }
 
 /// Year, month and day of so many days since 1970-01-01.
@@ -132,9 +136,20 @@ mod tests {
         assert_eq!(parse("1970-01-01T01:00:00+01:00"), Some(0));
         assert_eq!(parse("1969-12-31T19:00:00-05:00"), Some(0));
         for text in [
-            "", "1970", "1970-1-1", "1970-02-29", "1970-01-01T", "1970-01-01T24:00", "1970-01-01T00:00:60",
-            "1970-01-01T00:00:00.", "1970-01-01T00:00:00+0100", "1970-01-01T00", "0000-01-01", "1970-01-01Z",
-            "١٩٧٠-01-01", "1970-01-01T00:00:00.1234567890",
+            "",
+            "1970",
+            "1970-1-1",
+            "1970-02-29",
+            "1970-01-01T",
+            "1970-01-01T24:00",
+            "1970-01-01T00:00:60",
+            "1970-01-01T00:00:00.",
+            "1970-01-01T00:00:00+0100",
+            "1970-01-01T00",
+            "0000-01-01",
+            "1970-01-01Z",
+            "١٩٧٠-01-01",
+            "1970-01-01T00:00:00.1234567890",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }

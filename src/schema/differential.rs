@@ -519,9 +519,9 @@ impl Dice {
             return "null".to_owned();
         }
         match (field.kind(), field.spec().enforce) {
-            (Kind::Datetime, _) => {
-                self.pick(&["\"2024-02-29\"", "\"2024-02-29T12:30:00.5Z\"", "\"2023-02-29\""]).to_owned()
-            }
+            (Kind::Datetime, _) => self
+                .pick(&["\"2024-02-29\"", "\"2024-02-29T12:30:00.5Z\"", "\"2023-02-29\""])
+                .to_owned(),
             (Kind::Bool, _) => self.pick(&["true", "false"]).to_owned(),
             (Kind::Int, true) => self.pick(&["1", "2", "2.0", "1", "20e-1"]).to_owned(),
             (Kind::Float, true) => self.pick(&["0", "-0.5", "1", "0.125", "-0"]).to_owned(),

@@ -62,7 +62,7 @@ pub(super) struct Described<'a> {
     pub(super) schema: &'a Schema,
     /// The labels of a classifier; else empty.
     pub(super) labels: &'a [Scalar],
-    /// What its fields take beyond the schema, from [`narrow`]; empty when not known.
+    /// What its fields take beyond the schema, from [`narrow()`]; empty when not known.
     pub(super) accepts: Vec<Accepts>,
     /// What the server answers to the example row.
     pub(super) example: Option<ExampleAnswer>,

@@ -155,8 +155,8 @@ fn bounds(field: &Field, range: Range, put: &mut impl FnMut(&str, Value) -> Opti
 /// What there is to know of a field, for people (Markdown).
 fn description(field: &Field, accepts: &Accepts) -> String {
     let spec = field.spec();
-    let mut text = spec.description.trim_end_matches('.').to_owned();
-    if !text.is_empty() {
+    let mut text = spec.description.trim().to_owned();
+    if text.ends_with(|c: char| c.is_alphanumeric() || ")]`\"'".contains(c)) {
         text.push('.');
     }
     let mut say = |sentence: std::fmt::Arguments<'_>| {

@@ -28,7 +28,7 @@ pub(super) const ROW_CODES: [&str; 18] = [
     "output_not_finite",
 ];
 /// Codes of a request as a whole, besides.
-const ENVELOPE_CODES: [&str; 2] = ["empty", "too_many_rows"];
+pub(super) const ENVELOPE_CODES: [&str; 2] = ["empty", "too_many_rows"];
 
 /// The header that every answer has.
 pub(super) fn request_id_header() -> Value {
