@@ -5,6 +5,6 @@ where those differ. The libraries are not imported: classes are registered by na
 read.
 """
 
-from . import feature_engine, sklearn
+from . import datetime, feature_engine, sklearn, text
 
-__all__ = ["feature_engine", "sklearn"]
+__all__ = ["datetime", "feature_engine", "sklearn", "text"]

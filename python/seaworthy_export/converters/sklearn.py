@@ -28,8 +28,8 @@ def convert_column_transformer(step: Any, ctx: Context) -> None:
     """Each branch on copies of its columns; what the branches give is what is left, in their order."""
     weights = step.transformer_weights or {}
     named = list(getattr(step, "feature_names_in_", []))
-    branches = []
-    for name, inner, _ in step.transformers_:
+    branches, scalars = [], []
+    for name, inner, selector in step.transformers_:
         if isinstance(inner, str) and inner == "drop":
             continue
         # Names, masks, slices and callables were resolved when it was fitted, to positions among the columns seen then.
@@ -38,8 +38,10 @@ def convert_column_transformer(step: Any, ctx: Context) -> None:
             continue
         if named and hasattr(ctx.frame, "columns"):
             positions = [ctx.labels.index(named[i]) for i in positions]
+        if isinstance(selector, (str, int)) and not isinstance(selector, bool):
+            scalars.append(name)
         branches.append((name, inner, positions, weights.get(name)))
-    ctx.apply_branches(branches)
+    ctx.apply_branches(branches, scalars)
 
 
 @register_converter("sklearn.preprocessing.FunctionTransformer")
