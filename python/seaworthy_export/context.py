@@ -362,6 +362,8 @@ class Context:
         }
         results = list(table.values()) + [o["value"] for o in outcomes.values() if isinstance(o, dict)]
         category = any(isinstance(result, str) for result in results)
+        if outcomes["unseen"] == "keep" and column.kind == CATEGORY and all(result is None for result in results):
+            category = True  # strings stay, and some become missing
         if outcomes["unseen"] == "keep" and not category:
             self.unsupported(f"the map of {label!r} keeps unseen values, and gives only numbers for the others")
         if category:

@@ -73,9 +73,6 @@ def convert_datetime_subtraction(step: Any, ctx: Context) -> None:
     labels: list[Label] = list(dict.fromkeys([*step.variables_, *step.reference_]))
     if step.missing_values == "raise":
         ctx.check(labels, "missing")
-    zones = {str(getattr(ctx.column(label).dtype, "tz", None)) for label in labels}
-    if len(zones) > 1 and "None" in zones:
-        ctx.unsupported("it subtracts dates with a time zone from dates without one", "say utc=True")
     clocks = {}
     for label in labels:
         clocks[label] = f"{label}_microseconds"
@@ -164,8 +161,11 @@ def _has(value: str, format: str) -> bool:
         return False
 
 
-def zone_changes(zone: Any, first: int = 1900, last: int = 2100) -> dict[str, list[int]]:
-    """The offsets of a time zone from UTC in seconds, and the seconds since 1970 at which they change."""
+def zone_changes(zone: Any, first: int = 1700, last: int = 2100) -> dict[str, list[int]]:
+    """The offsets of a time zone from UTC in seconds, and the seconds since 1970 at which they change.
+
+    They are asked of pandas day by day: the libraries of zones differ about years long past, and about those to come.
+    """
 
     def offset(second: int) -> int:
         return round(pd.Timestamp(second, unit="s", tz="UTC").tz_convert(zone).utcoffset().total_seconds())
