@@ -9,6 +9,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::state::AppState;
 
+pub(crate) mod connection;
 mod health;
 mod models;
 mod openapi;

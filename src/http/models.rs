@@ -2,11 +2,12 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::problem::ApiError;
+use super::problem::{self, ApiError};
 use crate::artifact::{ModelSpec, Task};
 use crate::proof::Proof;
 use crate::schema::{Field, FieldSpec};
@@ -87,8 +88,10 @@ async fn list_models(State(state): State<AppState>) -> Json<serde_json::Value> {
 async fn find_model(
     State(state): State<AppState>,
     name: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let name = name.map(|Path(name)| name).unwrap_or_default();
+    // A name that is not UTF-8 is no model's.
+    let Path(name) = name.map_err(|_not_utf8| unknown(&state, in_path(uri.path())))?;
     let found: Vec<&Deployment> =
         state.deployments().iter().filter(|deployment| deployment.name() == name).collect();
     let Some(first) = found.first() else { return Err(unknown(&state, &name)) };
@@ -136,5 +139,11 @@ pub(super) fn unknown(state: &AppState, wanted: &str) -> ApiError {
         .iter()
         .map(|deployment| format!("{}@{}", deployment.name(), deployment.version()))
         .collect();
-    ApiError::UnknownModel { wanted: wanted.to_owned(), known: known.join(", ") }
+    ApiError::UnknownModel { wanted: problem::shown(wanted), known: known.join(", ") }
+}
+
+/// The part of a path where a model is named, as it was written.
+pub(super) fn in_path(path: &str) -> &str {
+    let named = path.strip_prefix("/v1/models/").unwrap_or(path);
+    named.strip_suffix("/predict").unwrap_or(named)
 }
