@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NoReturn, Union, cast
@@ -19,6 +19,7 @@ import pandas as pd
 
 from .errors import ExportError, UnknownStepError, UnsupportedStepError
 from .registry import find_converter, known_near, known_parent
+from .text import Text
 from .values import class_name, is_integer, is_missing, is_number, json_scalar
 
 Label = Hashable
@@ -33,7 +34,9 @@ FUNCTIONS = (
     "arccosh", "arctanh", "exp2", "trunc", "radians", "degrees",
 )  # fmt: skip
 
-INT, FLOAT, CATEGORY = "int", "float", "category"
+INT, FLOAT, CATEGORY, DATETIME = "int", "float", "category", "datetime"
+MAX_DENSE = 2000
+"""Sparse matrices with more columns stay sparse while the pipeline is read."""
 _DTYPES = {INT: np.dtype("int64"), FLOAT: np.dtype("float64"), CATEGORY: np.dtype(object)}
 _INT64 = range(-(2**63), 2**63)
 
@@ -47,7 +50,7 @@ class Column:
     label: Label
     """What the Python object calls it: a column label of the frame, or a position in an array."""
     kind: str
-    """How the artifact holds it: `int`, `float` or `category`."""
+    """How the artifact holds it: `int`, `float`, `category` or `datetime`."""
     dtype: Any
     """The type it has in Python."""
 
@@ -154,8 +157,9 @@ class Context:
 
     def _number(self, label: Label, what: str) -> Column:
         column = self.column(label)
-        if column.kind == CATEGORY:
-            self.unsupported(f"`{what}` takes numbers, but the column {label!r} holds categories at this point")
+        if column.kind in (CATEGORY, DATETIME):
+            held = "categories" if column.kind == CATEGORY else "dates"
+            self.unsupported(f"`{what}` takes numbers, but the column {label!r} holds {held} at this point")
         return column
 
     # --- steps -----------------------------------------------------------------------------------------------------
@@ -195,7 +199,7 @@ class Context:
         wanted = [refusal for refusal in REFUSALS if refusal in refuse]
         for label in labels:
             column = self.column(label)
-            applicable = wanted if column.kind != CATEGORY else [r for r in wanted if r == "missing"]
+            applicable = wanted if column.kind in (INT, FLOAT) else [r for r in wanted if r == "missing"]
             if applicable and not (column.kind == INT and applicable == ["infinite"]):
                 self._emit("check", [column.name], refuse=applicable, **more)
 
@@ -296,8 +300,9 @@ class Context:
         gone = [self.column(label) for label in labels]
         if gone:
             self._emit("drop", [column.name for column in gone])
-            self.columns = [column for column in self.columns if column not in gone]
-            self._state.live = [name for name in self._state.live if name not in {column.name for column in gone}]
+            names = {column.name for column in gone}
+            self.columns = [column for column in self.columns if column.name not in names]
+            self._state.live = [name for name in self._state.live if name not in names]
 
     def select(self, labels: Iterable[Label]) -> None:
         """Keeps these columns, in this order."""
@@ -674,6 +679,100 @@ class Context:
             return {key: self._plain(item, what) for key, item in value.items()}
         return value if isinstance(value, bool) else self._scalar(value, what)
 
+    def text(self, label: Label, functions: Text, *, output: Label | None = None) -> None:
+        """Applies functions of text to each value: `ctx.text("cabin", Text().split(" ", 0).slice(0, 1))`.
+
+        A number is written as `str` writes it first. With `output` the result is a new column at the end.
+        """
+        column = self.column(label)
+        if not functions.functions:
+            raise ValueError("the chain of functions is empty")
+        if column.kind == DATETIME or pd.api.types.is_bool_dtype(column.dtype):
+            self.unsupported(f"the column {label!r} of type {column.dtype} is not text")
+        if column.kind == INT and str(column.dtype).startswith("float"):
+            self.affine({label: {"multiply": 1.0}})  # pandas writes 1.0 there
+            column = self.column(label)
+        chain = []
+        for function in functions.functions:
+            if isinstance(function, dict):
+                (name, parameters), = function.items()
+                if name in ("append", "prepend") and "column" in parameters:
+                    function = {name: {"column": self.name(parameters["column"])}}
+            chain.append(function)
+        kind = {"text": CATEGORY, "int": INT, "float": FLOAT}[functions.result]
+        entry = {"column": column.name}
+        if output is not None:
+            entry["output"] = self._unique(str(output))
+        self._emit("text", [entry], functions=chain)
+        if output is None:
+            self._replace(column, kind=kind)
+        else:
+            self._append(Column(entry["output"], output, kind, column.dtype))
+
+    def datetime(
+        self,
+        label: Label,
+        parts: Mapping[Label, str],
+        *,
+        formats: Sequence[str] | None = None,
+        zone: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        """New columns of integers at the end, `{output: part}`: `year`, `month`, `day_of_week`, … of a column of dates.
+
+        A column of text is read by `formats`: `"ISO8601"` or directives of `strptime`; a text that none of them reads is an
+        error of the row. `zone` says where the clock stands: `changes` in seconds since 1970 UTC, and `offsets` in seconds.
+        """
+        column = self.column(label)
+        if (column.kind == DATETIME) == (formats is not None) or column.kind in (INT, FLOAT):
+            self.unsupported(f"the column {label!r} of type {column.dtype} does not hold dates")
+        entries, columns = [], []
+        for output, part in parts.items():
+            name = self._unique(str(output))
+            self._state.live.append(name)
+            columns.append(Column(name, output, INT, np.dtype("int64")))
+            entries.append({"part": part, "output": name})
+        step: Step = {"op": "datetime", "name": self.path, "source": self._source, "column": column.name}
+        if formats is not None:
+            step["formats"] = list(formats)
+        if zone is not None:
+            step["zone"] = {key: list(values) for key, values in zone.items()}
+        self._state.steps.append({**step, "outputs": entries})
+        self.columns += columns
+
+    def tokens(self, label: Label, outputs: Sequence[Label], **parameters: Any) -> None:
+        """A bag of words: a new column at the end for each term, see `tokens` in docs/artifact.md."""
+        column = self.column(label)
+        if column.kind != CATEGORY:
+            self.unsupported(f"the column {label!r} does not hold text")
+        taken = set(self._state.live)
+        names = []
+        for output in outputs:
+            name = str(output)
+            if name in taken:
+                name = self._unique(name)
+            taken.add(name)
+            names.append(name)
+        self._state.live += names
+        self._state.steps.append(
+            {"op": "tokens", "name": self.path, "source": self._source, "column": column.name, **parameters, "outputs": names}
+        )
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def reweigh(self, **parameters: Any) -> bool:
+        """Adds weights to the bag of words that the columns are, all of it and in order; false when they are not one."""
+        steps = self._state.steps
+        # The column of text is dropped after the step.
+        at = -2 if len(steps) > 1 and steps[-1]["op"] == "drop" else -1
+        last = steps[at] if steps else {}
+        if last.get("op") != "tokens" or last["outputs"] != [column.name for column in self.columns]:
+            return False
+        if any(last.get(key) not in (None, False) for key in ("idf", "norm", "sublinear")):
+            return False
+        outputs = last.pop("outputs")
+        last.update({key: value for key, value in parameters.items() if value not in (None, False)})
+        last["outputs"] = outputs
+        return True
+
     def _scalar(self, value: Any, what: str) -> Any:
         try:
             scalar = json_scalar(value)
@@ -703,10 +802,13 @@ class Context:
         for position, column in zip(positions, after):
             self.columns[position] = replace(column, label=self.columns[position].label)
 
-    def apply_branches(self, branches: Sequence[tuple[str, Any, Sequence[int], float | None]]) -> None:
+    def apply_branches(
+        self, branches: Sequence[tuple[str, Any, Sequence[int], float | None]], scalars: Collection[str] = ()
+    ) -> None:
         """Converts fitted steps that each take some of the columns; their outputs, one after the other, are the result.
 
-        A branch is its name, the step (or `"passthrough"`), the positions of its columns and its weight.
+        A branch is its name, the step (or `"passthrough"`), the positions of its columns and its weight. Those named in
+        `scalars` take their one column as a Series.
         """
         scope = list(self.columns)
         outputs: list[Column] = []
@@ -719,7 +821,11 @@ class Context:
                 plain = scope[position].name
                 self.copy(scope[position].label, plain[len(outer) :] if plain.startswith(outer) else plain)
                 inputs.append(replace(self.columns[-1], label=scope[position].label))
-            inner = Context(self._state, self._child(name), step, _take(self.frame, positions), inputs)
+            taken = _take(self.frame, positions)
+            if name in scalars:
+                # A column selected by its name alone arrives as a Series, not as a frame.
+                taken = taken.iloc[:, 0] if isinstance(taken, pd.DataFrame) else taken[:, 0]
+            inner = Context(self._state, self._child(name), step, taken, inputs)
             if not (isinstance(step, str) and step == "passthrough"):
                 inner.frame, inner.columns = convert_step(self._state, step, inner.path, inner.frame, inputs)
             if weight is not None:
@@ -762,7 +868,7 @@ def _require_fitted(step: Any, ctx: Context) -> None:
         # What learns nothing (a FunctionTransformer, most hand-written classes) has nothing to show for a fit.
         learns = any(key.endswith("_") and not key.startswith("_") for key in vars(step))
         if learns or type(step).__module__.split(".")[0] in ("sklearn", "feature_engine"):
-            stateless = ("Binarizer", "FunctionTransformer", "Normalizer")
+            stateless = ("Binarizer", "FeatureHasher", "FunctionTransformer", "HashingVectorizer", "Normalizer")
             if type(step).__name__ not in stateless:
                 ctx.unsupported("it is not fitted", "call pipeline.fit(X, y) before export(pipeline, ...)")
     except TypeError:
@@ -772,6 +878,11 @@ def _require_fitted(step: Any, ctx: Context) -> None:
 def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
     after = step.transform(frame)
     if hasattr(after, "toarray"):
+        # A bag of words stays sparse: there may be more terms than would fit.
+        width = after.shape[1]
+        if width == len(ctx.columns) and width > MAX_DENSE:
+            after = after.tocsr()
+            return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
         after = after.toarray()
     if isinstance(after, pd.Series) or getattr(after, "ndim", 2) == 1:
         after = np.asarray(after).reshape(-1, 1)
@@ -822,6 +933,8 @@ def rename_columns(state: State, columns: Sequence[Column], names: Sequence[str]
 
 
 def _take(frame: Any, positions: Sequence[int]) -> Any:
+    if isinstance(frame, pd.Series):
+        return frame
     return frame.iloc[:, list(positions)] if isinstance(frame, pd.DataFrame) else frame[:, list(positions)]
 
 

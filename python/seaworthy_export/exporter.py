@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
 from .artifact import compact, pretty, write_artifact
-from .context import CATEGORY, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step, rename_columns
+from .context import CATEGORY, DATETIME, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step, rename_columns
 from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
 from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, is_classifier, open_session, run_graph
@@ -238,9 +238,10 @@ def _plan(
     schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
     reading = _read(transformers, schema, lambda features: estimator.predict(features))
     for column in reading.columns:
-        if column.kind == CATEGORY:
+        if column.kind in (CATEGORY, DATETIME):
+            held = "categories" if column.kind == CATEGORY else "dates"
             raise UnsupportedStepError(
-                f"the column {column.label!r} still holds categories when it reaches {class_name(estimator)}\n"
+                f"the column {column.label!r} still holds {held} when it reaches {class_name(estimator)}\n"
                 "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
             )
     return _Plan(
@@ -318,7 +319,7 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
                 f"the pipeline accepts none of the rows of `inputs`; of the first it says: {why}"
             ) from error
     state = State(live=[field["name"] for field in schema.fields])
-    kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY}
+    kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY, "datetime": DATETIME}
     current = [
         Column(field["name"], field["name"], kinds[field["type"]], good_rows[field["name"]].dtype)
         for field in schema.fields

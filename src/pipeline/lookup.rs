@@ -151,7 +151,7 @@ impl Table {
                     })
                     .collect(),
             ),
-            Dtype::Int => Self::Int(
+            Dtype::Int | Dtype::Datetime => Self::Int(
                 indexed()
                     .filter_map(|(at, key)| match key {
                         Key::Int(value) => Some((*value, at)),

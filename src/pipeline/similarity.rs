@@ -110,6 +110,7 @@ pub(super) fn texts_of(plan: &Plan, column: &str) -> Result<Vec<String>, Pipelin
         Dtype::Int | Dtype::Float => {
             return wrong("this step takes text, but the column holds numbers");
         }
+        Dtype::Datetime => return wrong("this step takes text, but the column holds dates"),
     }
     Ok(texts)
 }

@@ -5,6 +5,6 @@ where those differ. The libraries are not imported: classes are registered by na
 read.
 """
 
-from . import categories, encoders, feature_engine, feature_engine_numeric, sklearn, sklearn_numeric
+from . import categories, datetime, encoders, feature_engine, feature_engine_numeric, sklearn, sklearn_numeric, tabulate, text
 
-__all__ = ["categories", "encoders", "feature_engine", "feature_engine_numeric", "sklearn", "sklearn_numeric"]
+__all__ = ["categories", "datetime", "encoders", "feature_engine", "feature_engine_numeric", "sklearn", "sklearn_numeric", "tabulate", "text"]

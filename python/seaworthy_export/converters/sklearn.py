@@ -30,8 +30,8 @@ def convert_column_transformer(step: Any, ctx: Context) -> None:
     """Each branch on copies of its columns; what the branches give is what is left, in their order."""
     weights = step.transformer_weights or {}
     named = list(getattr(step, "feature_names_in_", []))
-    branches = []
-    for name, inner, _ in step.transformers_:
+    branches, scalars = [], []
+    for name, inner, selector in step.transformers_:
         if isinstance(inner, str) and inner == "drop":
             continue
         # Names, masks, slices and callables were resolved when it was fitted, to positions among the columns seen then.
@@ -40,13 +40,15 @@ def convert_column_transformer(step: Any, ctx: Context) -> None:
             continue
         if named and hasattr(ctx.frame, "columns"):
             positions = [ctx.labels.index(named[i]) for i in positions]
+        if isinstance(selector, (str, int)) and not isinstance(selector, bool):
+            scalars.append(name)
         # Recent versions put an identity in the place of `passthrough`.
         passed = isinstance(inner, str) or (type(inner).__name__ == "FunctionTransformer" and inner.func is None)
         if passed and _refuses_na(step):
             own = [ctx.columns[i] for i in positions if getattr(ctx.columns[i].dtype, "na_value", None) is pd.NA]
             ctx.check([column.label for column in own], "missing")
         branches.append((name, inner, positions, weights.get(name)))
-    ctx.apply_branches(branches)
+    ctx.apply_branches(branches, scalars)
 
 
 def _refuses_na(step: Any) -> bool:
