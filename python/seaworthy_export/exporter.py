@@ -340,7 +340,10 @@ def _names_out(transformers: Sequence[tuple[str, Any]], names: Sequence[str]) ->
     try:
         for _, transformer in transformers:
             if transformer is not None and not isinstance(transformer, str):
-                names = transformer.get_feature_names_out(names)
+                try:
+                    names = transformer.get_feature_names_out(names)
+                except Exception:  # feature-engine takes fewer names than scikit-learn gives it
+                    names = transformer.get_feature_names_out()
     except Exception:  # they raise what they like
         return None
     return [str(name) for name in names]
