@@ -29,8 +29,8 @@ from seaworthy_export import ExportError, UnsupportedStepError, read_pipeline
 from seaworthy_export.context import CATEGORY
 from seaworthy_export.errors import NothingAcceptedError
 from seaworthy_export.exporter import Reading
-from seaworthy_export.schema import rows_to_frame
 from seaworthy_export.schema import _cell as cell_as_sent
+from seaworthy_export.schema import rows_to_frame
 from seaworthy_export.values import is_missing
 
 from .draw import Draw
