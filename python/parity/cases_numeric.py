@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA, FactorAnalysis, FastICA, IncrementalPCA, TruncatedSVD
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - makes IterativeImputer importable
 from sklearn.feature_selection import (
     RFE,
     RFECV,
@@ -22,7 +23,6 @@ from sklearn.feature_selection import (
     f_classif,
     f_regression,
 )
-from sklearn.experimental import enable_iterative_imputer  # noqa: F401 - makes IterativeImputer importable
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
 from sklearn.linear_model import BayesianRidge, LinearRegression, Ridge
 from sklearn.pipeline import FeatureUnion
@@ -40,7 +40,7 @@ from sklearn.preprocessing import (
 from sklearn.random_projection import GaussianRandomProjection, SparseRandomProjection
 
 from .draw import Draw
-from .harness import Case, parity
+from .harness import GENERATION, Case, parity
 
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 SUMS = "a BLAS library sums in an order of its own"
@@ -374,6 +374,10 @@ def knn_imputer(draw: Draw) -> Case:
     if draw.chance(0.15):
         train.iloc[:, 0] = np.nan
     options = imputer_options(draw, KNNImputer)
+    if GENERATION == "2023":
+        # It takes rows without a common column in no particular order; here every two rows have one.
+        for frame in (train, test):
+            frame["common"] = draw.rng.normal(size=len(frame))
     return Case(
         KNNImputer(n_neighbors=draw.integer(1, 6), weights=draw.choice(["uniform", "distance"]), **options),
         train, test, tolerance=1e-9, absolute=1e-9,

@@ -30,8 +30,8 @@ REFUSALS = ("missing", "infinite", "not_positive", "negative", "zero", "outside"
 OPERATORS = ("add", "subtract", "multiply", "divide", "floor_divide", "modulo", "power")
 FUNCTIONS = (
     "log", "log10", "log2", "log1p", "exp", "expm1", "sqrt", "cbrt", "square", "reciprocal", "absolute", "negative",
-    "arcsin", "arcsinh", "sin", "cos", "tanh", "floor", "ceil", "rint", "sign", "tan", "arccos", "arctan", "sinh", "cosh",
-    "arccosh", "arctanh", "exp2", "trunc", "radians", "degrees",
+    "arcsin", "arcsinh", "sin", "cos", "tanh", "floor", "ceil", "rint", "sign", "tan", "arccos", "arctan", "sinh",
+    "cosh", "arccosh", "arctanh", "exp2", "trunc", "radians", "degrees",
 )  # fmt: skip
 
 INT, FLOAT, CATEGORY, DATETIME = "int", "float", "category", "datetime"

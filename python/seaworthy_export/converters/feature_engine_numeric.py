@@ -1,4 +1,4 @@
-"""Converters of feature-engine's transformers of numbers, versions 1.5 to 1.9: bins, curves, outliers, creation, selection.
+"""Converters of feature-engine's transformers of numbers, 1.5 to 1.9: bins, curves, outliers, creation, selection.
 
 Nearly all of them look at their variables first, and raise for a missing or an infinite value.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..context import CATEGORY, FLOAT, INT, Constant, Context, Label
+from ..context import CATEGORY, FLOAT, INT, Context, Label
 from ..registry import register_converter
 
 
@@ -43,8 +43,9 @@ def convert_drop_missing_data(step: Any, ctx: Context) -> None:
     # At least `n * threshold` of the variables are there.
     flags = {label: f"{label}_is_missing" for label in step.variables_}
     ctx.indicate_missing(flags)
+    counted = list(flags.values())
     ctx.emit_many(
-        "aggregate", list(flags.values()), ["missing_count"], keep=True, single=True, statistic="sum", skip_missing=False
+        "aggregate", counted, ["missing_count"], keep=True, single=True, statistic="sum", skip_missing=False
     )
     allowed = math.floor(len(flags) - len(flags) * step.threshold)
     ctx.check(["missing_count"], "outside", between=(None, allowed))

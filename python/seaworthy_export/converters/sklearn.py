@@ -157,7 +157,8 @@ def convert_simple_imputer(step: Any, ctx: Context) -> None:
     labels = ctx.labels
     statistics: dict[Label, Any] = dict(zip(labels, step.statistics_))
     if step.add_indicator:
-        ctx.indicate_missing({labels[i]: f"missingindicator_{ctx.plain_name(labels[i])}" for i in step.indicator_.features_})
+        flagged = [labels[i] for i in step.indicator_.features_]
+        ctx.indicate_missing({label: f"missingindicator_{ctx.plain_name(label)}" for label in flagged})
     # None is a value to it, which objects are filled with where most of them are None: they stay missing.
     empty = [label for label, statistic in statistics.items() if is_missing(statistic) and statistic is not None]
     if not getattr(step, "keep_empty_features", False):

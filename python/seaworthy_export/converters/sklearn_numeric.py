@@ -6,6 +6,7 @@ class allows them.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ def convert_k_bins_discretizer(step: Any, ctx: Context) -> None:
     for i, label in enumerate(inputs):
         inner = [float(edge) for edge in step.bin_edges_[i][1:-1]]
         if names is None:
-            ctx.emit_each("cut", label, edges=inner, closed="left", values=[float(bin) for bin in range(len(inner) + 1)])
+            values = [float(bin) for bin in range(len(inner) + 1)]
+            ctx.emit_each("cut", label, edges=inner, closed="left", values=values)
             continue
         for bin in range(int(step.n_bins_[i])):
             # The edges on both sides of the bin, of which the first and the last bin have only one.
@@ -81,9 +83,8 @@ def convert_quantile_transformer(step: Any, ctx: Context) -> None:
         # The margin is scikit-learn's BOUNDS_THRESHOLD.
         ctx.emit_each("interpolate", label, x=x, y=step.references_, both=True, margin=1e-7 if normal else 0.0)
     if normal:
-        from scipy import stats
-
-        bounds = (stats.norm.ppf(1e-7 - np.spacing(1)), stats.norm.ppf(1 - (1e-7 - np.spacing(1))))
+        ppf = importlib.import_module("scipy.stats").norm.ppf
+        bounds = (ppf(1e-7 - np.spacing(1)), ppf(1 - (1e-7 - np.spacing(1))))
         ctx.relabel_dtype("float64")
         ctx.function(ctx.labels, "ndtri")
         ctx.affine({label: {"clip": bounds} for label in ctx.labels})
@@ -262,7 +263,8 @@ def convert_knn_imputer(step: Any, ctx: Context) -> None:
         ctx.unsupported("its metric or its weights are a function", "use nan_euclidean, and uniform or distance")
     ctx.check(ctx.labels, "infinite")
     labels = ctx.labels
-    if _indicate(step, ctx, labels) and _width(step, np.zeros((1, len(labels)))) != _width(step, step._fit_X[:1] * np.nan):
+    flags = _indicate(step, ctx, labels)
+    if flags and _width(step, np.zeros((1, len(labels)))) != _width(step, step._fit_X[:1] * np.nan):
         ctx.unsupported(
             "this version of scikit-learn leaves the indicators out when nothing is missing",
             "add a MissingIndicator by a FeatureUnion, or use a later version",
