@@ -111,10 +111,12 @@ def decision_tree_encoder(draw: Draw) -> Case:
         options["precision"] = draw.integer(1, 3)
     draw.rows(20)
     train, test = _frames(draw, options, missing=False)
-    return Case(_made(encoding.DecisionTreeEncoder, options), train, test, y=draw.target("float" if regression else "binary"))
+    return Case(
+        _made(encoding.DecisionTreeEncoder, options), train, test, y=draw.target("float" if regression else "binary")
+    )
 
 
-@parity("feature_engine.encoding.RareLabelEncoder", family="encode")
+@parity("feature_engine.encoding.RareLabelEncoder (other options)", family="encode")
 def rare_label_encoder(draw: Draw) -> Case:
     options: dict[str, Any] = {"tol": draw.choice([0.0, 0.05, 0.2, 0.4]), "n_categories": draw.integer(1, 4)}
     if draw.chance(0.3):

@@ -53,13 +53,13 @@ def tabulate(
     owners = _owners(ctx, tables, own, labels) if blocks is None else [list(blocks[label]) for label in encoded]
     outputs: dict[int, Column] = dict(passed)
     for table, owned in zip(tables, owners):
-        outputs.update(table.emit(ctx, owned, [_name(ctx, table.column, labels[at], at, names) for at in owned]))
+        outputs.update(table.emit(ctx, owned, [_name(table.column, labels[at], at, names) for at in owned]))
     ctx.keep([outputs[at] for at in range(len(labels))])
     if asker.is_frame:
         ctx.relabel(labels)
 
 
-def _name(ctx: Context, column: Column, label: Any, at: int, names: Mapping[Any, str] | None) -> str:
+def _name(column: Column, label: Any, at: int, names: Mapping[Any, str] | None) -> str:
     """The name of an output: as the library has it, with the name of the input as the artifact has that."""
     name = str(label) if names is None else names[at]
     for prefix in (str(column.label), f"x{column.label}"):
@@ -106,16 +106,17 @@ class Asker:
 
     def _find_base(self) -> tuple[Any, Any]:
         frame = self.ctx.frame
-        failure: Exception | None = None
+        problem: object = "there are none"
         for at in range(min(len(frame), _ATTEMPTS)):
             base = frame.iloc[[at]] if isinstance(frame, pd.DataFrame) else frame[[at]]
             try:
                 return base, self.run(base)
             except Exception as error:  # whatever it raises is its way to refuse the row
-                failure = error
-        self.ctx.unsupported(f"it transforms none of the training rows: {failure}")
+                problem = error
+        return self.ctx.unsupported(f"it transforms none of the training rows: {problem}")
 
     def run(self, frame: Any) -> Any:
+        """What it makes of a frame: a frame, or a matrix."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             after = self.step.transform(frame)
