@@ -247,19 +247,24 @@ class _Table:
                 return "zeros"
             return "missing" if all(value is None for value in row) else row
 
-        ones: list[int | None] | None = []
-        for row in rows:
-            hot = [at for at, value in enumerate(row) if value != 0]
-            if len(hot) > 1 or any(row[at] != 1 for at in hot):
-                ones = None
-                break
-            ones.append(hot[0] if hot else None)
+        ones = _ones(rows)
         before = len(ctx.columns)
         ctx.expand(
             label, names, self.keys, rows=rows if ones is None else None, ones=ones,
             unseen=other(self.unseen), missing=other(self.missing),
         )  # fmt: skip
         return dict(zip(owned, ctx.columns[before:]))
+
+
+def _ones(rows: Sequence[Sequence[Any]]) -> list[int | None] | None:
+    """For each row the only 1 among zeros; None where a row is not so."""
+    ones: list[int | None] = []
+    for row in rows:
+        hot = [at for at, value in enumerate(row) if value != 0]
+        if len(hot) > 1 or any(row[at] != 1 for at in hot):
+            return None
+        ones.append(hot[0] if hot else None)
+    return ones
 
 
 def _same(one: Answer, other: Answer) -> bool:
