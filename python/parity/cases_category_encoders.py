@@ -60,7 +60,9 @@ def gray(draw: Draw) -> Case:
 def count(draw: Draw) -> Case:
     case = _case(draw, ce.CountEncoder, normalize=draw.chance())
     if draw.chance(0.3):
-        case.transformer.set_params(min_group_size=draw.choice([2, 0.2]), combine_min_nan_groups=draw.choice([True, "force"]))
+        case.transformer.set_params(
+            min_group_size=draw.choice([2, 0.2]), combine_min_nan_groups=draw.choice([True, "force"])
+        )
     return case
 
 
@@ -142,7 +144,10 @@ def hashing(draw: Draw) -> Case:
     train, test = draw.category_frames(missing=draw.choice([0.0, 0.1, 0.3]), unseen=0.4)
     if draw.chance(0.3):
         train["number"], test["number"] = draw.floats(missing=0.1)
-    options: dict[str, Any] = {"n_components": draw.integer(1, 20), "hash_method": draw.choice(["md5", "md5", "sha256"])}
+    options: dict[str, Any] = {
+        "n_components": draw.integer(1, 20),
+        "hash_method": draw.choice(["md5", "md5", "sha256"]),
+    }
     options["drop_invariant"] = draw.chance(0.2)
     if draw.chance(0.3):
         names = [name for name in train if name != "number"]

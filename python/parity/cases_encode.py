@@ -18,10 +18,7 @@ def _given(draw: Draw, train: Any, *, extra: bool) -> Any:
         values = list(train[name].dropna().unique())
         if extra and draw.chance():
             values += [max(values) + 3] if not isinstance(values[0], str) else ["given, not seen"]
-        if isinstance(values[0], str):
-            values = draw.sample(values, len(values))
-        else:
-            values = sorted(values)
+        values = draw.sample(values, len(values)) if isinstance(values[0], str) else sorted(values)
         if train[name].isna().any():
             values.append(float("nan"))
         given.append(values)

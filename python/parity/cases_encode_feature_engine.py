@@ -36,13 +36,25 @@ def _missing(draw: Draw, options: dict[str, Any], encoder: type) -> None:
         options["missing_values"] = draw.choice(["raise", "ignore", "ignore"])
 
 
+def _made(encoder: type, options: dict[str, Any]) -> Any:
+    """Until feature-engine 1.3 `unseen` was called `errors`, or was not there; nor was `ignore_format` in 1.0."""
+    known = encoder().get_params()
+    if "ignore_format" not in known:
+        options.pop("ignore_format", None)
+    if "unseen" not in known:
+        unseen = options.pop("unseen", "ignore")
+        if "errors" in known and unseen != "encode":
+            options["errors"] = unseen
+    return encoder(**options)
+
+
 @parity("feature_engine.encoding.OneHotEncoder", family="encode")
 def one_hot_encoder(draw: Draw) -> Case:
     options: dict[str, Any] = {"drop_last": draw.chance(0.3), "drop_last_binary": draw.chance(0.3)}
     if draw.chance(0.3):
         options.update(top_categories=draw.integer(1, 4), drop_last=False)
     train, test = _frames(draw, options, missing=draw.chance(0.2))
-    return Case(encoding.OneHotEncoder(**options), train, test)
+    return Case(_made(encoding.OneHotEncoder, options), train, test)
 
 
 @parity("feature_engine.encoding.OrdinalEncoder", family="encode")
@@ -51,7 +63,7 @@ def ordinal_encoder(draw: Draw) -> Case:
     options: dict[str, Any] = {"encoding_method": method, "unseen": draw.choice(["ignore", "raise", "encode"])}
     _missing(draw, options, encoding.OrdinalEncoder)
     train, test = _frames(draw, options)
-    return Case(encoding.OrdinalEncoder(**options), train, test, y=draw.target())
+    return Case(_made(encoding.OrdinalEncoder, options), train, test, y=draw.target())
 
 
 @parity("feature_engine.encoding.CountFrequencyEncoder", family="encode")
@@ -61,7 +73,7 @@ def count_frequency_encoder(draw: Draw) -> Case:
     }  # fmt: skip
     _missing(draw, options, encoding.CountFrequencyEncoder)
     train, test = _frames(draw, options)
-    return Case(encoding.CountFrequencyEncoder(**options), train, test)
+    return Case(_made(encoding.CountFrequencyEncoder, options), train, test)
 
 
 @parity("feature_engine.encoding.MeanEncoder", family="encode")
@@ -71,7 +83,7 @@ def mean_encoder(draw: Draw) -> Case:
         options["smoothing"] = draw.choice([0.0, "auto", 2, 7.5])
     _missing(draw, options, encoding.MeanEncoder)
     train, test = _frames(draw, options)
-    return Case(encoding.MeanEncoder(**options), train, test, y=draw.target(draw.choice(["float", "binary"])))
+    return Case(_made(encoding.MeanEncoder, options), train, test, y=draw.target(draw.choice(["float", "binary"])))
 
 
 @parity("feature_engine.encoding.WoEEncoder", family="encode")
@@ -81,7 +93,7 @@ def woe_encoder(draw: Draw) -> Case:
         options["fill_value"] = draw.choice([0.5, 0.01, 1])
     draw.rows(40)
     train, test = _frames(draw, options, missing=False)
-    return Case(encoding.WoEEncoder(**options), train, test, y=draw.target("binary"))
+    return Case(_made(encoding.WoEEncoder, options), train, test, y=draw.target("binary"))
 
 
 @parity("feature_engine.encoding.DecisionTreeEncoder", family="encode")
@@ -99,10 +111,12 @@ def decision_tree_encoder(draw: Draw) -> Case:
         options["precision"] = draw.integer(1, 3)
     draw.rows(20)
     train, test = _frames(draw, options, missing=False)
-    return Case(encoding.DecisionTreeEncoder(**options), train, test, y=draw.target("float" if regression else "binary"))
+    return Case(
+        _made(encoding.DecisionTreeEncoder, options), train, test, y=draw.target("float" if regression else "binary")
+    )
 
 
-@parity("feature_engine.encoding.RareLabelEncoder", family="encode")
+@parity("feature_engine.encoding.RareLabelEncoder (other options)", family="encode")
 def rare_label_encoder(draw: Draw) -> Case:
     options: dict[str, Any] = {"tol": draw.choice([0.0, 0.05, 0.2, 0.4]), "n_categories": draw.integer(1, 4)}
     if draw.chance(0.3):
@@ -111,7 +125,7 @@ def rare_label_encoder(draw: Draw) -> Case:
     _missing(draw, options, encoding.RareLabelEncoder)
     # pandas 3 refuses to write a number into its strings.
     train, test = _frames(draw, options, dtype=None if isinstance(options["replace_with"], str) else "object")
-    return Case(encoding.RareLabelEncoder(**options), train, test)
+    return Case(_made(encoding.RareLabelEncoder, options), train, test)
 
 
 if hasattr(encoding, "PRatioEncoder"):  # until feature-engine 1.3
@@ -121,11 +135,8 @@ if hasattr(encoding, "PRatioEncoder"):  # until feature-engine 1.3
         options: dict[str, Any] = {"encoding_method": draw.choice(["ratio", "log_ratio"])}
         draw.rows(40)
         train, test = _frames(draw, options, missing=False)
-        if "unseen" in encoding.PRatioEncoder().get_params():
-            options["unseen"] = draw.choice(["ignore", "raise"])
-        elif "errors" in encoding.PRatioEncoder().get_params():
-            options["errors"] = draw.choice(["ignore", "raise"])
-        return Case(encoding.PRatioEncoder(**options), train, test, y=draw.target("binary"))
+        options["unseen"] = draw.choice(["ignore", "raise"])
+        return Case(_made(encoding.PRatioEncoder, options), train, test, y=draw.target("binary"))
 
 
 @parity("feature_engine.wrappers.SklearnTransformerWrapper (encoders)", family="encode")

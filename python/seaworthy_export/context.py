@@ -897,7 +897,9 @@ def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
         after = np.asarray(after)
         return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
     labels = list(after.columns)
-    if set(labels) == set(ctx.labels) and len(set(labels)) == width:
+    if labels == ctx.labels:
+        columns = list(ctx.columns)
+    elif set(labels) == set(ctx.labels) and len(set(labels)) == width:
         columns = [ctx.column(label) for label in labels]
     elif all(isinstance(label, int) for label in ctx.labels) or not isinstance(frame, pd.DataFrame):
         columns = list(ctx.columns)

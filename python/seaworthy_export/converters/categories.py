@@ -65,7 +65,7 @@ def convert_string_similarity_encoder(step: Any, ctx: Context) -> None:
                 ctx.unsupported(f"it tells a missing value in {label!r} from a text that says so")
         if taken:
             ctx.map(label, list(taken), list(taken.values()), unseen="keep", missing="keep")
-        names = [_named(ctx, column, name) for name in asker.labels[block[0] : block[-1] + 1]] if block else []
+        names = [_named(column, name) for name in asker.labels[block[0] : block[-1] + 1]] if block else []
         before = len(ctx.columns)
         if block:
             ctx.similarity(label, names, texts, missing=instead)
@@ -84,7 +84,7 @@ def _ratios(text: str, others: list[str]) -> tuple[float, ...]:
     return tuple(ratios)
 
 
-def _named(ctx: Context, column: Column, name: Any) -> str:
+def _named(column: Column, name: Any) -> str:
     label = str(column.label)
     return column.name + str(name)[len(label) :] if str(name).startswith(label) else str(name)
 
@@ -137,11 +137,11 @@ def _cast(ctx: Context, label: Label, old: Any, new: Any) -> None:
         ctx.check([label], "missing")  # NaN is no integer
     elif column.kind == INT and isinstance(new, np.dtype) and new.kind == "b":
         ctx.map(label, [0, 1], [0, 1], unseen={"value": 1}, missing={"value": 1})  # NaN is true
-    elif column.kind == FLOAT and isinstance(new, np.dtype) and new.kind == "f" and new.itemsize == 8:
-        pass
-    elif column.kind == CATEGORY and not pd.api.types.is_numeric_dtype(new):
-        pass
-    elif str(old) != str(new):
+    else:
+        double = column.kind == FLOAT and isinstance(new, np.dtype) and new.kind == "f" and new.itemsize == 8
+        words = column.kind == CATEGORY and not pd.api.types.is_numeric_dtype(new)
+        if double or words or str(old) == str(new):
+            return
         ctx.unsupported(f"it casts the column {label!r} from {old} to {new}", "leave out match_dtypes")
 
 
@@ -209,12 +209,14 @@ def convert_hashing_encoder(step: Any, ctx: Context) -> None:
 
 def _hole(asker: Asker, step: Any, ctx: Context, column: Column) -> str | None:
     """The text that a missing value is hashed as; None when it is not."""
-    outputs = [at for at, label in enumerate(asker.labels) if str(label).startswith("col_") and asker.sources[at] is None]
+    outputs = [
+        at for at, label in enumerate(asker.labels) if str(label).startswith("col_") and asker.sources[at] is None
+    ]
     (answer,) = asker.ask(column, [np.nan], outputs)
     candidates = ["nan", "<NA>", "None", "NaT"]
     for text, found in zip(candidates, asker.ask(column, candidates, outputs)):
         if found == answer:
             return text
-    if isinstance(answer, tuple) and sum(answer) < len(step.cols):
-        return None
-    ctx.unsupported(f"what it makes of a missing value in {column.label!r} cannot be told")
+    if not isinstance(answer, tuple) or sum(answer) >= len(step.cols):
+        ctx.unsupported(f"what it makes of a missing value in {column.label!r} cannot be told")
+    return None

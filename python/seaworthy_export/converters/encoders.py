@@ -34,7 +34,7 @@ def convert_ordinal_encoder(step: Any, ctx: Context) -> None:
 
 @register_converter("sklearn.preprocessing.TargetEncoder")
 def convert_target_encoder(step: Any, ctx: Context) -> None:
-    """The shrunk mean of the target, for each class when there are more than two; as `transform`, not `fit_transform`."""
+    """The shrunk mean of the target, for each class where there are several; as `transform`, not `fit_transform`."""
     per_column = len(step.encodings_) // len(step.categories_)
     _sklearn_blocks(step, ctx, [per_column] * len(step.categories_))
 

@@ -14,6 +14,7 @@ import pandas as pd
 from ..context import Context, Outcome
 from ..registry import register_converter
 from ..values import is_missing
+from .tabulate import tabulate
 
 
 @register_converter("feature_engine.imputation.CategoricalImputer")
@@ -48,7 +49,11 @@ def convert_log_transformer(step: Any, ctx: Context) -> None:
 def convert_sklearn_wrapper(step: Any, ctx: Context) -> None:
     """The wrapped transformer on some columns, written back into their places."""
     inner = step.transformer_
-    if type(inner).__name__ in ("OneHotEncoder", "PolynomialFeatures"):
+    if type(inner).__name__ == "OneHotEncoder":
+        chosen = list(step.variables_)
+        tabulate(step, ctx, chosen, lambda label: inner.categories_[chosen.index(label)])
+        return
+    if type(inner).__name__ == "PolynomialFeatures":
         # Drops its inputs and puts its outputs at the end.
         labels = list(step.variables_)
         positions = {label: i for i, label in enumerate(ctx.labels)}

@@ -53,13 +53,13 @@ def tabulate(
     owners = _owners(ctx, tables, own, labels) if blocks is None else [list(blocks[label]) for label in encoded]
     outputs: dict[int, Column] = dict(passed)
     for table, owned in zip(tables, owners):
-        outputs.update(table.emit(ctx, owned, [_name(ctx, table.column, labels[at], at, names) for at in owned]))
+        outputs.update(table.emit(ctx, owned, [_name(table.column, labels[at], at, names) for at in owned]))
     ctx.keep([outputs[at] for at in range(len(labels))])
     if asker.is_frame:
         ctx.relabel(labels)
 
 
-def _name(ctx: Context, column: Column, label: Any, at: int, names: Mapping[Any, str] | None) -> str:
+def _name(column: Column, label: Any, at: int, names: Mapping[Any, str] | None) -> str:
     """The name of an output: as the library has it, with the name of the input as the artifact has that."""
     name = str(label) if names is None else names[at]
     for prefix in (str(column.label), f"x{column.label}"):
@@ -106,16 +106,17 @@ class Asker:
 
     def _find_base(self) -> tuple[Any, Any]:
         frame = self.ctx.frame
-        failure: Exception | None = None
+        problem: object = "there are none"
         for at in range(min(len(frame), _ATTEMPTS)):
             base = frame.iloc[[at]] if isinstance(frame, pd.DataFrame) else frame[[at]]
             try:
                 return base, self.run(base)
             except Exception as error:  # whatever it raises is its way to refuse the row
-                failure = error
-        self.ctx.unsupported(f"it transforms none of the training rows: {failure}")
+                problem = error
+        return self.ctx.unsupported(f"it transforms none of the training rows: {problem}")
 
     def run(self, frame: Any) -> Any:
+        """What it makes of a frame: a frame, or a matrix."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             after = self.step.transform(frame)
@@ -246,19 +247,24 @@ class _Table:
                 return "zeros"
             return "missing" if all(value is None for value in row) else row
 
-        ones: list[int | None] | None = []
-        for row in rows:
-            hot = [at for at, value in enumerate(row) if value != 0]
-            if len(hot) > 1 or any(row[at] != 1 for at in hot):
-                ones = None
-                break
-            ones.append(hot[0] if hot else None)
+        ones = _ones(rows)
         before = len(ctx.columns)
         ctx.expand(
             label, names, self.keys, rows=rows if ones is None else None, ones=ones,
             unseen=other(self.unseen), missing=other(self.missing),
         )  # fmt: skip
         return dict(zip(owned, ctx.columns[before:]))
+
+
+def _ones(rows: Sequence[Sequence[Any]]) -> list[int | None] | None:
+    """For each row the only 1 among zeros; None where a row is not so."""
+    ones: list[int | None] = []
+    for row in rows:
+        hot = [at for at, value in enumerate(row) if value != 0]
+        if len(hot) > 1 or any(row[at] != 1 for at in hot):
+            return None
+        ones.append(hot[0] if hot else None)
+    return ones
 
 
 def _same(one: Answer, other: Answer) -> bool:
