@@ -19,6 +19,7 @@ mod fill;
 mod function;
 mod lookup;
 mod map;
+mod sparse;
 mod spec;
 mod text;
 mod tokens;
@@ -36,6 +37,7 @@ use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
 use lookup::Lookup;
 use map::MapStep;
+use sparse::SparseProjectStep;
 use text::TextStep;
 use tokens::TokensStep;
 
@@ -58,6 +60,7 @@ enum Operation {
     Tokens(Box<TokensStep>),
     Datetime(DatetimeStep),
     Dense(DenseStep),
+    SparseProject(SparseProjectStep),
 }
 
 impl Operation {
@@ -288,6 +291,7 @@ impl Pipeline {
                 Operation::Tokens(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Dense(step) => step.run(&mut slots, n_rows),
+                Operation::SparseProject(step) => step.run(&mut slots, n_rows),
             }
         }
         workspace.faults.sort_by_key(|fault| fault.row);
@@ -626,6 +630,9 @@ impl Plan {
 
     fn add(&mut self, step: &StepSpec) -> Result<(), PipelineError> {
         if !self.blocks.is_empty() && !matches!(step.op.as_str(), "copy" | "drop" | "select") {
+            if step.op == "project" && sparse::load_project(self, step)? {
+                return Ok(());
+            }
             self.take_out(&step.parameters);
         }
         match step.op.as_str() {
