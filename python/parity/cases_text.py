@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline
 
 from seaworthy_export import Context, Text, register_converter
 
@@ -130,6 +131,42 @@ def hashing_vectorizer(draw: Draw) -> Case:
         "norm": draw.choice(["l2", "l1", None]),
     }  # fmt: skip
     return Case(within(draw, HashingVectorizer(**options)), train, test)
+
+
+@parity("sklearn.feature_extraction.text.TfidfVectorizer (of a Series)", family="text")
+def tfidf_of_series(draw: Draw) -> Case:
+    train, test = (frame[["text"]] for frame in text_frames(draw))
+    vectorizer = TfidfVectorizer(**counting(draw), **weighting(draw))
+    return Case(
+        draw.choice([vectorizer, Pipeline([("words", vectorizer)])]), train, test,
+        fit=lambda step, X, y: step.fit(X["text"]), transform=lambda step, X: step.transform(X["text"]),
+    )  # fmt: skip
+
+
+@parity("sklearn.feature_extraction.text.TfidfVectorizer (in a union)", family="text")
+def tfidf_union(draw: Draw) -> Case:
+    train, test = text_frames(draw)
+    union = FeatureUnion(
+        [("words", TfidfVectorizer(**counting(draw))), ("chars", HashingVectorizer(n_features=8, analyzer="char_wb"))]
+    )
+    return Case(within(draw, union), train, test, names=False)
+
+
+@parity("sklearn.feature_extraction.DictVectorizer", family="text")
+def dict_vectorizer(draw: Draw) -> Case:
+    columns: dict[str, Any] = {}
+    for name in draw.names(draw.integer(1, 4)):
+        kind = draw.choice(["float", "int", "category", "category"])
+        if kind == "category":
+            columns[name] = draw.categories(missing=draw.choice([0.0, 0.2]), dtype="object")
+        else:
+            columns[name] = draw.floats(missing=draw.choice([0.0, 0.1])) if kind == "float" else draw.ints()
+    train, test = draw.frames(columns)
+    train, test = (frame.where(frame.notna(), np.nan) for frame in (train, test))
+    return Case(
+        DictVectorizer(sparse=draw.chance(), separator=draw.choice(["=", "__"]), sort=draw.chance(0.7)), train, test,
+        fit=lambda step, X, y: step.fit(X.to_dict("records")), transform=lambda step, X: step.transform(X.to_dict("records")),
+    )  # fmt: skip
 
 
 # --- transformers of one's own -------------------------------------------------------------------------------------

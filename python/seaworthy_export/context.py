@@ -758,6 +758,20 @@ class Context:
         )
         self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
 
+    def project(self, outputs: Sequence[Label], matrix: Any) -> None:
+        """New columns at the end: all the columns times `matrix`, which has a row for each output."""
+        inputs = list(self.columns)
+        names = []
+        for output in outputs:
+            names.append(self._unique(str(output)))
+            self._state.live.append(names[-1])
+        rows = [[float(value) for value in row] for row in matrix]
+        self._emit_plain("project", columns=[column.name for column in inputs], outputs=names, matrix=rows)
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def _emit_plain(self, op: str, **parameters: Any) -> None:
+        self._state.steps.append({"op": op, "name": self.path, "source": self._source, **parameters})
+
     def reweigh(self, **parameters: Any) -> bool:
         """Adds weights to the bag of words that the columns are, all of it and in order; false when they are not one."""
         steps = self._state.steps
@@ -932,6 +946,27 @@ def rename_columns(state: State, columns: Sequence[Column], names: Sequence[str]
         taken = {*state.live, *names}
         columns = copied(columns, [next(f"{n}_{i}" for i in count() if f"{n}_{i}" not in taken) for n in names])
     return copied(columns, names)
+
+
+_TEXT = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
+
+
+def as_taken(steps: Sequence[Any], frame: Any) -> Any:
+    """Rows in the form in which the first of the steps takes them.
+
+    A vectorizer of text takes a Series, which is the only column of the frame; a DictVectorizer takes dicts.
+    """
+    first = steps[0] if steps else None
+    while hasattr(first, "steps") or hasattr(first, "transformer_list"):
+        inner = first.steps if hasattr(first, "steps") else first.transformer_list
+        first = inner[0][1] if inner else None
+    name = type(first).__name__
+    if isinstance(frame, pd.DataFrame) and type(first).__module__.startswith("sklearn.feature_extraction"):
+        if name in _TEXT and frame.shape[1] == 1:
+            return frame.iloc[:, 0]
+        if name == "DictVectorizer":
+            return frame.to_dict("records")
+    return frame
 
 
 def _take(frame: Any, positions: Sequence[int]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import hashlib
 import importlib.metadata
@@ -18,11 +19,12 @@ from typing import Any, Callable, Union
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
 from .artifact import compact, pretty, write_artifact
-from .context import CATEGORY, DATETIME, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step, rename_columns
+from .context import CATEGORY, DATETIME, FLOAT, FUNCTIONS, INT, MAX_DENSE, Column, Context, State, as_taken, convert_step, rename_columns
 from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
 from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, is_classifier, open_session, run_graph
@@ -244,17 +246,62 @@ def _plan(
                 f"the column {column.label!r} still holds {held} when it reaches {class_name(estimator)}\n"
                 "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
             )
+    preprocess = reading.preprocess
+    reduced = _reduce(estimator, estimator_path, reading)
+    if reduced is not None:
+        estimator, preprocess = reduced
     return _Plan(
         schema=schema,
         state=reading.state,
         columns=reading.columns,
         features=as_matrix(reading.output),
         good_rows=reading.good_rows,
-        preprocess=reading.preprocess,
+        preprocess=preprocess,
         estimator=estimator,
         estimator_path=estimator_path,
         postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
     )
+
+
+def _reduce(estimator: Any, path: str, reading: Reading) -> tuple[Any, Callable[[Any], Any]] | None:
+    """Moves the matrix of a linear estimator over a wide bag of words into the pipeline, whose rows are sparse.
+
+    The features are its scores without the intercept then, and the graph adds intercept and link. None where there is
+    nothing to gain, or where the estimator does not compute its answers from such scores.
+    """
+    weights = getattr(estimator, "coef_", None)
+    width = len(reading.columns)
+    if width <= MAX_DENSE or hasattr(weights, "toarray") or not hasattr(estimator, "intercept_"):
+        return None
+    matrix = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    if matrix.shape[1] != width or not any(step["op"] == "tokens" for step in reading.state.steps):
+        return None
+    before = reading.preprocess
+
+    def scores(frame: Any) -> NDArray[np.float64]:
+        # SciPy sums a row's products from left to right, as the server does.
+        return np.asarray(scipy.sparse.csr_matrix(before(frame)) @ np.ascontiguousarray(matrix.T))
+
+    small = copy.copy(estimator)
+    unit = np.eye(len(matrix))
+    small.coef_ = unit[0] if np.ndim(weights) == 1 else unit
+    small.n_features_in_ = len(matrix)
+    small.__dict__.pop("feature_names_in_", None)
+    rows = reading.good_rows.iloc[:200]
+    ask = "predict_proba" if hasattr(estimator, "predict_proba") else "predict"
+    try:
+        expected, found = getattr(estimator, ask)(before(rows)), getattr(small, ask)(scores(rows))
+        if not np.allclose(np.asarray(found, float), np.asarray(expected, float), rtol=1e-9, atol=1e-12):
+            return None
+    except (AttributeError, TypeError, ValueError):
+        return None
+    ctx = Context(reading.state, path, estimator, None, reading.columns)
+    names = [f"score_{i}" for i in range(len(matrix))] if len(matrix) > 1 else ["score"]
+    ctx.project(names, matrix)
+    ctx.select(names)
+    reading.columns = ctx.columns
+    reading.output = scores(reading.good_rows)
+    return small, scores
 
 
 @dataclass
@@ -298,6 +345,7 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
     """Converts the transformers one after the other; `consume` is given what comes out, and may refuse it."""
 
     def preprocess(frame: Any) -> Any:
+        frame = as_taken([transformer for _, transformer in transformers], frame)
         for _, transformer in transformers:
             if transformer is not None and not isinstance(transformer, str):
                 frame = transformer.transform(frame)
@@ -324,7 +372,7 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
         Column(field["name"], field["name"], kinds[field["type"]], good_rows[field["name"]].dtype)
         for field in schema.fields
     ]
-    frame: Any = good_rows
+    frame: Any = as_taken([transformer for _, transformer in transformers], good_rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path, transformer in transformers:

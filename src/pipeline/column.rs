@@ -260,6 +260,14 @@ impl Column {
         }
     }
 
+    /// The floats, to be written to where they stand.
+    pub(super) fn floats_mut(&mut self) -> Option<&mut Vec<f64>> {
+        match self {
+            Self::Float(values) => Some(values),
+            _ => None,
+        }
+    }
+
     /// The column as an empty block, with its buffers kept if it was one.
     pub(super) fn as_sparse(&mut self) -> &mut SparseBlock {
         if !matches!(self, Self::Sparse(_)) {

@@ -26,6 +26,7 @@ mod map;
 mod normal;
 mod several;
 mod similarity;
+mod sparse;
 mod spec;
 mod spline;
 mod text;
@@ -51,6 +52,7 @@ use lookup::Lookup;
 use map::MapStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
 use similarity::SimilarityStep;
+use sparse::SparseProjectStep;
 use spline::SplineStep;
 use text::TextStep;
 use tokens::TokensStep;
@@ -88,6 +90,7 @@ enum Operation {
     Tokens(Box<TokensStep>),
     Datetime(DatetimeStep),
     Dense(DenseStep),
+    SparseProject(SparseProjectStep),
 }
 
 impl Operation {
@@ -334,6 +337,7 @@ impl Pipeline {
                 Operation::Tokens(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Dense(step) => step.run(&mut slots, n_rows),
+                Operation::SparseProject(step) => step.run(&mut slots, n_rows),
             }
         }
         workspace.faults.sort_by_key(|fault| fault.row);
@@ -672,6 +676,9 @@ impl Plan {
 
     fn add(&mut self, step: &StepSpec) -> Result<(), PipelineError> {
         if !self.blocks.is_empty() && !matches!(step.op.as_str(), "copy" | "drop" | "select") {
+            if step.op == "project" && sparse::load_project(self, step)? {
+                return Ok(());
+            }
             self.take_out(&step.parameters);
         }
         match step.op.as_str() {

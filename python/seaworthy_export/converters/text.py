@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..context import Context
+from ..context import CATEGORY, Context
 from ..patterns import translate
 from ..registry import register_converter
 
@@ -143,3 +143,46 @@ def token(pattern: str) -> dict[str, Any]:
         more = pattern.count(r"\w") - 1
         return {"word": more + (1 if runs.group(2) is None else max(int(runs.group(2)), 1))}
     return {"pattern": translate(pattern, all_matches=True)[0]}
+
+
+@register_converter("sklearn.feature_extraction.DictVectorizer")
+def convert_dict_vectorizer(step: Any, ctx: Context) -> None:
+    """A column for each number, and one for each string that training saw under a key; rows are dicts of the fields.
+
+    A missing number is NaN where the key is known. What training did not see is left out.
+    """
+    if np.dtype(step.dtype).name != "float64":
+        ctx.unsupported(f"it computes in {np.dtype(step.dtype).name}", "leave out `dtype`")
+    inputs = list(ctx.columns)
+    vocabulary: dict[str, int] = step.vocabulary_
+    made: dict[str, Any] = {}
+    for column in inputs:
+        key = str(column.label)
+        start = f"{key}{step.separator}"
+        if column.kind == CATEGORY:
+            values = [name[len(start) :] for name in vocabulary if name.startswith(start)]
+            for value in values:
+                made[start + value] = f"{key} is {value}"
+                ctx.map(column.label, [value], [1.0], unseen={"value": 0.0}, missing={"value": 0.0}, output=made[start + value])
+            if key in vocabulary:
+                # A missing string is the number NaN.
+                made[key] = f"{key} as a number"
+                ctx.map(column.label, [], [], unseen={"value": 0.0}, missing="keep", output=made[key])
+        elif key in vocabulary:
+            ctx.affine({column.label: {"multiply": 1.0}})
+            made[key] = column.label
+    absent = [name for name in vocabulary if name not in made]
+    if absent:
+        ctx.unsupported(f"it was fitted on keys that the rows do not have, such as {absent[0]!r}")
+    names = sorted(vocabulary, key=lambda name: vocabulary[name])
+    ctx.select([made[name] for name in names])
+    ctx.relabel(list(range(len(names))))
+
+
+@register_converter("sklearn.feature_extraction.FeatureHasher")
+def convert_feature_hasher(step: Any, ctx: Context) -> None:
+    """Takes rows that are dicts or lists of strings, which a row of typed fields is not."""
+    ctx.unsupported(
+        "it hashes rows that are dicts or lists, and a row of a service has named fields",
+        "use HashingVectorizer for a field of text, category_encoders.HashingEncoder or OneHotEncoder for categories",
+    )
