@@ -882,7 +882,10 @@ def _require_fitted(step: Any, ctx: Context) -> None:
         # What learns nothing (a FunctionTransformer, most hand-written classes) has nothing to show for a fit.
         learns = any(key.endswith("_") and not key.startswith("_") for key in vars(step))
         if learns or type(step).__module__.split(".")[0] in ("sklearn", "feature_engine"):
-            stateless = ("Binarizer", "FeatureHasher", "FunctionTransformer", "HashingVectorizer", "Normalizer")
+            # A union learns by its parts, and its older versions do not know whether those are fitted.
+            stateless = (
+                "Binarizer", "FeatureHasher", "FeatureUnion", "FunctionTransformer", "HashingVectorizer", "Normalizer",
+            )  # fmt: skip
             if type(step).__name__ not in stateless:
                 ctx.unsupported("it is not fitted", "call pipeline.fit(X, y) before export(pipeline, ...)")
     except TypeError:
