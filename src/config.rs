@@ -299,7 +299,13 @@ impl Settings {
         let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
         let mut builder = Config::builder().add_source(defaults);
         for (file, source) in overrides {
-            for (key, value) in flat(source.collect().map_err(read)?) {
+            let collected = source.collect().map_err(|error| match (&file, error) {
+                (Some(path), ::config::ConfigError::FileParse { cause, .. }) => ConfigError::Read(
+                    format!("`{}`: {}", path.display(), one_line(&cause.to_string())),
+                ),
+                (_, error) => read(error),
+            })?;
+            for (key, value) in flat(collected) {
                 let place = match &file {
                     Some(path) => format!("`{}`", path.display()),
                     None => format!(
@@ -307,7 +313,7 @@ impl Settings {
                         key.replace('.', "__").to_uppercase()
                     ),
                 };
-                let origin = Origin { value: shown(&value), place };
+                let origin = Origin { value: shown(&key, &value), place };
                 if !known.contains_key(&key) {
                     return Err(unknown(&key, origin, known.keys()));
                 }
@@ -320,23 +326,29 @@ impl Settings {
                 Origin { value: format!("{port:?}"), place: "the environment (PORT)".to_owned() };
             origins.insert("server.port".to_owned(), origin);
             let number = port.trim().parse::<u16>().map_err(|_error| {
-                invalid("server.port", &origins, "a port is a number from 0 to 65535".to_owned())
+                let problem = expected("server.port").unwrap_or_default();
+                invalid("server.port", &origins, problem.to_owned())
             })?;
             builder = builder.set_override("server.port", i64::from(number)).map_err(read)?;
         }
         let config = builder.build().map_err(read)?;
         let settings: Self = config.try_deserialize().map_err(|error| match error {
             ::config::ConfigError::At { error, key: Some(key), .. } => {
-                let problem = match *error {
-                    ::config::ConfigError::Type { unexpected, expected, .. } => {
+                let problem = match (expected(&key), *error) {
+                    (Some(expected), _) => expected.to_owned(),
+                    (None, ::config::ConfigError::Type { unexpected, expected, .. }) => {
                         format!("expected {expected}, found {unexpected}")
                     }
-                    other => other.to_string(),
+                    (None, other) => other.to_string(),
                 };
                 invalid(&key, &origins, problem)
             }
             ::config::ConfigError::Type { key: Some(key), unexpected, expected, .. } => {
-                invalid(&key, &origins, format!("expected {expected}, found {unexpected}"))
+                let problem = self::expected(&key).map_or_else(
+                    || format!("expected {expected}, found {unexpected}"),
+                    str::to_owned,
+                );
+                invalid(&key, &origins, problem)
             }
             other => ConfigError::Read(other.to_string()),
         })?;
@@ -344,8 +356,8 @@ impl Settings {
             let (key, problem) = first(&errors, "").unwrap_or_default();
             invalid(&key, &origins, problem)
         })?;
-        if let Err(error) = settings.log.level.parse::<tracing_subscriber::filter::Targets>() {
-            return Err(invalid("log.level", &origins, error.to_string()));
+        if let Some(problem) = level_problem(&settings.log.level) {
+            return Err(invalid("log.level", &origins, problem));
         }
         Ok(settings)
     }
@@ -376,7 +388,12 @@ struct Origin {
     place: String,
 }
 
-fn shown(value: &Value) -> String {
+/// A value for a message. What may be a secret is not shown, as messages end up in logs.
+fn shown(key: &str, value: &Value) -> String {
+    const SECRET: [&str; 5] = ["key", "secret", "token", "password", "sensitive"];
+    if SECRET.iter().any(|word| key.contains(word)) {
+        return "…".to_owned();
+    }
     match &value.kind {
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
@@ -399,6 +416,49 @@ fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String
         origin: origin.place,
         similar: similar.map(|(_, key)| key.clone()),
     }
+}
+
+/// The parser's drawing of the place, on one line: `line 3, column 1: duplicate key`.
+fn one_line(text: &str) -> String {
+    let drawing = |line: &&str| !line.contains('|') && !line.trim().is_empty();
+    let lines: Vec<&str> = text.lines().filter(drawing).map(str::trim).collect();
+    let place = |line: &str| line.strip_prefix("TOML parse error at ").map(str::to_owned);
+    lines
+        .iter()
+        .map(|line| place(line).unwrap_or_else(|| (*line).to_owned()))
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// What is wrong with a filter of messages. A bare word that is no level would be the name of a target, and silence all others.
+fn level_problem(filter: &str) -> Option<String> {
+    const EXPECTED: &str = "expected off, error, warn, info, debug or trace, or directives such as `info,seaworthy=debug`";
+    let is_level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"].contains(&word.to_lowercase().as_str())
+    };
+    let sound = |directive: &str| match directive.trim().split_once('=') {
+        Some((target, level)) => !target.is_empty() && is_level(level),
+        None => is_level(directive.trim()),
+    };
+    let parses = filter.parse::<tracing_subscriber::filter::Targets>().is_ok();
+    (!parses || !filter.split(',').all(sound)).then(|| EXPECTED.to_owned())
+}
+
+/// What a setting takes, where the deserializer's own words are for programmers.
+fn expected(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "server.host" => "expected an IP address such as 0.0.0.0 or ::1; names are not looked up",
+        "server.port" => "a port is a number from 0 to 65535",
+        "models.load" => "expected \"all\" or \"default\"",
+        "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
+        "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
+        "log.format" => "expected \"text\" or \"json\"",
+        "engine.threads" | "engine.queue" | "log.queue" | "log.max_text_bytes" => {
+            "expected a whole number, 0 or above"
+        }
+        _ if key.starts_with("server.") => "expected a whole number, 0 or above",
+        _ => return None,
+    })
 }
 
 fn invalid(key: &str, origins: &BTreeMap<String, Origin>, problem: String) -> ConfigError {

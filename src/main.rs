@@ -9,18 +9,34 @@ use seaworthy::config;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if !config::process().telemetry_is_off {
-        // The library reads this variable when it is opened, before it can be told by its API, and a process cannot safely
-        // change its own environment. So it starts itself again with the variable set; this costs about a millisecond.
-        if let Ok(executable) = std::env::current_exe() {
-            let error = Command::new(executable)
-                .args(std::env::args_os().skip(1))
-                .env("ORT_DISABLE_TELEMETRY", "1")
-                .exec();
-            Printer::new(false).note(&format!(
-                "warning: cannot start again with ORT_DISABLE_TELEMETRY=1 ({error}); telemetry is only switched off by its API"
-            ));
-        }
+    if arguments.opens_runtime() && !config::process().telemetry_is_off {
+        return start_again();
     }
     run(arguments)
+}
+
+/// Replaces this process by one in whose environment ONNX Runtime's telemetry is off.
+///
+/// The official library of 1.29 and later starts to report to mobile.events.data.microsoft.com as soon as an environment is made,
+/// before its API can be told not to: seen with `strace` on 1.31.1, which resolves that name even when
+/// `DisableTelemetryEvents` is the very next call. Only the variable `ORT_DISABLE_TELEMETRY` keeps it silent; the library reads it
+/// when it is opened, and a process cannot safely change its own environment. This costs about a millisecond. Where it is
+/// not possible nothing is opened at all.
+fn start_again() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let error = match std::env::current_exe() {
+        Ok(executable) => Command::new(executable)
+            .arg0(name)
+            .args(arguments)
+            .env("ORT_DISABLE_TELEMETRY", "1")
+            .exec(),
+        Err(error) => error,
+    };
+    let printer = Printer::new(false);
+    printer.error(&format!(
+        "ONNX Runtime's telemetry is on, and this program cannot start itself again without it: {error}"
+    ));
+    printer.hint("set ORT_DISABLE_TELEMETRY=1 in its environment");
+    ExitCode::from(2)
 }

@@ -43,7 +43,7 @@ pub struct ProbabilitiesSpec {
 
 /// An operation on the predicted number, as written in the manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
+#[serde(tag = "op", rename_all = "lowercase", deny_unknown_fields)]
 pub enum PostprocessSpec {
     /// A function of one number.
     Function {

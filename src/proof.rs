@@ -2,12 +2,13 @@
 //!
 //! Knows predictors; knows nothing of threads or HTTP. A server does not bind a port before this has passed.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::artifact::{GoldenOutput, GoldenRow, Tolerance};
 use crate::postprocess::Prediction;
-use crate::predictor::{PredictError, Predictions, Predictor};
+use crate::predictor::{Model, PredictError, Predictions, Predictor};
 use crate::schema::{DecodeOptions, Scalar};
 
 /// Why an artifact is not proven.
@@ -40,7 +41,7 @@ pub enum ProofError {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Difference {
     /// A feature: the pipeline computes something else.
-    #[error("the feature `{column}`, computed by {}, is {found:?}, but training recorded {expected:?} (difference {:e}, allowed {allowed:e}); the pipeline of this artifact is not the one that was trained", named(.steps), (.found - .expected).abs())]
+    #[error("the feature `{column}`, computed by {}, is {}, but training recorded {}{}; the pipeline of this artifact is not the one that was trained", named(.steps), number(*.found), number(*.expected), distance(*.found, *.expected, *.allowed))]
     Feature {
         /// The feature.
         column: String,
@@ -55,7 +56,7 @@ pub enum Difference {
     },
     /// An output, though the features agree: the graph or the postprocessing computes something else.
     #[error(
-        "the output `{column}` is {found}, but training recorded {expected} (allowed difference {allowed:e}); the features agree, so the graph or the postprocessing of this artifact is not the one that was trained"
+        "the output `{column}` is {found}, but training recorded {expected}{difference}; the features agree, so the graph or the postprocessing of this artifact is not the one that was trained"
     )]
     Output {
         /// `prediction`, or a label.
@@ -64,8 +65,8 @@ pub enum Difference {
         found: String,
         /// What was recorded.
         expected: String,
-        /// The difference that is allowed.
-        allowed: f64,
+        /// For numbers, how far they are apart and may be; else empty.
+        difference: String,
     },
     /// The row must fail and did not, must not and did, or failed otherwise.
     #[error("expected {expected}, found {found}")]
@@ -87,6 +88,19 @@ pub enum Difference {
         /// The batch.
         n_rows: usize,
     },
+}
+
+/// A number for people; NaN stands for a missing one.
+fn number(value: f64) -> String {
+    if value.is_nan() { "missing".to_owned() } else { format!("{value:?}") }
+}
+
+fn distance(found: f64, expected: f64, allowed: f64) -> String {
+    let difference = (found - expected).abs();
+    if difference.is_nan() {
+        return String::new();
+    }
+    format!(" (difference {difference:.1e}, allowed {allowed:.1e})")
 }
 
 fn named(names: &[String]) -> String {
@@ -207,7 +221,7 @@ impl Prover<'_> {
         let mut found: Vec<(Option<String>, &'static str, String)> = decoded
             .errors
             .iter()
-            .map(|error| (error.field.clone(), error.problem.code(), error.to_string()))
+            .map(|error| (error.field.clone(), error.problem.code(), error.problem.to_string()))
             .collect();
         found.extend(predictions.errors.iter().map(|error| {
             let field = error
@@ -216,31 +230,32 @@ impl Prover<'_> {
                 .map(|field| field.name().to_owned());
             (field, error.problem.code(), error.problem.to_string())
         }));
+        let place = |field: &Option<String>| {
+            field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default()
+        };
         if let Some(expected) = &row.error {
             self.proof.error_rows += 1;
             let matches = |(field, code, _): &(Option<String>, &'static str, String)| {
                 *code == expected.code && (expected.field.is_none() || expected.field == *field)
             };
             if !found.iter().any(matches) {
-                let place = |field: &Option<String>| {
-                    field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default()
-                };
                 let expected = format!("the error `{}`{}", expected.code, place(&expected.field));
                 let found = match found.first() {
                     Some((field, code, text)) => {
                         format!("the error `{code}`{}: {text}", place(field))
                     }
-                    None => format!("the prediction {:?}", predictions.rows),
+                    None => {
+                        format!("the prediction {}", shown(&model, predictions.rows.first(), &[]))
+                    }
                 };
                 return Err(different(Difference::Error { expected, found }));
             }
             return Ok(predictions);
         }
-        if let Some((_, code, text)) = found.first() {
-            let expected = "a prediction".to_owned();
+        if let Some((field, code, text)) = found.first() {
             return Err(different(Difference::Error {
-                expected,
-                found: format!("the error `{code}`: {text}"),
+                expected: "a prediction".to_owned(),
+                found: format!("the error `{code}`{}: {text}", place(field)),
             }));
         }
         if let Some(expected) = &row.features {
@@ -281,7 +296,7 @@ impl Prover<'_> {
 
     fn output(
         &mut self,
-        number: usize,
+        row: usize,
         found: &Predictions,
         expected: &GoldenOutput,
     ) -> Result<(), Difference> {
@@ -289,21 +304,25 @@ impl Prover<'_> {
         let tolerance = self.proof.output_tolerance;
         let labels = model.postprocess().labels();
         let mut number_is = |column: &str, found: f64, expected: f64| {
-            self.proof.output_difference.add(found, expected, tolerance, number, column);
+            self.proof.output_difference.add(found, expected, tolerance, row, column);
             if tolerance.allows(found, expected) {
                 return Ok(());
             }
             Err(Difference::Output {
                 column: column.to_owned(),
-                found: format!("{found:?}"),
-                expected: format!("{expected:?}"),
-                allowed: tolerance.absolute + tolerance.relative * expected.abs(),
+                found: number(found),
+                expected: number(expected),
+                difference: distance(
+                    found,
+                    expected,
+                    tolerance.absolute + tolerance.relative * expected.abs(),
+                ),
             })
         };
         if let Some(expected) = &expected.probabilities {
             for (at, label) in labels.iter().enumerate() {
                 let text = label_text(label);
-                let expected = expected.get(&text).copied().unwrap_or(f64::NAN);
+                let expected = recorded(expected, label).unwrap_or(f64::NAN);
                 number_is(
                     &text,
                     found.probabilities.get(at).copied().unwrap_or(f64::NAN),
@@ -322,14 +341,9 @@ impl Prover<'_> {
             }
             (found, _) => Err(Difference::Output {
                 column: "prediction".to_owned(),
-                found: match found {
-                    Some(Prediction::Label(label)) => {
-                        labels.get(*label).map(label_text).unwrap_or_default()
-                    }
-                    other => format!("{other:?}"),
-                },
-                expected: label_text(&expected.prediction),
-                allowed: 0.0,
+                found: shown(&model, found, &[]),
+                expected: format!("`{}`", label_text(&expected.prediction)),
+                difference: String::new(),
             }),
         }
     }
@@ -367,12 +381,8 @@ impl Prover<'_> {
             };
             if !same || bits(&alone.probabilities) != bits(probabilities) {
                 let difference = Difference::Batch {
-                    alone: format!(
-                        "{:?} {:?}",
-                        alone.rows.first().unwrap_or(&Prediction::None),
-                        alone.probabilities
-                    ),
-                    batch: format!("{found:?} {probabilities:?}"),
+                    alone: shown(&model, alone.rows.first(), &alone.probabilities),
+                    batch: shown(&model, Some(found), probabilities),
                     n_rows: together.rows.len(),
                 };
                 return Err(ProofError::Different {
@@ -386,11 +396,39 @@ impl Prover<'_> {
     }
 }
 
-/// A label as the key of a JSON object.
+/// A prediction for people.
+fn shown(model: &Model, prediction: Option<&Prediction>, probabilities: &[f64]) -> String {
+    let mut text = match prediction {
+        Some(Prediction::Number(number)) => format!("{number:?}"),
+        Some(Prediction::Label(label)) => match model.postprocess().labels().get(*label) {
+            Some(label) => format!("`{}`", label_text(label)),
+            None => "no label".to_owned(),
+        },
+        Some(Prediction::None) | None => "none".to_owned(),
+    };
+    if !probabilities.is_empty() {
+        text.push_str(&format!(" with the probabilities {probabilities:?}"));
+    }
+    text
+}
+
+/// The probability that training recorded for a label. Numbers are compared by value, as not all languages write them alike.
+fn recorded(probabilities: &BTreeMap<String, f64>, label: &Scalar) -> Option<f64> {
+    let same = |key: &str| match label {
+        Scalar::Float(value) => {
+            key.parse::<f64>().is_ok_and(|key| key.to_bits() == value.to_bits())
+        }
+        label => key == label_text(label),
+    };
+    probabilities.iter().find(|(key, _)| same(key)).map(|(_, value)| *value)
+}
+
+/// A label as the key of a JSON object: as Python's `str` writes it.
 #[must_use]
 pub fn label_text(label: &Scalar) -> String {
     match label {
-        Scalar::Bool(value) => value.to_string(),
+        Scalar::Bool(true) => "True".to_owned(),
+        Scalar::Bool(false) => "False".to_owned(),
         Scalar::Int(value) => value.to_string(),
         Scalar::Float(value) => format!("{value:?}"),
         Scalar::Text(text) => text.clone(),

@@ -31,7 +31,7 @@ pub enum ArtifactError {
         problem: String,
     },
     /// The format is newer than this program.
-    #[error("`{}`: the format is `{found}`, but this version of seaworthy reads `seaworthy/1`; install a newer seaworthy, or export the model again with an older seaworthy_export", .path.display())]
+    #[error("`{}`: the format is `{found}`, but this version of seaworthy reads `seaworthy/1`", .path.display())]
     NewerFormat {
         /// The manifest.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum ArtifactError {
         found: String,
     },
     /// A file is not what was published.
-    #[error("`{}` has been changed: its SHA-256 is {found}, but SHA256SUMS says {expected}", .path.display())]
+    #[error("`{}` is not the file that SHA256SUMS lists: its SHA-256 is {found}, listed is {expected}", .path.display())]
     Hash {
         /// The file.
         path: PathBuf,
@@ -68,4 +68,32 @@ pub enum ArtifactError {
         /// The path.
         found: String,
     },
+    /// A link leads out of the artifact.
+    #[error("`{}` is a link that leads out of the artifact, to `{}`", .path.display(), .target.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
+}
+
+impl ArtifactError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NewerFormat { .. } => Some(
+                "install a newer seaworthy, or export the model again with an older seaworthy_export",
+            ),
+            Self::Hash { .. } | Self::Absent { .. } | Self::Unlisted { .. } => Some(
+                "an artifact is never edited: copy it again from where it was published, or export the model as a new version",
+            ),
+            Self::NotFound { .. }
+            | Self::Read { .. }
+            | Self::Unsound { .. }
+            | Self::Escapes { .. }
+            | Self::Link { .. } => None,
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `manifest.json`, as written: serde types and nothing else. See docs/artifact.md, 1.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::pipeline::StepSpec;
 use crate::postprocess::{OutputsSpec, PostprocessSpec};
@@ -48,6 +49,7 @@ pub struct Manifest {
     /// The model's name.
     pub name: String,
     /// The model's semantic version.
+    #[serde(deserialize_with = "version")]
     pub version: semver::Version,
     /// For people.
     #[serde(default)]
@@ -74,6 +76,14 @@ pub struct Manifest {
     pub postprocess: Vec<PostprocessSpec>,
     /// How exactly the golden rows must be met.
     pub golden: GoldenSpec,
+}
+
+/// Reads a version; says which text is none.
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<semver::Version, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| {
+        Error::custom(format!("the version {text:?} is not semantic, such as \"1.2.0\": {error}"))
+    })
 }
 
 /// The graph.

@@ -6,6 +6,8 @@
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 mod error;
 mod manifest;
@@ -59,7 +61,7 @@ impl Artifact {
         let golden = read_golden(dir, &manifest)?;
         let path = dir.join(PROFILE);
         let profile: serde_json::Value =
-            serde_json::from_slice(&read(&path)?).map_err(|error| ArtifactError::Unsound {
+            serde_json::from_slice(&read(dir, &path)?).map_err(|error| ArtifactError::Unsound {
                 path: path.clone(),
                 problem: format!("not JSON: {error}"),
             })?;
@@ -114,19 +116,29 @@ impl Artifact {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, ArtifactError> {
-    std::fs::read(path).map_err(|source| {
+/// Reads a file of the artifact in `dir`. What is not a file of it is not opened: a device or a pipe might never end.
+fn read(dir: &Path, path: &Path) -> Result<Vec<u8>, ArtifactError> {
+    let failed = |source: std::io::Error| {
         if source.kind() == std::io::ErrorKind::NotFound {
             ArtifactError::Absent { path: path.to_owned() }
         } else {
             ArtifactError::Read { path: path.to_owned(), source }
         }
-    })
+    };
+    let target = path.canonicalize().map_err(failed)?;
+    if !target.starts_with(dir.canonicalize().map_err(failed)?) {
+        return Err(ArtifactError::Link { path: path.to_owned(), target });
+    }
+    if !std::fs::metadata(&target).map_err(failed)?.is_file() {
+        let problem = "it is not a regular file".to_owned();
+        return Err(ArtifactError::Unsound { path: path.to_owned(), problem });
+    }
+    std::fs::read(&target).map_err(failed)
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
     let path = dir.join(MANIFEST);
-    let bytes = read(&path)?;
+    let bytes = read(dir, &path)?;
     let unsound = |problem: String| ArtifactError::Unsound { path: path.clone(), problem };
     // The format first: a newer manifest need not have this one's form.
     let value: serde_json::Value =
@@ -179,6 +191,24 @@ fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
             manifest.name
         )));
     }
+    let created = OffsetDateTime::parse(&manifest.created, &Rfc3339);
+    if !created.is_ok_and(|created| created.offset().is_utc()) {
+        return Err(unsound(format!(
+            "`created` is {:?}, expected a time in UTC such as \"2026-01-31T12:00:00Z\"",
+            manifest.created
+        )));
+    }
+    if !matches!(manifest.model.precision.as_str(), "float64" | "float32") {
+        return Err(unsound(format!(
+            "`model.precision` is {:?}, expected \"float64\" or \"float32\"",
+            manifest.model.precision
+        )));
+    }
+    if manifest.model.file.is_empty() {
+        return Err(unsound(
+            "`model.file` is empty, expected a path such as `model.onnx`".to_owned(),
+        ));
+    }
     if manifest.inputs.is_empty() {
         return Err(unsound("`inputs` is empty; a row needs at least one field".to_owned()));
     }
@@ -208,13 +238,16 @@ fn is_newer(format: &str) -> bool {
 /// Checks every file against `SHA256SUMS`, and that there are no others. Returns the digest.
 fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError> {
     let sums_path = dir.join(SUMS);
-    let sums = read(&sums_path)?;
+    let sums = read(dir, &sums_path).map_err(|error| match error {
+        ArtifactError::Absent { .. } => ArtifactError::NotFound {
+            path: dir.to_owned(),
+            problem: format!("the directory holds no {SUMS}"),
+        },
+        other => other,
+    })?;
     let unsound = |problem: String| ArtifactError::Unsound { path: sums_path.clone(), problem };
     let text =
         std::str::from_utf8(&sums).map_err(|error| unsound(format!("not UTF-8: {error}")))?;
-    let root = dir
-        .canonicalize()
-        .map_err(|source| ArtifactError::Read { path: dir.to_owned(), source })?;
     let mut listed: Vec<PathBuf> = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let hex = |hash: &str| {
@@ -223,7 +256,9 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError
         };
         let (expected, name) = line
             .split_once("  ")
-            .filter(|(hash, name)| hex(hash) && !name.is_empty())
+            .filter(|(hash, name)| {
+                hex(hash) && !name.is_empty() && !name.contains(char::is_control)
+            })
             .ok_or_else(|| {
                 unsound(format!("line {}: expected 64 hex digits, two spaces and a path", at + 1))
             })?;
@@ -232,19 +267,13 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError
             found: name.to_owned(),
         })?;
         let path = dir.join(&relative);
-        if listed.contains(&relative) || name == SUMS {
-            return Err(unsound(format!(
-                "line {}: `{name}` is listed twice or is the list itself",
-                at + 1
-            )));
+        if relative == Path::new(SUMS) {
+            return Err(unsound(format!("line {}: the list cannot list itself", at + 1)));
         }
-        let bytes = read(&path)?;
-        let real = path
-            .canonicalize()
-            .map_err(|source| ArtifactError::Read { path: path.clone(), source })?;
-        if !real.starts_with(&root) {
-            return Err(ArtifactError::Escapes { path: sums_path, found: name.to_owned() });
+        if listed.contains(&relative) {
+            return Err(unsound(format!("line {}: `{name}` is listed twice", at + 1)));
         }
+        let bytes = read(dir, &path)?;
         let found = format!("{:x}", Hex(Sha256::digest(&bytes).as_slice()));
         if found != expected {
             return Err(ArtifactError::Hash { path, found, expected: expected.to_owned() });
@@ -305,14 +334,21 @@ impl std::fmt::LowerHex for Hex<'_> {
 fn read_golden(dir: &Path, manifest: &Manifest) -> Result<Vec<GoldenRow>, ArtifactError> {
     let path = dir.join(GOLDEN);
     let unsound = |problem: String| ArtifactError::Unsound { path: path.clone(), problem };
-    let bytes = read(&path)?;
+    let bytes = read(dir, &path)?;
     let text =
         std::str::from_utf8(&bytes).map_err(|error| unsound(format!("not UTF-8: {error}")))?;
     let mut rows = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let wrong = |problem: String| unsound(format!("line {}: {problem}", at + 1));
-        let row: GoldenRow =
-            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        if line.trim().is_empty() {
+            return Err(wrong("it is empty; expected a JSON object".to_owned()));
+        }
+        let row: GoldenRow = serde_json::from_str(line).map_err(|error| {
+            // A line of its own is line 1 to the parser.
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let problem = error.to_string().replace(&place, "");
+            unsound(format!("line {}, column {}: {problem}", at + 1, error.column()))
+        })?;
         match (&row.features, &row.output, &row.error) {
             (Some(features), Some(_), None) if features.len() == manifest.features.len() => {}
             (Some(features), Some(_), None) => {

@@ -11,14 +11,15 @@ use super::ArtifactError;
 pub fn find(models_dir: &Path, model: &str) -> Result<PathBuf, ArtifactError> {
     let looks_like_path = model.contains(['/', '\\']) || model.starts_with('.');
     let path = Path::new(model);
-    if path.join("manifest.json").is_file() || looks_like_path {
+    if path.join("manifest.json").is_file() || path.is_file() || looks_like_path {
         return named_directory(path);
     }
     let (name, version) =
         model.split_once('@').map_or((model, None), |(name, version)| (name, Some(version)));
-    let dir = models_dir.join(name);
+    // No name is no model, though the directory exists.
+    let dir = if name.is_empty() { models_dir.to_owned() } else { models_dir.join(name) };
     let not_found = |problem: String| ArtifactError::NotFound { path: dir.clone(), problem };
-    if !dir.is_dir() {
+    if name.is_empty() || !dir.is_dir() {
         let names = names(models_dir);
         return Err(not_found(if names.is_empty() {
             format!("`{}` holds no models", models_dir.display())
@@ -35,8 +36,8 @@ pub fn find(models_dir: &Path, model: &str) -> Result<PathBuf, ArtifactError> {
             )
         }),
         Some(version) => {
-            let wanted = semver::Version::parse(version).map_err(|error| {
-                not_found(format!("`{version}` is not a semantic version: {error}"))
+            let wanted = semver::Version::parse(version).map_err(|_not_semantic| {
+                not_found(format!("`{version}` is not a version; there are: {}", known()))
             })?;
             if versions.contains(&wanted) {
                 Ok(dir.join(wanted.to_string()))

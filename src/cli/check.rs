@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Context, FAILED};
-use crate::artifact::{Tolerance, store};
+use crate::artifact::{Artifact, ArtifactError, Tolerance, store};
 use crate::predictor::LoadError;
 use crate::proof::{Largest, Proof};
 use crate::startup::{load_and_prove, open_runtime};
@@ -30,57 +30,88 @@ enum Format {
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     open_runtime(&context.process)?;
     let models_dir = &context.settings.models.dir;
-    let dirs = if options.models.is_empty() {
-        expand(models_dir, &models_dir.display().to_string())?
-    } else {
-        let mut dirs = Vec::new();
-        for model in &options.models {
-            dirs.extend(expand(models_dir, model)?);
-        }
-        dirs
-    };
-    let mut failed = 0;
-    for dir in &dirs {
-        match load_and_prove(dir) {
-            Ok((predictor, proof)) => {
-                let artifact = predictor.model().artifact();
-                let manifest = artifact.manifest();
-                match options.format {
-                    Format::Text => context.printer.result(&certificate(
-                        &format!("{}@{}", manifest.name, manifest.version),
-                        artifact.digest(),
-                        &proof,
-                    )),
-                    Format::Json => context.printer.result(
-                        &serde_json::json!({
-                            "model": manifest.name, "version": manifest.version, "artifact": artifact.digest(),
-                            "passed": true, "proof": proof,
-                        })
-                        .to_string(),
-                    ),
+    let all = [models_dir.display().to_string()];
+    let asked = if options.models.is_empty() { &all[..] } else { &options.models };
+    let mut n_artifacts = 0;
+    let mut failed = Vec::new();
+    for model in asked {
+        let expanded =
+            if options.models.is_empty() { all_in(models_dir) } else { expand(models_dir, model) };
+        let dirs = match expanded {
+            Ok(dirs) => dirs.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err((PathBuf::from(model), error.into()))],
+        };
+        for dir in dirs {
+            n_artifacts += 1;
+            let checked = dir.and_then(|dir| {
+                load_and_prove(&dir).map_err(|error| (dir, anyhow::Error::from(error)))
+            });
+            match checked {
+                Ok((predictor, proof)) => context.printer.result(&passed(
+                    options.format,
+                    predictor.model().artifact(),
+                    &proof,
+                ))?,
+                Err((dir, error)) => {
+                    if matches!(options.format, Format::Json) {
+                        let error = super::text(&error);
+                        context.printer.result(
+                            &serde_json::json!({"path": dir, "passed": false, "error": error})
+                                .to_string(),
+                        )?;
+                    }
+                    super::fail(&context.printer, &error);
+                    failed.push(dir.display().to_string());
                 }
-            }
-            Err(error) => {
-                failed += 1;
-                if matches!(options.format, Format::Json) {
-                    context.printer.result(
-                        &serde_json::json!({"path": dir, "passed": false, "error": error.to_string()}).to_string(),
-                    );
-                }
-                super::fail(&context.printer, &error.into());
             }
         }
     }
-    let passed = dirs.len() - failed;
-    context.printer.note(&format!("{passed} passed, {failed} failed"));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    if failed.is_empty() {
+        let proven = if n_artifacts == 1 { "artifact is proven" } else { "artifacts are proven" };
+        context.printer.note(&format!("{n_artifacts} {proven}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    context.printer.note(&format!(
+        "{} of {n_artifacts} failed: {}",
+        failed.len(),
+        failed.join(", ")
+    ));
+    Ok(ExitCode::from(FAILED))
+}
+
+fn passed(format: Format, artifact: &Artifact, proof: &Proof) -> String {
+    let manifest = artifact.manifest();
+    match format {
+        Format::Text => certificate(
+            &format!("{}@{}", manifest.name, manifest.version),
+            artifact.digest(),
+            proof,
+        ),
+        Format::Json => serde_json::json!({
+            "model": manifest.name, "version": manifest.version, "artifact": artifact.digest(),
+            "passed": true, "proof": proof,
+        })
+        .to_string(),
+    }
+}
+
+/// Every artifact in the directory of models.
+fn all_in(models_dir: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let all: Vec<PathBuf> =
+        store::names(models_dir).iter().flat_map(|name| versions(&models_dir.join(name))).collect();
+    if !all.is_empty() {
+        return Ok(all);
+    }
+    let problem = if models_dir.is_dir() { "it holds no models" } else { "no such directory" };
+    Err(ArtifactError::NotFound { path: models_dir.to_owned(), problem: problem.to_owned() }.into())
+}
+
+fn versions(dir: &Path) -> Vec<PathBuf> {
+    store::versions(dir).iter().map(|version| dir.join(version.to_string())).collect()
 }
 
 /// The artifacts that an argument means.
 fn expand(models_dir: &Path, model: &str) -> Result<Vec<PathBuf>, LoadError> {
-    let versions = |dir: &Path| -> Vec<PathBuf> {
-        store::versions(dir).iter().map(|version| dir.join(version.to_string())).collect()
-    };
     let path = Path::new(model);
     let named = models_dir.join(model);
     for dir in [path, &named] {
@@ -98,27 +129,30 @@ fn expand(models_dir: &Path, model: &str) -> Result<Vec<PathBuf>, LoadError> {
 }
 
 fn certificate(name: &str, digest: &str, proof: &Proof) -> String {
-    let line = |what: &str, largest: &Largest, allowed: Tolerance| {
-        let found = match (&largest.column, largest.row) {
-            (Some(column), Some(row)) => {
-                format!(
-                    "largest difference {:.1e} (`{column}`, golden row {row})",
-                    largest.absolute
-                )
-            }
-            _ => "all equal to the bit".to_owned(),
-        };
-        format!(
-            "  {what:<9} {found}; allowed {:.0e} relative + {:.0e}",
-            allowed.relative, allowed.absolute
-        )
-    };
     let predicted = proof.rows - proof.error_rows;
     format!(
-        "{name}: proven\n  artifact  {digest}\n  rows      {} golden rows: {predicted} predicted, {} refused as in training; alone and in a batch the same bits\n{}\n{}",
+        "{name}: proven\n  artifact  {digest}\n  rows      {} golden rows: {predicted} predicted, {} refused as in training; alone and in a batch the same bits\n  features  {}\n  outputs   {}",
         proof.rows,
         proof.error_rows,
-        line("features", &proof.feature_difference, proof.feature_tolerance),
-        line("outputs", &proof.output_difference, proof.output_tolerance),
+        closeness(&proof.feature_difference, proof.feature_tolerance),
+        closeness(&proof.output_difference, proof.output_tolerance),
+    )
+}
+
+/// How close all numbers are. The difference is said in the terms in which it is measured where it is largest: beside a recorded number
+/// close to 0 a relative difference says nothing.
+fn closeness(largest: &Largest, allowed: Tolerance) -> String {
+    let (Some(column), Some(row)) = (&largest.column, largest.row) else {
+        return "all equal to the bit".to_owned();
+    };
+    let is_relative = largest.relative > 0.0
+        && allowed.relative * largest.absolute / largest.relative >= allowed.absolute;
+    let (kind, found, allowed) = if is_relative {
+        ("relative", largest.relative, allowed.relative)
+    } else {
+        ("absolute", largest.absolute, allowed.absolute)
+    };
+    format!(
+        "largest {kind} difference {found:.1e} (`{column}` in golden row {row}), allowed {allowed:.0e}"
     )
 }

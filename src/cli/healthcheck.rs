@@ -39,9 +39,24 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
             Ok(ExitCode::from(FAILED))
         }
         Err(error) => {
-            context
-                .printer
-                .error(&format!("http://{address}{} does not answer: {error}", options.path));
+            use std::io::ErrorKind;
+            let problem = match error.kind() {
+                // What a socket says when its time is up.
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+                    format!("within {} ms", options.timeout)
+                }
+                _ => format!(": {error}"),
+            };
+            let space = if problem.starts_with(':') { "" } else { " " };
+            context.printer.error(&format!(
+                "http://{address}{} does not answer{space}{problem}",
+                options.path
+            ));
+            if error.kind() == ErrorKind::ConnectionRefused {
+                context.printer.hint(
+                    "no server listens there; the port is that of PORT or the setting `server.port`",
+                );
+            }
             Ok(ExitCode::from(FAILED))
         }
     }

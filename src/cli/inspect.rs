@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::Context;
-use crate::artifact::{Artifact, Manifest, store};
+use crate::artifact::{Artifact, store};
+use crate::postprocess::PostprocessSpec;
 use crate::predictor::{LoadError, Model};
 use crate::schema::{Field, Scalar};
 
@@ -28,39 +29,53 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let dir = store::find(&context.settings.models.dir, &options.model).map_err(LoadError::from)?;
     let artifact = Artifact::open(&dir).map_err(LoadError::from)?;
     if matches!(options.format, Format::Json) {
-        context.printer.result(&serde_json::to_string_pretty(artifact.manifest())?);
+        context.printer.result(&serde_json::to_string_pretty(artifact.manifest())?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let model = Model::load(artifact)?;
-    context.printer.result(&describe(&model));
+    context.printer.result(&describe(&model))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn describe(model: &Model) -> String {
     let artifact = model.artifact();
     let manifest = artifact.manifest();
-    let mut text = vec![
-        format!("{}@{}", manifest.name, manifest.version),
-        manifest.description.clone(),
-        String::new(),
-        format!("  task       {}", manifest.task.as_str()),
-        format!("  created    {}", manifest.created),
-        format!("  artifact   {}", artifact.digest()),
-        format!("  estimator  {} in {}", manifest.model.estimator, manifest.model.precision),
-        format!("  golden     {} rows", manifest.golden.rows),
+    let mut facts = vec![
+        ("task".to_owned(), manifest.task.as_str().to_owned()),
+        ("created".to_owned(), manifest.created.clone()),
+        ("artifact".to_owned(), artifact.digest().to_owned()),
+        (
+            "estimator".to_owned(),
+            format!("{} in {}", manifest.model.estimator, manifest.model.precision),
+        ),
+        ("golden".to_owned(), format!("{} rows", manifest.golden.rows)),
     ];
-    text.extend(provenance(manifest));
+    facts.extend(manifest.provenance.iter().map(|(key, value)| (key.clone(), flat(value))));
+    let mut text = vec![format!("{}@{}", manifest.name, manifest.version)];
+    if !manifest.description.is_empty() {
+        text.push(manifest.description.clone());
+    }
+    text.push(String::new());
+    let width = widest(facts.iter().map(|(key, _)| key.as_str()));
+    text.extend(facts.iter().map(|(key, value)| format!("  {key:<width$}  {value}")));
     let fields = model.schema().fields();
     text.push(format!("\nA row has {} fields:", fields.len()));
-    let width = fields.iter().map(|field| field.name().chars().count()).max().unwrap_or_default();
-    text.extend(
-        fields.iter().map(|field| format!("  {:<width$}  {}", field.name(), field_text(field))),
-    );
+    let names = widest(fields.iter().map(Field::name));
+    let types = widest(fields.iter().map(|field| field.spec().r#type.as_str()));
+    let needs = widest(fields.iter().map(need));
+    text.extend(fields.iter().map(|field| {
+        let (name, spec, need) = (field.name(), field.spec(), need(field));
+        let line =
+            format!("  {name:<names$}  {:<types$}  {need:<needs$}  {}", spec.r#type, more(field));
+        line.trim_end().to_owned()
+    }));
     text.push(format!("\nIt passes {} steps:", manifest.pipeline.len()));
+    let ops = widest(manifest.pipeline.iter().map(|step| step.op.as_str()));
+    let names = widest(manifest.pipeline.iter().map(|step| step.name.as_str()));
     for (at, step) in manifest.pipeline.iter().enumerate() {
-        let source =
-            step.source.as_deref().map(|source| format!("  ({source})")).unwrap_or_default();
-        text.push(format!("  {:>3}. {:<18} {}{source}", at + 1, step.op, step.name));
+        let source = step.source.as_deref().unwrap_or_default();
+        let line = format!("  {:>3}. {:<ops$}  {:<names$}  {source}", at + 1, step.op, step.name);
+        text.push(line.trim_end().to_owned());
     }
     let graph = |tensors: &[crate::artifact::TensorSpec]| {
         let shape = |tensor: &crate::artifact::TensorSpec| {
@@ -85,33 +100,53 @@ fn describe(model: &Model) -> String {
         text.push(format!("Labels: {}", labels.iter().map(scalar).collect::<Vec<_>>().join(", ")));
     }
     for operation in &manifest.postprocess {
-        text.push(format!("Then: {}", serde_json::to_string(operation).unwrap_or_default()));
+        text.push(match operation {
+            PostprocessSpec::Function { function } => {
+                format!(
+                    "Then {}",
+                    serde_json::to_string(function).unwrap_or_default().trim_matches('"')
+                )
+            }
+            PostprocessSpec::Affine(affine) => {
+                format!("Then affine {}", serde_json::to_string(affine).unwrap_or_default())
+            }
+        });
     }
     text.join("\n")
 }
 
-fn provenance(manifest: &Manifest) -> Vec<String> {
-    let flat = |value: &serde_json::Value| match value {
+fn widest<'a>(texts: impl Iterator<Item = &'a str>) -> usize {
+    texts.map(|text| text.chars().count()).max().unwrap_or_default()
+}
+
+/// A value of the provenance on one line.
+fn flat(value: &serde_json::Value) -> String {
+    match value {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Object(object) => object
             .iter()
-            .map(|(key, value)| format!("{key} {}", value.to_string().trim_matches('"')))
+            .map(|(key, value)| format!("{key} {}", flat(value)))
             .collect::<Vec<_>>()
             .join(", "),
+        serde_json::Value::Array(values) => values.iter().map(flat).collect::<Vec<_>>().join("; "),
         other => other.to_string(),
-    };
-    manifest.provenance.iter().map(|(key, value)| format!("  {key:<10} {}", flat(value))).collect()
+    }
 }
 
-fn field_text(field: &Field) -> String {
+/// Whether the key must be there, and may be `null`.
+fn need(field: &Field) -> &'static str {
+    match (field.spec().required, field.spec().nullable) {
+        (true, false) => "required",
+        (true, true) => "required, or null",
+        (false, true) => "optional, or null",
+        (false, false) => "optional",
+    }
+}
+
+/// What else is known of a field.
+fn more(field: &Field) -> String {
     let spec = field.spec();
-    let mut text = vec![format!("{:<6}", spec.r#type)];
-    text.push(match (spec.required, spec.nullable) {
-        (true, false) => "required".to_owned(),
-        (true, true) => "required, may be null".to_owned(),
-        (false, true) => "optional, may be null".to_owned(),
-        (false, false) => "optional".to_owned(),
-    });
+    let mut text = Vec::new();
     if let Some(default) = &spec.default {
         text.push(format!("default {}", scalar(default)));
     }

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, ConfigError, Process, Settings};
+use crate::config::{self, Process, Settings};
+use crate::predictor::LoadError;
+use crate::runtime::RuntimeError;
+use crate::startup::ServerError;
 
 mod check;
 mod healthcheck;
@@ -23,8 +26,10 @@ const BROKEN: u8 = 2;
 
 /// Serves a trained model exactly as it was trained.
 ///
-/// A MODEL is the directory of an artifact, a name (`house-prices`: its highest version) or `name@version`. Settings come from config/default.toml,
-/// config/<`SEAWORTHY_PROFILE>.toml`, `SEAWORTHY__SECTION__KEY` and PORT; see docs/configuration.md.
+/// A MODEL is the directory of an artifact, a name (`house-prices`: its highest version) or `name@version`. Settings come
+/// from config/default.toml, the file that `SEAWORTHY_PROFILE` names beside it, `SEAWORTHY__SECTION__KEY` and PORT; see
+/// docs/configuration.md. Exit status: 0 all is well; 1 a model or what was asked for is at fault; 2 this program, its
+/// settings or what it runs on.
 #[derive(Debug, Parser)]
 #[command(name = "seaworthy", version, max_term_width = 100)]
 pub struct Arguments {
@@ -36,6 +41,17 @@ pub struct Arguments {
     /// Where the settings files are [default: `config` here, or beside the executable].
     #[arg(long, global = true, value_name = "DIR")]
     config_dir: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Whether the command opens ONNX Runtime.
+    #[must_use]
+    pub fn opens_runtime(&self) -> bool {
+        match self.command {
+            None | Some(Command::Serve(_) | Command::Check(_)) => true,
+            Some(Command::Inspect(_) | Command::Healthcheck(_)) => false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,8 +105,22 @@ fn config_dir(asked: Option<PathBuf>) -> PathBuf {
     })
 }
 
-/// Prints the error and its causes, and says whose fault it is.
+/// Prints the error, its causes and what can be done about it, and says whose fault it is.
 fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
+    printer.error(&text(error));
+    if let Some(hint) = hint(error) {
+        printer.hint(&hint);
+    }
+    let theirs = load_error(error).is_some()
+        || matches!(
+            error.downcast_ref::<ServerError>(),
+            Some(ServerError::Proof(_) | ServerError::NoDefault { .. })
+        );
+    ExitCode::from(if theirs { FAILED } else { BROKEN })
+}
+
+/// The error and its causes, as one sentence.
+fn text(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -100,18 +130,49 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
             text.push_str(&cause);
         }
     }
-    // A sentence after a semicolon is what to do about it.
-    printer.error(&text);
-    let ours = error.downcast_ref::<crate::startup::ServerError>().is_some_and(|error| {
-        use crate::startup::ServerError as E;
-        matches!(
-            error,
-            E::Runtime(_) | E::Engine(_) | E::Bind { .. } | E::Signals(_) | E::PredictorEnded
-        )
-    });
-    let runtime = error.downcast_ref::<crate::runtime::RuntimeError>().is_some();
-    let config = error.downcast_ref::<ConfigError>().is_some();
-    ExitCode::from(if ours || runtime || config { BROKEN } else { FAILED })
+    text
+}
+
+fn load_error(error: &anyhow::Error) -> Option<&LoadError> {
+    match error.downcast_ref::<ServerError>() {
+        Some(ServerError::Load(error)) => Some(error),
+        _ => error.downcast_ref::<LoadError>(),
+    }
+}
+
+/// What can be done, where something can.
+fn hint(error: &anyhow::Error) -> Option<String> {
+    match error.downcast_ref::<ServerError>() {
+        Some(ServerError::Runtime(error)) => return error.hint().map(str::to_owned),
+        Some(ServerError::NoDefault { .. }) => {
+            return Some(
+                "name it: `seaworthy serve MODEL`, or the setting `models.default`".to_owned(),
+            );
+        }
+        Some(ServerError::Bind { source, .. }) => {
+            return match source.kind() {
+                std::io::ErrorKind::AddrInUse => Some(
+                    "another program listens there; choose another port with PORT=8081, or any free one with PORT=0"
+                        .to_owned(),
+                ),
+                std::io::ErrorKind::PermissionDenied => {
+                    Some("choose a port from 1024 on, e.g. with PORT=8080".to_owned())
+                }
+                std::io::ErrorKind::AddrNotAvailable => {
+                    Some("set `server.host` to an address of this machine".to_owned())
+                }
+                _ => None,
+            };
+        }
+        _ => {}
+    }
+    if let Some(error) = error.downcast_ref::<RuntimeError>() {
+        return error.hint().map(str::to_owned);
+    }
+    match load_error(error)? {
+        LoadError::Artifact(error) => error.hint().map(str::to_owned),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use anyhow::Context as _;
+
 /// Results go to standard output, everything else to standard error.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {
@@ -16,8 +18,17 @@ impl Printer {
     }
 
     /// A result. A reader that has gone away is a normal end, not an error.
-    pub fn result(&self, text: &str) {
-        let _reader_gone = writeln!(std::io::stdout().lock(), "{text}");
+    ///
+    /// # Errors
+    /// Standard output takes no more, e.g. because a disk is full.
+    pub fn result(&self, text: &str) -> anyhow::Result<()> {
+        let mut output = std::io::stdout().lock();
+        match writeln!(output, "{text}").and_then(|()| output.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(error).context("standard output cannot be written")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Something that is good to know.
@@ -30,5 +41,10 @@ impl Printer {
     /// What went wrong.
     pub fn error(&self, text: &str) {
         let _reader_gone = writeln!(std::io::stderr().lock(), "error: {text}");
+    }
+
+    /// What can be done about what went wrong.
+    pub fn hint(&self, text: &str) {
+        let _reader_gone = writeln!(std::io::stderr().lock(), "hint: {text}");
     }
 }

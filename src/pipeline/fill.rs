@@ -42,11 +42,8 @@ pub(super) fn load_fill(plan: &mut Plan, spec: FillSpec) -> Result<(), PipelineE
             (Dtype::Int, Value::Int(value)) => (Dtype::Int, Filling::Int(value)),
             (Dtype::Text, Value::Text(value)) => (Dtype::Text, Filling::Text(value)),
             (Dtype::Category(keys), value) => {
-                let key = match value {
-                    Value::Int(value) => Key::Int(value),
-                    Value::Float(value) => Key::Float(value),
-                    Value::Text(value) => Key::Text(value),
-                };
+                // As the keys of a map: 20.0 is the category 20.
+                let key = Key::from(&value);
                 let mut keys = keys.to_vec();
                 let code = keys.iter().position(|known| *known == key).unwrap_or_else(|| {
                     keys.push(key);

@@ -21,7 +21,7 @@ pub struct StepSpec {
 
 /// A string or a number: a key or value of a table, a value to fill in.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a string or a number")]
 pub(super) enum Value {
     Int(i64),
     Float(f64),

@@ -270,3 +270,22 @@ fn unsound_steps_are_refused_with_step_and_column() {
     let expected = "step 1 (`features`), column `zone`: a feature must be numeric, but this column holds categories or text after the last step";
     assert_eq!(error, expected);
 }
+
+#[test]
+fn a_filled_in_number_is_the_same_category_however_it_is_written() {
+    let steps = |filling: serde_json::Value| {
+        json!([
+            {"op": "map", "name": "rare", "columns": [{"column": "year", "keys": [1999], "values": [1999],
+                "unseen": "missing", "missing": "keep"}, {"column": "sold", "keys": [0], "values": ["none"],
+                "unseen": {"value": 20}, "missing": "keep"}]},
+            {"op": "map", "name": "empty", "columns": [{"column": "sold", "keys": ["none"], "values": [null],
+                "unseen": "keep", "missing": "keep"}]},
+            {"op": "fill", "name": "fill", "columns": [{"column": "sold", "value": filling}]},
+            {"op": "map", "name": "encode", "columns": [{"column": "sold", "keys": [20], "values": [1],
+                "unseen": {"value": 7}, "missing": "error"}]},
+        ])
+    };
+    for filling in [json!(20), json!(20.0)] {
+        check(steps(filling), &["sold"], rows(), "[1.0]\n[1.0]\n[1.0]");
+    }
+}

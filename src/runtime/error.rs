@@ -6,15 +6,21 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
     /// There is no library.
-    #[error(
-        "ONNX Runtime (the shared library) was not found: {looked}; in a checkout type `make onnxruntime`, elsewhere set ORT_DYLIB_PATH to its path"
-    )]
+    #[error("ONNX Runtime's shared library was not found: {looked}")]
     NotFound {
         /// Where it was looked for.
         looked: String,
     },
+    /// There is a file, but it cannot be used.
+    #[error("`{}` is not ONNX Runtime's shared library: {reason}", .path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// The library is too old.
-    #[error("ONNX Runtime at `{}` is version {version}, but 1.28 or newer is needed; in a checkout type `make onnxruntime`, elsewhere set ORT_DYLIB_PATH to a newer one", .path.display())]
+    #[error("ONNX Runtime at `{}` is version {version}, but 1.28 or newer is needed", .path.display())]
     TooOld {
         /// The library.
         path: PathBuf,
@@ -44,4 +50,23 @@ pub enum RuntimeError {
         /// What the library said.
         reason: String,
     },
+}
+
+impl RuntimeError {
+    /// What can be done about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound { .. } | Self::Unusable { .. } => Some(
+                "in a checkout type `make onnxruntime`; elsewhere set ORT_DYLIB_PATH to the path of the library",
+            ),
+            Self::TooOld { .. } => Some(
+                "in a checkout type `make onnxruntime`; elsewhere set ORT_DYLIB_PATH to the path of a newer one",
+            ),
+            Self::Environment { .. }
+            | Self::NotInitialised
+            | Self::Open { .. }
+            | Self::Run { .. } => None,
+        }
+    }
 }

@@ -37,7 +37,8 @@ static LOADED_FROM: OnceLock<PathBuf> = OnceLock::new();
 pub fn locate(explicit: Option<&Path>) -> Result<PathBuf, RuntimeError> {
     if let Some(path) = explicit {
         return if path.is_file() {
-            Ok(path.to_owned())
+            // A bare name would be looked up by the system's loader, not here.
+            Ok(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
         } else {
             Err(RuntimeError::NotFound {
                 looked: format!("ORT_DYLIB_PATH is `{}`, which is not a file", path.display()),
@@ -68,24 +69,33 @@ pub fn init(path: &Path) -> Result<(), RuntimeError> {
     if ENVIRONMENT.get().is_some() {
         return Ok(());
     }
-    let looked = |error: ort::LoadDynamicError| {
-        let looked = if path.components().count() == 1 {
-            "looked beside the executable, in target/onnxruntime and where the system keeps libraries".to_owned()
-        } else {
-            format!("tried `{}`", path.display())
-        };
+    let refused = |error: ort::LoadDynamicError| {
+        let unusable = |reason: String| RuntimeError::Unusable { path: path.to_owned(), reason };
         match error {
             ort::LoadDynamicError::BadVersion { version_str, path } => {
                 RuntimeError::TooOld { path, version: version_str }
             }
-            ort::LoadDynamicError::Dlopen { error, path: _ } if path.is_file() => {
-                RuntimeError::NotFound { looked: format!("{looked}: {error}") }
+            ort::LoadDynamicError::Dlopen { error, .. } if path.is_absolute() => {
+                // The loader's own words are in the source.
+                let words = std::error::Error::source(&error).map(ToString::to_string);
+                let words = words.unwrap_or_else(|| error.to_string());
+                let prefix = format!("{}: ", path.display());
+                unusable(words.strip_prefix(&prefix).unwrap_or(&words).to_owned())
             }
-            _ => RuntimeError::NotFound { looked },
+            ort::LoadDynamicError::Dlopen { .. } => RuntimeError::NotFound {
+                looked: "looked beside the executable, in target/onnxruntime and where the system keeps libraries"
+                    .to_owned(),
+            },
+            ort::LoadDynamicError::MissingApi { .. } => {
+                unusable("it has no function OrtGetApiBase".to_owned())
+            }
+            ort::LoadDynamicError::InvalidVersionString => {
+                unusable("it does not say its version".to_owned())
+            }
         }
     };
     let environment = ort::init_from(path)
-        .map_err(looked)?
+        .map_err(refused)?
         .with_name("seaworthy")
         .with_telemetry(false)
         .build()
@@ -150,7 +160,10 @@ impl Session {
     /// [`init`] was not called; the file is no graph, or one that this library cannot run.
     pub fn open(path: &Path, options: SessionOptions) -> Result<Self, RuntimeError> {
         let environment = ENVIRONMENT.get().ok_or(RuntimeError::NotInitialised)?;
-        let refused = |reason: String| RuntimeError::Open { path: path.to_owned(), reason };
+        let refused = |reason: String| RuntimeError::Open {
+            path: path.to_owned(),
+            reason: plain(&reason, path),
+        };
         let built = || -> Result<OrtSession, String> {
             let text = |error: ort::Error| error.to_string();
             let with = |error: ort::Error<ort::session::builder::SessionBuilder>| error.to_string();
@@ -208,6 +221,19 @@ impl Session {
     }
 }
 
+/// What the library says of a file, without the path, which is said already, and without the place in its sources.
+fn plain(reason: &str, path: &Path) -> String {
+    let prefix = format!("Load model from {} failed:", path.display());
+    let mut reason = reason.strip_prefix(&prefix).unwrap_or(reason);
+    // `/onnxruntime_src/…/file.cc:12 type function(type, type) What is wrong.`
+    if reason.starts_with("/onnxruntime_src/") {
+        reason = reason.split_once(") ").map_or(reason, |(_, rest)| rest);
+    }
+    // A name in a broken file may hold anything; a message is one line.
+    let words = reason.split(|c: char| c.is_control() || c == ' ').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn input_value(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
     Ok(match tensor {
         Tensor::Float32(array) => TensorRef::from_array_view(array)?.into(),
@@ -259,6 +285,16 @@ fn tensor_info(outlet: &Outlet) -> TensorInfo {
                 TensorElementType::Float64 => ElementType::Float64.to_string(),
                 TensorElementType::Int64 => ElementType::Int64.to_string(),
                 TensorElementType::String => ElementType::String.to_string(),
+                TensorElementType::Float16 => "float16".to_owned(),
+                TensorElementType::Bfloat16 => "bfloat16".to_owned(),
+                TensorElementType::Int8 => "int8".to_owned(),
+                TensorElementType::Int16 => "int16".to_owned(),
+                TensorElementType::Int32 => "int32".to_owned(),
+                TensorElementType::Uint8 => "uint8".to_owned(),
+                TensorElementType::Uint16 => "uint16".to_owned(),
+                TensorElementType::Uint32 => "uint32".to_owned(),
+                TensorElementType::Uint64 => "uint64".to_owned(),
+                TensorElementType::Bool => "bool".to_owned(),
                 other => other.to_string().to_lowercase(),
             },
             shape.iter().map(|dim| u64::try_from(*dim).ok()).collect(),

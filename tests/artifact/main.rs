@@ -1,0 +1,10 @@
+//! Artifacts that are spoiled one way each: none starts, and each refusal says what is wrong and where.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod files;
+mod fuzz;
+mod graph;
+mod helpers;
+mod manifest;
+mod proof;

@@ -1,0 +1,201 @@
+//! Runs the real binary and writes down what a user sees.
+
+use std::fmt::Write as _;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The root of the project.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A run of the program: its arguments, and an environment that holds nothing but what the test puts there.
+pub(crate) struct Run {
+    command: Command,
+    shown: String,
+    replaced: Vec<(String, &'static str)>,
+}
+
+/// What came of it.
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// `seaworthy` with these arguments, in the root of the project.
+pub(crate) fn seaworthy(arguments: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    command.args(arguments).current_dir(root()).env_clear().stdin(Stdio::null());
+    command.env("ORT_DISABLE_TELEMETRY", "1").env("HOME", "/nonexistent");
+    command.env("ORT_DYLIB_PATH", library());
+    let shown = format!("seaworthy {}", arguments.join(" "));
+    Run { command, shown, replaced: Vec::new() }
+}
+
+/// The library that the tests use.
+pub(crate) fn library() -> PathBuf {
+    let process = seaworthy::config::process();
+    seaworthy::runtime::locate(process.onnxruntime.as_deref()).unwrap()
+}
+
+impl Run {
+    /// Sets a variable of the environment, and shows it.
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
+        self.command.env(key, value);
+        self.shown = format!("{key}={value} {}", self.shown);
+        self
+    }
+
+    pub(crate) fn env_remove(mut self, key: &str) -> Self {
+        self.command.env_remove(key);
+        self
+    }
+
+    pub(crate) fn current_dir(mut self, dir: &Path) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    pub(crate) fn stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.command.stdout(stdout);
+        self
+    }
+
+    /// Shows `with` wherever `text` stands.
+    pub(crate) fn replace(mut self, text: impl AsRef<Path>, with: &'static str) -> Self {
+        self.replaced.push((text.as_ref().to_str().unwrap().to_owned(), with));
+        self
+    }
+
+    /// Runs it to its end, which must come within 20 s; what hangs is killed and fails the test.
+    pub(crate) fn outcome(&mut self) -> Outcome {
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.end()
+    }
+
+    /// As [`Self::outcome`], with standard output where [`Self::stdout`] put it.
+    pub(crate) fn end(&mut self) -> Outcome {
+        self.command.stderr(Stdio::piped());
+        let mut child = self.command.spawn().unwrap();
+        let stdout = child.stdout.take().map(reader);
+        let stderr = child.stderr.take().map(reader);
+        let code = wait(&mut child, &self.shown);
+        let text = |reader: Option<std::thread::JoinHandle<String>>| {
+            reader.map(|reader| reader.join().unwrap()).unwrap_or_default()
+        };
+        Outcome { code, stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    /// Runs it and shows what was typed, the exit code and both outputs.
+    pub(crate) fn show(mut self) -> String {
+        let outcome = self.outcome();
+        let mut text = format!("$ {}\n", self.shown.trim_end());
+        for (name, output) in [("stdout", &outcome.stdout), ("stderr", &outcome.stderr)] {
+            if !output.is_empty() {
+                writeln!(text, "--- {name}").unwrap();
+                text.push_str(output);
+                assert!(output.ends_with('\n'), "{output:?}");
+            }
+        }
+        let code = outcome.code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+        writeln!(text, "--- exit code {code}").unwrap();
+        for (replaced, with) in &self.replaced {
+            text = text.replace(replaced, with);
+        }
+        text.replace(root().to_str().unwrap(), "<root>")
+    }
+}
+
+fn reader(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    })
+}
+
+/// The exit code; `None` for a signal.
+pub(crate) fn wait(child: &mut Child, what: &str) -> Option<i32> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        if started.elapsed() > Duration::from_secs(20) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("`{what}` did not end within 20 s");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Compiles a C file of tests/fixtures to a shared library in `dir`.
+pub(crate) fn compile(source: &str, dir: &Path, options: &[&str]) -> PathBuf {
+    let library = dir.join(source).with_extension("so");
+    let compiled = Command::new("cc")
+        .args(["-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .args(options)
+        .arg(root().join("tests/fixtures").join(source))
+        .arg("-ldl")
+        .status()
+        .expect("a C compiler is needed to test the program");
+    assert!(compiled.success(), "{source} does not compile");
+    library
+}
+
+/// Copies house-prices 3.2.0 to `<models>/house-prices/3.2.0`.
+pub(crate) fn copy_model(models: &Path) -> PathBuf {
+    let dir = models.join("house-prices/3.2.0");
+    std::fs::create_dir_all(&dir).unwrap();
+    for entry in std::fs::read_dir(root().join("models/house-prices/3.2.0")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.join(entry.file_name())).unwrap();
+    }
+    dir
+}
+
+/// A server on a free port, killed at the end.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Server {
+    /// Starts one that says in its messages which port it took.
+    pub(crate) fn start() -> Self {
+        let mut run = seaworthy(&["serve", "house-prices@3.2.0"]);
+        run.command.env("PORT", "0").env("SEAWORTHY__SERVER__HOST", "127.0.0.1");
+        run.command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = run.command.spawn().unwrap();
+        let port = listening(&mut child);
+        Self { child, port }
+    }
+}
+
+/// Reads the messages of a server until it listens; the rest of them are read and dropped.
+pub(crate) fn listening(child: &mut Child) -> u16 {
+    use std::io::{BufRead, BufReader};
+    let mut messages = BufReader::new(child.stderr.take().unwrap());
+    let mut all = String::new();
+    loop {
+        let start = all.len();
+        assert_ne!(messages.read_line(&mut all).unwrap(), 0, "the server did not start: {all}");
+        if let Some((_, address)) = all[start..].split_once("listening on http://127.0.0.1:") {
+            let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
+            std::thread::spawn(move || std::io::copy(&mut messages, &mut std::io::sink()));
+            return digits.parse().unwrap();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}

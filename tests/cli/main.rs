@@ -1,0 +1,26 @@
+//! The command line as a stranger meets it: exit code, standard output and standard error of the real program.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod check;
+mod healthcheck;
+mod help;
+mod helpers;
+mod inspect;
+mod library;
+mod output;
+mod settings;
+
+/// Asserts a snapshot in which hashes, and digits that depend on the machine, are not.
+macro_rules! assert_shown {
+    ($text:expr) => {{
+        let text = $text;
+        insta::with_settings!({filters => vec![
+            (r"\b[0-9a-f]{64}\b", "<sha256>"),
+            (r"seaworthy \d+\.\d+\.\d+\n", "seaworthy <version>\n"),
+        ]}, {
+            insta::assert_snapshot!(text);
+        });
+    }};
+}
+pub(crate) use assert_shown;

@@ -1,0 +1,66 @@
+//! Settings that stop the start: each with its name, its value and where it was set.
+
+use super::assert_shown;
+use super::helpers::seaworthy;
+
+#[test]
+fn a_wrong_setting_is_named() {
+    let shown = [
+        ("SEAWORTHY__SERVER__PROT", "80"),
+        ("SEAWORTHY__PORT", "80"),
+        ("SEAWORTHY__SERVER__MAX_ROWS", "0"),
+        ("SEAWORTHY__SERVER__HOST", "localhost"),
+        ("SEAWORTHY__SERVER__PORT", "65536"),
+        ("SEAWORTHY__SCHEMA__UNKNOWN_FIELDS", "refuse"),
+        ("SEAWORTHY__LOG__LEVEL", "info,seaworthy=loud"),
+        ("SEAWORTHY__ENGINE__THREADS", "-1"),
+        ("SEAWORTHY__NOTHING__LIKE__IT", "1"),
+        ("PORT", "http"),
+        ("PORT", ""),
+        ("SEAWORTHY_PROFILE", "staging"),
+    ]
+    .map(|(key, value)| seaworthy(&["check"]).env(key, value).show());
+    assert_shown!(shown.join("\n"));
+}
+
+#[test]
+fn a_wrong_settings_file_is_named() {
+    let tmp = tempfile::tempdir().unwrap();
+    let file = tmp.path().join("default.toml");
+    let shown = [
+        "[server]\nprot = 80\n",
+        "[server]\nport = \"http\"\n",
+        "[server]\nport = 80\nport = 81\n",
+        "[server\n",
+        "port = 80\n",
+    ]
+    .map(|text| {
+        std::fs::write(&file, text).unwrap();
+        let run = seaworthy(&["--config-dir", tmp.path().to_str().unwrap(), "check"]);
+        format!("{text}{}", run.replace(tmp.path(), "<tmp>").show())
+    });
+    assert_shown!(shown.join("\n"));
+}
+
+/// It was taken for the name of a target, and all messages were lost.
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    assert_shown!(seaworthy(&["check"]).env("SEAWORTHY__LOG__LEVEL", "loud").show());
+}
+
+#[test]
+fn settings_are_found_from_anywhere() {
+    let tmp = tempfile::tempdir().unwrap();
+    let mut run = seaworthy(&["check"]).current_dir(tmp.path()).env_remove("ORT_DYLIB_PATH");
+    // No models there, which is all that is wrong.
+    assert_eq!(run.outcome().code, Some(1));
+}
+
+/// A secret under a wrong name was printed, and messages go to logs.
+#[test]
+fn a_secret_under_a_wrong_name_is_not_printed() {
+    let shown = seaworthy(&["check"]).env("SEAWORTHY__LOG__SENSITIVE_KEYS", "s3cr3t").outcome();
+    assert_eq!(shown.code, Some(2));
+    assert!(!shown.stderr.contains("s3cr3t"), "{}", shown.stderr);
+    assert!(shown.stderr.contains("did you mean `log.sensitive_key`?"), "{}", shown.stderr);
+}
