@@ -49,7 +49,7 @@ impl Arguments {
     pub fn opens_runtime(&self) -> bool {
         match self.command {
             None | Some(Command::Serve(_) | Command::Check(_)) => true,
-            Some(Command::Inspect(_) | Command::Healthcheck(_)) => false,
+            Some(Command::Inspect(_) | Command::Transform(_) | Command::Healthcheck(_)) => false,
         }
     }
 }
