@@ -1,4 +1,7 @@
-"""Makes strict requests of all: with `on_invalid=null` the server takes, as it should, what the document calls invalid."""
+"""Makes strict requests of all.
+
+With `on_invalid=null` the server takes, as it should, what the document calls invalid.
+"""
 
 import schemathesis
 

@@ -2,13 +2,14 @@
 """Fuzzes a server with requests made from its own OpenAPI document, and checks each answer against the document.
 
     make schemathesis
-    target/venv-schemathesis/bin/python tests/schemathesis/run.py target/debug/seaworthy --examples 500 --seed 2 -- --include-path /v1/predict
+    python tests/schemathesis/run.py target/debug/seaworthy --examples 500 --seed 2 -- --include-path /v1/predict
 
-What stands behind -- are options of schemathesis.
+The Python is that of target/venv-schemathesis, which make prepares; what stands behind -- are options of schemathesis.
 
-The server is run twice: with unknown fields ignored, as it comes, and rejected; each time it is asked with `on_invalid=null`
-turned into `fail` (hooks.py), so that every invalid request must be refused, and once more without that. Afterwards its log is
-read: each line is a JSON object, no answer was a fault of the server, and it ends with exit code 0 when it is told to.
+The server is run twice: with unknown fields ignored, as it comes, and rejected; each time it is asked with
+`on_invalid=null` turned into `fail` (hooks.py), so that every invalid request must be refused, and once more without
+that. Afterwards its log is read: each line is a JSON object, no answer was a fault of the server, and it ends with exit
+code 0 when it is told to.
 """
 
 from __future__ import annotations
@@ -49,8 +50,13 @@ class Server:
         }
         environment = {key: value for key, value in os.environ.items() if key != "PORT"}
         self.process = subprocess.Popen(
-            [program, "serve"], cwd=ROOT, env=environment | settings, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True,
+            [program, "serve"],
+            cwd=ROOT,
+            env=environment | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.messages: list[str] = []
         self.url = ""
@@ -115,7 +121,8 @@ def fuzz(url: str, folder: str, strict: bool, examples: int, seed: int, options:
         "--no-color",
         *options,
     ]  # fmt: skip
-    hooks = {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(Path(__file__).parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    here = str(Path(__file__).parent)
+    hooks = {"SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1"}
     environment = os.environ | (hooks if strict else {})
     # It leaves files behind where it runs.
     return subprocess.run(command, cwd=folder, env=environment, check=False).returncode == 0
