@@ -58,6 +58,7 @@ const RULES: &[(&str, &[&str])] = &[
             "pipeline",
             "artifact",
             "runtime",
+            "postprocess",
             "predictor",
             "proof",
             "observe",

@@ -45,7 +45,8 @@ def categorical_imputer(draw: Draw) -> Case:
         if draw.chance():
             options["fill_value"] = draw.choice([0, -1, 2.5])
     options["return_object"] = draw.chance(0.2)
-    return Case(CategoricalImputer(**options), train, test)
+    # A string into a column of numbers is refused.
+    return Case(CategoricalImputer(**options), train, test, refusable="code" in train)
 
 
 @parity("feature_engine.imputation.AddMissingIndicator", family="impute")

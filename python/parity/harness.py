@@ -27,6 +27,7 @@ import sklearn
 
 from seaworthy_export import ExportError, UnsupportedStepError, read_pipeline
 from seaworthy_export.context import CATEGORY
+from seaworthy_export.errors import NothingAcceptedError
 from seaworthy_export.exporter import Reading
 from seaworthy_export.schema import rows_to_frame
 from seaworthy_export.schema import _cell as cell_as_sent
@@ -154,7 +155,7 @@ def run_case(registered: Registered, seed: int, case: int) -> Outcome:
             try:
                 drawn = registered.generate(draw)
             except Exception:
-                return Outcome(failure=f"the generator itself raises:\n{traceback.format_exc()}")
+                return Outcome(failure=f"the generator itself raises:\n{_traceback()}")
             try:
                 _fit(drawn)
                 # What cannot transform what it was fitted on has nothing to be exported.
@@ -168,6 +169,9 @@ def run_case(registered: Registered, seed: int, case: int) -> Outcome:
             )  # fmt: skip
             try:
                 _compare(drawn, draw, outcome)
+            except NothingAcceptedError as error:
+                problem = str(error)
+                continue
             except UnsupportedStepError as error:
                 if drawn.refusable:
                     outcome.unsupported = 1
@@ -176,9 +180,14 @@ def run_case(registered: Registered, seed: int, case: int) -> Outcome:
             except (Mismatch, ExportError) as error:
                 outcome.failure = f"{error}\n{_described(drawn)}"
             except Exception:
-                outcome.failure = f"{traceback.format_exc()}\n{_described(drawn)}"
+                outcome.failure = f"{_traceback()}\n{_described(drawn)}"
         return outcome
     return Outcome(failure=f"{REDRAWS} draws in turn could not be fitted; the last: {problem}", redraws=REDRAWS)
+
+
+def _traceback() -> str:
+    """Where it happened: the last frames are enough, the seed finds the rest."""
+    return traceback.format_exc(limit=-4).rstrip()
 
 
 def _fit(case: Case) -> None:

@@ -11,6 +11,7 @@ import math
 import reprlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any, NoReturn, Union, cast
 
 import numpy as np
@@ -196,8 +197,10 @@ class Context:
                 if column.kind == INT and not is_integer(scalar):
                     self._replace(column, kind=FLOAT)
             elif isinstance(scalar, str):
-                # A string into a column of integers: only `map` makes a column that holds both.
-                self.map(label, [], [], unseen="keep", missing={"value": scalar})
+                self.unsupported(
+                    f"the column {label!r} holds numbers, and its missing values are filled with {scalar!r}",
+                    f"fill them with a number, or make the field a string: fields={{{label!r}: {{'type': 'string'}}}}",
+                )
             else:
                 self.unsupported(
                     f"the column {label!r} holds strings, and its missing values are filled with the number {scalar!r}",
@@ -278,7 +281,7 @@ class Context:
 
     def _keep(self, chosen: Sequence[Column], scope: Sequence[Column]) -> None:
         # Columns outside this step's view belong to other branches and stay.
-        inside = {column.name for column in scope}
+        inside = {column.name for column in [*scope, *chosen]}
         keep = [name for name in self._state.live if name not in inside] + [column.name for column in chosen]
         if keep != self._state.live:
             self._emit("select", keep)
@@ -482,6 +485,11 @@ class Context:
         """
         for label, parts in parameters.items():
             column = self._number(label, "affine")
+            learned = [parts.get(part) for part in ("subtract", "divide", "multiply", "add")]
+            if any(value is not None and is_missing(value) for value in learned):
+                # Learned from nothing but missing values: whatever comes is missing from here on.
+                self.map(label, [], [], unseen="missing", missing="keep")
+                continue
             entry: dict[str, Any] = {"column": column.name}
             unknown = set(parts) - {"subtract", "divide", "multiply", "add", "clip"}
             if unknown:
@@ -617,6 +625,26 @@ def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
             "correct the converter: it must emit what `transform` does, column by column",
         )
     return after, [replace(c, label=label, dtype=dtype) for c, label, dtype in zip(columns, labels, after.dtypes)]
+
+
+def rename_columns(state: State, columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
+    """Gives the columns these names in the artifact, at the end of a conversion; no other column is kept."""
+
+    def copied(columns: Sequence[Column], names: Sequence[str]) -> list[Column]:
+        pairs = [(c.name, n) for c, n in zip(columns, names) if c.name != n]
+        entries = [{"column": column, "output": name} for column, name in pairs]
+        state.steps.append({"op": "copy", "name": "names", "columns": entries})
+        state.steps.append({"op": "select", "name": "names", "columns": list(names)})
+        state.live = list(names)
+        return [replace(c, name=n) for c, n in zip(columns, names)]
+
+    if [column.name for column in columns] == list(names):
+        return list(columns)
+    if any(c.name != n and n in state.live for c, n in zip(columns, names)):
+        # A name that another column has now: by way of names that nothing has.
+        taken = {*state.live, *names}
+        columns = copied(columns, [next(f"{n}_{i}" for i in count() if f"{n}_{i}" not in taken) for n in names])
+    return copied(columns, names)
 
 
 def _take(frame: Any, positions: Sequence[int]) -> Any:

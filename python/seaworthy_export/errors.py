@@ -21,3 +21,7 @@ class SchemaError(ExportError):
 
 class ParityError(ExportError):
     """The written graph does not give the numbers of the estimator."""
+
+
+class NothingAcceptedError(ExportError):
+    """The pipeline refuses every row that it was given."""

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
 from .artifact import compact, pretty, write_artifact
-from .context import CATEGORY, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step
-from .errors import ExportError, ParityError, SchemaError, UnsupportedStepError
+from .context import CATEGORY, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step, rename_columns
+from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
 from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, is_classifier, open_session, run_graph
 from .profile import build_profile
@@ -310,9 +310,11 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
 
     good_rows = schema.frame.iloc[_accepted(accepts, schema.frame)].reset_index(drop=True)
     if len(good_rows) == 0:
-        # Say why, in the pipeline's own words.
-        accepts(schema.frame.iloc[:1])
-        raise ExportError("the pipeline accepts none of the rows of `inputs`")
+        try:
+            accepts(schema.frame.iloc[:1])
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            raise NothingAcceptedError(f"the pipeline accepts none of the rows of `inputs`; of the first it says: {why}") from error
     state = State(live=[field["name"] for field in schema.fields])
     kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY}
     current = [
@@ -324,7 +326,21 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
         warnings.simplefilter("ignore")
         for path, transformer in transformers:
             frame, current = convert_step(state, transformer, path, frame, current)
+    names = _names_out(transformers, [field["name"] for field in schema.fields])
+    if names is not None and len(names) == len(current) == len(set(names)):
+        current = rename_columns(state, current, names)
     return Reading(schema, state, current, frame, good_rows, preprocess)
+
+
+def _names_out(transformers: Sequence[tuple[str, Any]], names: Sequence[str]) -> list[str] | None:
+    """What scikit-learn calls the features; None when one of the transformers does not say."""
+    try:
+        for _, transformer in transformers:
+            if transformer is not None and not isinstance(transformer, str):
+                names = transformer.get_feature_names_out(names)
+    except Exception:  # they raise what they like
+        return None
+    return [str(name) for name in names]
 
 
 def _split(pipeline: Any) -> tuple[list[tuple[str, Any]], Any, str]:

@@ -136,10 +136,10 @@ impl Run {
                 };
                 let row: Vec<serde_json::Value> =
                     features.next().unwrap_or_default().iter().map(number).collect();
-                context.printer.result(&serde_json::json!({"features": row}).to_string());
+                context.printer.result(&serde_json::json!({"features": row}).to_string())?;
             } else {
                 self.failed = true;
-                context.printer.result(&serde_json::json!({"errors": errors}).to_string());
+                context.printer.result(&serde_json::json!({"errors": errors}).to_string())?;
             }
         }
         Ok(())

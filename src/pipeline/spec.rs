@@ -175,16 +175,23 @@ pub(super) struct AffineSpec {
 pub(super) struct AffineColumn {
     pub(super) column: String,
     // Spelled out, not flattened: serde cannot refuse unknown keys beside a flattened struct.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     subtract: Option<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     divide: Option<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     multiply: Option<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     add: Option<f64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "given")]
     clip: Option<[f64; 2]>,
+}
+
+/// A value that is there: `null`, which is how some write NaN, is not the same as an absent key.
+fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl AffineColumn {

@@ -84,10 +84,10 @@ def convert_rare_label_encoder(step: Any, ctx: Context) -> None:
         if old and numeric:
             column = pd.Series(keys, dtype=dtype)
             values = np.where(np.ones(len(keys), dtype=bool), column, step.replace_with).tolist()
-            unseen = {"value": np.where(np.zeros(1, dtype=bool), column.iloc[:1], step.replace_with).tolist()[0]}
+            unseen = {"value": np.where([False], pd.Series([0], dtype=dtype), step.replace_with).tolist()[0]}
         elif numeric and not isinstance(step.replace_with, str) and not _fits(step.replace_with, dtype):
             unseen = "error"  # pandas 3 refuses to assign it
-        elif str(dtype) in ("str", "string") and not isinstance(step.replace_with, str):
+        elif not old and str(dtype) in ("str", "string") and not isinstance(step.replace_with, str):
             unseen = "error"  # likewise
         ctx.map(label, keys, values, unseen=unseen, missing="keep" if ignore else "error")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..context import FUNCTIONS, Context, Label, Outcome
 from ..registry import register_converter
@@ -17,6 +18,7 @@ from ..values import is_missing
 
 @register_converter("sklearn.pipeline.Pipeline")
 @register_converter("imblearn.pipeline.Pipeline")
+@register_converter("feature_engine.pipeline.Pipeline")
 def convert_pipeline(step: Any, ctx: Context) -> None:
     """One after the other."""
     for name, inner in step.steps:
@@ -38,8 +40,36 @@ def convert_column_transformer(step: Any, ctx: Context) -> None:
             continue
         if named and hasattr(ctx.frame, "columns"):
             positions = [ctx.labels.index(named[i]) for i in positions]
+        # Recent versions put an identity in the place of `passthrough`.
+        passed = isinstance(inner, str) or (type(inner).__name__ == "FunctionTransformer" and inner.func is None)
+        if passed and _refuses_na(step):
+            own = [ctx.columns[i] for i in positions if getattr(ctx.columns[i].dtype, "na_value", None) is pd.NA]
+            ctx.check([column.label for column in own], "missing")
         branches.append((name, inner, positions, weights.get(name)))
     ctx.apply_branches(branches)
+
+
+def _refuses_na(step: Any) -> bool:
+    """Whether pd.NA among what is passed through raises: from 1.6 on, unless the output is a frame."""
+    import sklearn
+    from sklearn.utils._set_output import _get_output_config
+
+    version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
+    return version >= (1, 6) and _get_output_config("transform", step)["dense"] == "default"
+
+
+@register_converter("sklearn.pipeline.FeatureUnion")
+def convert_feature_union(step: Any, ctx: Context) -> None:
+    """Each transformer on all the columns; what they give stands side by side."""
+    weights = step.transformer_weights or {}
+    every = range(len(ctx.columns))
+    ctx.apply_branches(
+        [
+            (name, "passthrough" if inner is None else inner, every, weights.get(name))
+            for name, inner in step.transformer_list
+            if not (isinstance(inner, str) and inner == "drop")
+        ]
+    )
 
 
 @register_converter("sklearn.preprocessing.FunctionTransformer")
@@ -99,6 +129,8 @@ def convert_robust_scaler(step: Any, ctx: Context) -> None:
 
 
 def _scale(ctx: Context, clip: tuple[float, float] | None = None, **parts: Any) -> None:
+    if parts.get("divide") is not None and not np.all(parts["divide"]):
+        ctx.unsupported("it divides by 0", "`unit_variance` takes quantiles other than 0 and 100")
     ctx.check(ctx.labels, "infinite")
     ctx.affine(
         {
@@ -123,8 +155,9 @@ def convert_simple_imputer(step: Any, ctx: Context) -> None:
     labels = ctx.labels
     statistics: dict[Label, Any] = dict(zip(labels, step.statistics_))
     if step.add_indicator:
-        ctx.indicate_missing({labels[i]: f"{labels[i]}_missing" for i in step.indicator_.features_})
-    empty = [label for label, statistic in statistics.items() if is_missing(statistic)]
+        ctx.indicate_missing({labels[i]: f"missingindicator_{ctx.name(labels[i])}" for i in step.indicator_.features_})
+    # None is a value to it, which objects are filled with where most of them are None: they stay missing.
+    empty = [label for label, statistic in statistics.items() if is_missing(statistic) and statistic is not None]
     if not getattr(step, "keep_empty_features", False):
         # 1.2 keeps a column of nothing under the strategy `constant`, whose statistic is never missing.
         ctx.drop(empty)
