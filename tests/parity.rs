@@ -1,7 +1,11 @@
 //! Predictions equal those of the Python pipelines: on the golden rows, on the data that the models were trained and tested on, and on
 //! random rows with all that is rare in them. tests/data/house-prices/README.md says where the numbers come from.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(
+    clippy::print_stdout,
+    reason = "`cargo test -- --nocapture` shows how close the numbers are"
+)]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
 //! The process opens no outgoing connection and resolves no name: ONNX Runtime's telemetry is off.
 //!
-//! What was found with ONNX Runtime 1.31.1 (official wheel, Linux x86-64), with `strace` and with the shim of tests/fixtures/connect_spy.c:
+//! What was found with ONNX Runtime 1.31.1 (official wheel, Linux x86-64), with `strace` and with the shim of `tests/fixtures/connect_spy.c`:
 //! it brings its own libcurl. As soon as an environment is made it keeps a data base in ~/.cache/Microsoft/DeveloperTools/.onnxruntime,
 //! and about 9 s later it resolves mobile.events.data.microsoft.com to send what it has gathered. `DisableTelemetryEvents` right after the
 //! environment was made changes nothing of that; `ORT_DISABLE_TELEMETRY=1` in the environment before the library is opened does.

@@ -1,6 +1,6 @@
 //! The command line as a stranger meets it: exit code, standard output and standard error of the real program.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod check;
 mod healthcheck;
