@@ -25,6 +25,7 @@ RUN mkdir src \
     && cargo build --release --locked \
     && rm -r src
 # Cargo compares times, and the files of the checkout may be older than that build.
+COPY config config
 COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked

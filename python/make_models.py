@@ -3,16 +3,15 @@
 
     python3 python/make_models.py [--check] [--test-data] [--models-dir DIR] [--python PYTHON]
 
-Creates two virtual environments, one with the libraries of 2023 for the published pickle and one with today's, installs what
-the requirements files pin, and runs the script of each model. Needs only the standard library; an environment that is
-up to date is used as it is. The same sources give the same bytes: see docs/exporter.md for what that takes.
+Creates two virtual environments, one with the libraries of 2023 for the published pickle and one with today's, installs
+what the requirements files pin, and runs the script of each model. Needs only the standard library; an environment that
+is up to date is used as it is. The same sources give the same bytes: see docs/exporter.md for what that takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import filecmp
-import hashlib
 import os
 import shutil
 import subprocess
@@ -49,10 +48,16 @@ MODELS = [
 def main() -> int:
     """Runs the command; the exit code is 1 when a checked model differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models-dir", type=Path, default=ROOT / "models", help="where the artifacts go (default: models/)")
-    parser.add_argument("--check", action="store_true", help="write elsewhere, and compare with what is there byte for byte")
+    parser.add_argument(
+        "--models-dir", type=Path, default=ROOT / "models", help="where the artifacts go (default: models/)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write elsewhere, and compare with what is there byte for byte"
+    )
     parser.add_argument("--test-data", action="store_true", help="write tests/data/house-prices as well")
-    parser.add_argument("--python", help="a Python 3.11, which both generations of libraries run on (default: looked for)")
+    parser.add_argument(
+        "--python", help="a Python 3.11, on which both generations of libraries run (default: looked for)"
+    )
     options = parser.parse_args()
     python = find_python(options.python)
     with tempfile.TemporaryDirectory() as scratch:
@@ -72,34 +77,31 @@ def main() -> int:
 
 
 def find_python(wanted: str | None) -> str:
-    """An interpreter of version 3.11: the libraries of 2023 need it or an older one, those of today it or a newer one."""
+    """An interpreter of version 3.11: no older one runs the libraries of today, no newer one those of 2023."""
     for candidate in [wanted] if wanted else [sys.executable, "python3.11", "python3", "python"]:
         path = shutil.which(candidate)
         if path is None:
             continue
         found = subprocess.run(
-            [path, "-c", "import sys; print(*sys.version_info[:2], sep='.')"], capture_output=True, text=True, check=False
+            [path, "-c", "import sys; print(*sys.version_info[:2], sep='.')"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if found.stdout.strip() == "3.11":
             return path
-    raise SystemExit(f"error: {wanted or 'no interpreter found'} is not Python 3.11\nhint: install it, or name one with --python PATH")
+    raise SystemExit(
+        f"error: {wanted or 'no interpreter found'} is not Python 3.11\nhint: install it, or name one with --python"
+    )
 
 
 def create_environment(python: str, model: Model) -> Path:
-    """The interpreter of the model's virtual environment, which is made anew when its requirements have changed."""
+    """The interpreter of the model's virtual environment: the one that the tests use too, made anew when it is stale."""
     directory = TARGET / model.environment
-    requirements = PYTHON / model.requirements
-    stamp = directory / "requirements.sha256"
-    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    interpreter = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if stamp.is_file() and stamp.read_text() == wanted and interpreter.exists():
-        return interpreter
-    print(f"installing {model.requirements} into {directory.relative_to(ROOT)}", file=sys.stderr)
-    subprocess.run([python, "-m", "venv", "--clear", str(directory)], check=True)
-    pip = [str(interpreter), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    subprocess.run([*pip, "--requirement", str(requirements)], check=True)
-    stamp.write_text(wanted)
-    return interpreter
+    files = [PYTHON / model.requirements, PYTHON / "requirements-dev.txt"]
+    requirements = [part for file in files for part in ("--requirements", str(file))]
+    subprocess.run([python, str(ROOT / "scripts" / "venv.py"), str(directory), *requirements], check=True)
+    return directory / "bin" / "python"
 
 
 def run_script(interpreter: Path, model: Model, script: str, *arguments: str) -> None:
@@ -114,7 +116,9 @@ def run_script(interpreter: Path, model: Model, script: str, *arguments: str) ->
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
     }
-    subprocess.run([str(interpreter), str(PYTHON / "models" / script), *arguments], env=environment, cwd=ROOT, check=True)
+    subprocess.run(
+        [str(interpreter), str(PYTHON / "models" / script), *arguments], env=environment, cwd=ROOT, check=True
+    )
 
 
 def same(left: Path, right: Path) -> bool:

@@ -64,6 +64,13 @@ pub struct Server {
         message = "must be between 1 and 86400000 (a day)"
     ))]
     pub header_timeout_ms: u64,
+    /// A connection between two requests is closed after this long.
+    #[validate(range(
+        min = 1,
+        max = 86_400_000,
+        message = "must be between 1 and 86400000 (a day)"
+    ))]
+    pub keep_alive_ms: u64,
     /// A larger body is refused.
     #[validate(range(
         min = 1,

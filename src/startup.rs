@@ -9,13 +9,13 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::artifact::{Artifact, store};
 use crate::config::{LaneChoice, Load, Process, Settings};
 use crate::engine::{Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
+use crate::http::connection::{Requests, Stream};
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
@@ -94,6 +94,7 @@ pub struct Application {
 #[derive(Debug, Clone, Copy)]
 struct Timing {
     header_timeout: Duration,
+    keep_alive: Duration,
     drain_delay: Duration,
     drain_timeout: Duration,
 }
@@ -135,7 +136,8 @@ impl Application {
         let (mut deployments, default, mut ended) = deploy(settings)?;
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         deployments[default].engine = engine;
-        ended.push(end);
+        // The threads of the engine that was there end now, as they should.
+        ended[default] = end;
         Self::bind(settings, deployments, default, ended, started).await
     }
 
@@ -174,6 +176,7 @@ impl Application {
         );
         let timing = Timing {
             header_timeout: Duration::from_millis(server.header_timeout_ms),
+            keep_alive: Duration::from_millis(server.keep_alive_ms),
             drain_delay: Duration::from_millis(server.drain_delay_ms),
             drain_timeout: Duration::from_millis(server.drain_timeout_ms),
         };
@@ -202,19 +205,24 @@ impl Application {
         tracing::info!(%address, "listening on http://{shown}");
         let graceful = GracefulShutdown::new();
         let mut server = auto::Builder::new(TokioExecutor::new());
+        // A client that closes its side may have left, or may only have said everything. A short prediction is made and answered in any
+        // case; a long one is given up, as most likely nobody waits for it.
+        let is_short = |deployment: &Deployment| deployment.engine.plan().lane == Lane::Inline;
         server
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(timing.header_timeout)
-            .pipeline_flush(true);
-        server.http2().timer(TokioTimer::new());
+            // Counts from the end of an answer on. For the first request `http::connection` is stricter.
+            .header_read_timeout(timing.keep_alive)
+            .half_close(state.deployments().iter().all(is_short));
+        server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
         let mut stop = std::pin::pin!(async {
             tokio::select! {
                 stop = signals.next() => stop,
                 () = first_ended(ended) => Stop::PredictorEnded,
             }
         });
-        let serve = |stream| serve_connection(&server, &router, graceful.watcher(), stream);
+        let connect = |stream| http::connection::connect(stream, &router, timing.header_timeout);
+        let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
         state.start_draining();
@@ -223,7 +231,7 @@ impl Application {
         let drained = async move {
             if cause == Stop::Terminate {
                 let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
-                let serve = |stream| serve_connection(&server, &router, graceful.watcher(), stream);
+                let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
                 accept_until(&listener, &serve, &mut delay).await;
             }
             drop(listener);
@@ -244,14 +252,10 @@ impl Application {
 /// Serves one connection in a task of its own.
 fn serve_connection(
     server: &auto::Builder<TokioExecutor>,
-    router: &Router,
+    (stream, requests): (Stream, Requests),
     watcher: Watcher,
-    stream: TcpStream,
 ) {
-    // A small answer must not wait for the acknowledgement of the one before.
-    let _not_a_socket = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router.clone());
-    let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
     let connection = watcher.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -271,7 +275,11 @@ async fn accept_until<T>(
             biased;
             done = &mut *until => return done,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => serve(stream),
+                Ok((stream, _)) => {
+                    // A small answer must not wait for the acknowledgement of the one before.
+                    let _not_a_socket = stream.set_nodelay(true);
+                    serve(stream);
+                }
                 Err(error) => {
                     // Too many open files, most likely: closing connections helps, trying at once does not.
                     tracing::error!(error = &error as &dyn std::error::Error, "a connection cannot be accepted");

@@ -65,6 +65,14 @@ impl Deployment {
         Self { model, proof, engine, role, log_prefix, sensitive }
     }
 
+    /// Whether what stands at a key of a row may be something that must not be logged: the value of a sensitive field, or anything at a place
+    /// where no field is known.
+    #[must_use]
+    pub fn may_hold_sensitive(&self, key: Option<&str>) -> bool {
+        let field = key.and_then(|key| self.model.schema().index_of(key));
+        !self.sensitive.is_empty() && field.is_none_or(|field| self.sensitive.contains(&field))
+    }
+
     /// The model's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -25,7 +25,17 @@ const RULES: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "observe"]),
     (
         "http",
-        &["schema", "postprocess", "artifact", "predictor", "proof", "engine", "observe", "state"],
+        &[
+            "schema",
+            "pipeline",
+            "postprocess",
+            "artifact",
+            "predictor",
+            "proof",
+            "engine",
+            "observe",
+            "state",
+        ],
     ),
     (
         "startup",
@@ -45,8 +55,10 @@ const RULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "schema",
+            "pipeline",
             "artifact",
             "runtime",
+            "postprocess",
             "predictor",
             "proof",
             "observe",

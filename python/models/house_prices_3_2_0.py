@@ -44,7 +44,7 @@ def convert_temporal(step: Any, ctx: Context) -> None:
 def load_pipeline() -> Any:
     """The published pipeline."""
     with warnings.catch_warnings():
-        # Pickled by scikit-learn 1.2.0, read by 1.2.2; golden rows and the predictions in tests/data show that it
+        # Pickled by scikit-learn 1.2.0, read by 1.2.2; golden rows and predictions in tests/data show that it
         # does not matter.
         warnings.simplefilter("ignore")
         return joblib.load(PICKLE)
@@ -70,7 +70,7 @@ def main(models_dir: str = "models") -> None:
         postprocess=["exp"],
         aliases=RENAMED,
         fields=field_overrides(),
-        description="Sale price in dollars of a house in Ames, Iowa: the model published in tid-regression-model 3.2.0.",
+        description="Sale price in dollars of a house in Ames, Iowa: the model of tid-regression-model 3.2.0.",
         source="tid-regression-model 3.2.0",
         training_data=[TRAIN],
         metrics=found,

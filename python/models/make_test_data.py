@@ -172,9 +172,7 @@ def require_known(pipeline: Any, path: Path) -> None:
     worst = float((found["prediction"] / expected["prediction"] - 1).abs().max())
     if worst > 1e-12:
         raise SystemExit(f"{path.name} differs from the pipeline by {worst:.3g}")
-    print(
-        f"{path.name}: {len(expected)} predictions are those of the pickle, the worst relative difference is {worst:.3g}"
-    )
+    print(f"{path.name}: {len(expected)} predictions as the pickle gives them, worst relative difference {worst:.3g}")
 
 
 def main(version: str, directory: str = str(DATA)) -> None:

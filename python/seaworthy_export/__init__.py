@@ -10,7 +10,7 @@ See docs/exporter.md for the guide and docs/artifact.md for what is written.
 from .artifact import artifact_digest
 from .context import Column, Constant, Context
 from .errors import ExportError, ParityError, SchemaError, UnknownStepError, UnsupportedStepError
-from .exporter import export
+from .exporter import export, read_pipeline
 from .registry import converter_of, register_converter
 from .schema import rows_to_frame
 
@@ -26,6 +26,7 @@ __all__ = [
     "artifact_digest",
     "converter_of",
     "export",
+    "read_pipeline",
     "register_converter",
     "rows_to_frame",
 ]

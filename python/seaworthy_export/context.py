@@ -153,7 +153,9 @@ class Context:
         """Appends a step, or adds the columns to the step just before when that does the same to other columns."""
 
         def touched(entry: Any) -> set[str]:
-            return {entry} if isinstance(entry, str) else {entry["column"], entry.get("output", entry["column"])}
+            if isinstance(entry, str):
+                return {entry}
+            return {entry["column"], entry.get("output", entry["column"]), *entry.get("outputs", ())}
 
         head = {"op": op, "name": self.path, "source": self._source}
         steps = self._state.steps
@@ -371,6 +373,78 @@ class Context:
             self._replace(column, kind=kind)
         else:
             self._append(Column(entry["output"], output, kind, column.dtype))
+
+    def expand(
+        self,
+        label: Label,
+        outputs: Sequence[Label],
+        keys: Sequence[Any],
+        *,
+        rows: Sequence[Sequence[Any]] | None = None,
+        ones: Sequence[int | None] | None = None,
+        unseen: str | Sequence[Any] = "zeros",
+        missing: str | Sequence[Any] = "zeros",
+    ) -> None:
+        """Looks each value up among the keys, and writes a row of numbers to new columns at the end.
+
+        `rows` has a row for each key, or `ones` the position of the output that is 1 while the others are 0 (None for
+        none). `unseen` is what becomes of another value, `missing` what becomes of a missing one: `"zeros"`,
+        `"missing"`, `"error"`, or a row. The column itself stays.
+        """
+        column = self.column(label)
+        if (rows is None) == (ones is None):
+            raise ValueError("expand takes either rows or ones")
+        given: Sequence[Any] = rows if ones is None else ones  # type: ignore[assignment]
+        if len(keys) != len(given):
+            raise ValueError(f"expand takes as many rows as keys; got {len(given)} and {len(keys)}")
+        table: dict[Any, Any] = {}
+        for key, row in zip(keys, given):
+            scalar = self._scalar(key, "a key")
+            if scalar is None:
+                raise ValueError("a missing key is said with `missing`, not among the keys")
+            if ones is None:
+                table[scalar] = self._numbers(row, len(outputs))
+            else:
+                table[scalar] = None if row is None else int(row)
+        others: dict[str, Any] = {}
+        for what, outcome in (("unseen", unseen), ("missing", missing)):
+            if not isinstance(outcome, str):
+                others[what] = {"row": self._numbers(outcome, len(outputs))}
+            elif outcome in ("zeros", "missing", "error"):
+                others[what] = outcome
+            else:
+                raise ValueError(f"{what} is zeros, missing, error or a row; got {outcome!r}")
+        if not outputs:
+            # Nothing to write, but a value may still be refused.
+            if "error" in (unseen, missing):
+                guard = f"{column.name}_is_known"
+                values: dict[str, Outcome] = {
+                    what: "error" if other == "error" else {"value": 0} for what, other in others.items()
+                }
+                self.map(label, list(table), [0] * len(table), **values, output=guard)
+                self.drop([guard])
+            return
+        names: list[str] = []
+        for output in outputs:
+            name = self._unique(str(output))
+            names.append(name)
+            self._state.live.append(name)
+        numbers = [value for row in table.values() if ones is None for value in row]
+        numbers += [value for other in others.values() if isinstance(other, dict) for value in other["row"]]
+        whole = "missing" not in (unseen, missing) and all(is_integer(value) for value in numbers)
+        dtype = np.dtype("int64" if whole else "float64")
+        entry = {"column": column.name, "outputs": names, "keys": list(table)}
+        entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
+        self._emit("expand", [entry])
+        self.columns += [Column(name, output, INT if whole else FLOAT, dtype) for name, output in zip(names, outputs)]
+
+    def _numbers(self, row: Sequence[Any], width: int) -> list[Any]:
+        if len(row) != width:
+            raise ValueError(f"expand takes rows of {width} numbers; got {len(row)}")
+        numbers = [self._scalar(value, "a number") for value in row]
+        if any(isinstance(number, str) for number in numbers):
+            raise ValueError("expand gives numbers; for strings use map")
+        return numbers
 
     def map_dict(self, label: Label, mapping: Mapping[Any, Any], *, output: Label | None = None) -> None:
         """Looks each value up as `Series.map(mapping)` does: what is not in the mapping becomes missing."""

@@ -24,7 +24,7 @@ from . import converters  # noqa: F401 - importing registers them
 from .artifact import compact, pretty, write_artifact
 from .context import CATEGORY, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step
 from .errors import ExportError, ParityError, SchemaError, UnsupportedStepError
-from .golden import Predictor, golden_lines
+from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, is_classifier, open_session, run_graph
 from .profile import build_profile
 from .schema import Schema, derive_schema
@@ -43,10 +43,8 @@ _VERSION = re.compile(
 )
 _LIBRARIES = ("feature-engine", "numpy", "onnx", "pandas", "scikit-learn", "skl2onnx")
 _FEATURE_TOLERANCE = {"relative": 1e-12, "absolute": 1e-12}
-_OUTPUT_TOLERANCES = {
-    "float64": {"relative": 1e-9, "absolute": 0.0},
-    "float32": {"relative": 1e-5, "absolute": 1e-6},
-}
+# Relative to the value, and to how far the model's outputs are apart: a sum that nearly cancels has few digits left.
+_OUTPUT_TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
 
 log = logging.getLogger("seaworthy_export")
 
@@ -119,19 +117,14 @@ def export(
     graph = build_graph(estimator, plan.features)
     _check_estimator_input(plan, estimator)
     labels = [_label(value) for value in estimator.classes_] if classifier else None
-    outputs = _outputs(graph, estimator, labels, threshold)
-    kinds = {"relative", "absolute"}
-    tolerance = {
-        "features": dict((golden_tolerance or {}).get("features", _FEATURE_TOLERANCE)),
-        "output": dict((golden_tolerance or {}).get("output", _OUTPUT_TOLERANCES[graph.precision])),
-    }
-    if set(golden_tolerance or {}) - set(tolerance) or any(set(entry) != kinds for entry in tolerance.values()):
-        raise ExportError("golden_tolerance is {'features': {'relative': …, 'absolute': …}, 'output': {…}}")
+    outputs = _outputs(graph, labels, threshold)
     if golden_rows < 1:
         raise ExportError("golden_rows is at least 1: an artifact without proof is refused")
 
     keys = None if labels is None else [str(label) for label in labels]
     predictor = Predictor(plan.preprocess, estimator, plan.apply_postprocess)
+    predictions = _training_predictions(plan, predictor, labels, threshold)
+    tolerance = _tolerances(golden_tolerance, graph.precision, predictions, classifier)
     lines = golden_lines(predictor, plan.schema, plan.state.steps, golden_rows, keys)
     succeeded = [line for line in lines if "output" in line]
     if not succeeded:
@@ -176,7 +169,7 @@ def export(
             "manifest.json": pretty(manifest).encode(),
             "model.onnx": graph.data,
             "golden.jsonl": "".join(compact(line) + "\n" for line in lines).encode(),
-            "profile.json": pretty(_profile(plan, predictor, labels, threshold)).encode(),
+            "profile.json": pretty(_profile(plan, predictions)).encode(),
         },
         overwrite=overwrite,
     )
@@ -242,8 +235,66 @@ def _plan(
         raise SchemaError("`inputs` has no rows; the schema, the golden rows and the profile are derived from them")
     transformers, estimator, estimator_path = _split(pipeline)
     estimator, inverse = _unwrap_target(estimator)
-    columns = _input_columns(pipeline, inputs, target)
-    schema = derive_schema(inputs, columns, fields, aliases)
+    schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
+    reading = _read(transformers, schema, lambda features: estimator.predict(features))
+    for column in reading.columns:
+        if column.kind == CATEGORY:
+            raise UnsupportedStepError(
+                f"the column {column.label!r} still holds categories when it reaches {class_name(estimator)}\n"
+                "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
+            )
+    return _Plan(
+        schema=schema,
+        state=reading.state,
+        columns=reading.columns,
+        features=as_matrix(reading.output),
+        good_rows=reading.good_rows,
+        preprocess=reading.preprocess,
+        estimator=estimator,
+        estimator_path=estimator_path,
+        postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
+    )
+
+
+@dataclass
+class Reading:
+    """What was read off transformers alone."""
+
+    schema: Schema
+    state: State
+    columns: list[Column]
+    """What comes out of the last of them, in order; it may hold categories still."""
+    output: Any
+    """The training rows that they accept, transformed."""
+    good_rows: pd.DataFrame
+    preprocess: Callable[[Any], Any]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The part of a manifest that `seaworthy transform` takes."""
+        return {
+            "inputs": self.schema.fields,
+            "pipeline": self.state.steps,
+            "features": [column.name for column in self.columns],
+        }
+
+
+def read_pipeline(
+    transformer: Any,
+    inputs: pd.DataFrame,
+    *,
+    fields: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Reading:
+    """Reads a fitted transformer, or a pipeline of nothing else: the steps of an artifact without its estimator.
+
+    `inputs` and `fields` are as for `export`. `read_pipeline(...).spec` is a specification for `seaworthy transform`.
+    """
+    schema = derive_schema(inputs, _input_columns(transformer, inputs, None), fields)
+    return _read([("", transformer)], schema, lambda features: None)
+
+
+def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Callable[[Any], Any]) -> Reading:
+    """Converts the transformers one after the other; `consume` is given what comes out, and may refuse it."""
 
     def preprocess(frame: Any) -> Any:
         for _, transformer in transformers:
@@ -251,13 +302,16 @@ def _plan(
                 frame = transformer.transform(frame)
         return frame
 
-    def predicts(frame: pd.DataFrame) -> None:
-        estimator.predict(preprocess(frame))
+    def accepts(frame: pd.DataFrame) -> None:
+        features = preprocess(frame)
+        if np.shape(features)[:1] not in ((), (len(frame),)):
+            raise ValueError("the pipeline drops a row")  # an answer to each row asked is what a service gives
+        consume(features)
 
-    good_rows = schema.frame.iloc[_accepted(predicts, schema.frame)].reset_index(drop=True)
+    good_rows = schema.frame.iloc[_accepted(accepts, schema.frame)].reset_index(drop=True)
     if len(good_rows) == 0:
         # Say why, in the pipeline's own words.
-        predicts(schema.frame.iloc[:1])
+        accepts(schema.frame.iloc[:1])
         raise ExportError("the pipeline accepts none of the rows of `inputs`")
     state = State(live=[field["name"] for field in schema.fields])
     kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY}
@@ -270,24 +324,7 @@ def _plan(
         warnings.simplefilter("ignore")
         for path, transformer in transformers:
             frame, current = convert_step(state, transformer, path, frame, current)
-    for column in current:
-        if column.kind == CATEGORY:
-            raise UnsupportedStepError(
-                f"the column {column.label!r} still holds categories when it reaches {class_name(estimator)}\n"
-                "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
-            )
-    matrix = frame.to_numpy(dtype=np.float64, na_value=np.nan) if isinstance(frame, pd.DataFrame) else np.asarray(frame)
-    return _Plan(
-        schema=schema,
-        state=state,
-        columns=current,
-        features=np.asarray(matrix, dtype=np.float64),
-        good_rows=good_rows,
-        preprocess=preprocess,
-        estimator=estimator,
-        estimator_path=estimator_path,
-        postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
-    )
+    return Reading(schema, state, current, frame, good_rows, preprocess)
 
 
 def _split(pipeline: Any) -> tuple[list[tuple[str, Any]], Any, str]:
@@ -452,14 +489,11 @@ def _label(value: Any) -> str | int | float | bool:
     return scalar
 
 
-def _outputs(graph: Graph, estimator: Any, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
+def _outputs(graph: Graph, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
     tensor = graph.outputs[0]["name"]
     if labels is None:
         if threshold is not None:
             raise ExportError("a threshold is for classifiers of two classes")
-        shape = graph.outputs[0]["shape"]
-        if len(shape) == 2 and shape[1] not in (1, None):
-            raise ExportError(f"{class_name(estimator)} predicts {shape[1]} numbers a row; one model serves one")
         return {"prediction": {"tensor": tensor}}
     if threshold is not None and len(labels) != 2:
         raise ExportError(f"a threshold is for two classes; there are {len(labels)}")
@@ -551,12 +585,40 @@ def _count_rows(file: Path) -> int | None:
     return None
 
 
-def _profile(plan: _Plan, predictor: Predictor, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
+def _training_predictions(
+    plan: _Plan, predictor: Predictor, labels: list[Any] | None, threshold: float | None
+) -> list[Any]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        predictions, probabilities = predictor.outputs(plan.good_rows)
+        _, predictions, probabilities = predictor.run(plan.good_rows)
     if labels is not None and threshold is not None and probabilities is not None:
-        predictions = [labels[int(p >= threshold)] for p in probabilities[:, 1]]
+        return [labels[int(p >= threshold)] for p in probabilities[:, 1]]
+    return predictions
+
+
+def _tolerances(
+    given: Mapping[str, Mapping[str, float]] | None, precision: str, predictions: Sequence[Any], classifier: bool
+) -> dict[str, dict[str, float]]:
+    relative, absolute = _OUTPUT_TOLERANCES[precision]
+    spread = 1.0
+    if not classifier:
+        finite = np.array([value for value in predictions if np.isfinite(value)], dtype=np.float64)
+        spread = float(np.std(finite)) if len(finite) else 0.0
+    # A power of ten: the last digits of a spread are nobody's concern.
+    scale = 10.0 ** np.floor(np.log10(absolute * spread)) if spread > 0 and np.isfinite(spread) else 0.0
+    tolerances: dict[str, Mapping[str, float]] = {
+        "features": _FEATURE_TOLERANCE,
+        "output": {"relative": relative, "absolute": float(f"{scale:.0e}")},
+    }
+    tolerances.update(given or {})
+    if set(tolerances) != {"features", "output"} or any(
+        set(entry) != {"relative", "absolute"} for entry in tolerances.values()
+    ):
+        raise ExportError("golden_tolerance is {'features': {'relative': …, 'absolute': …}, 'output': {…}}")
+    return {key: {kind: float(entry[kind]) for kind in ("relative", "absolute")} for key, entry in tolerances.items()}
+
+
+def _profile(plan: _Plan, predictions: Sequence[Any]) -> dict[str, Any]:
     features = {column.name: plan.features[:, i] for i, column in enumerate(plan.columns)}
     return build_profile(plan.schema, features, {"prediction": predictions})
 

@@ -32,23 +32,26 @@ class Predictor:
     estimator: Any
     postprocess: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-    def features(self, frame: Any) -> NDArray[np.float64]:
-        """The features of a frame, float64."""
+    def run(self, frame: Any) -> tuple[NDArray[np.float64], list[Any], NDArray[np.float64] | None]:
+        """The features of a frame in float64, predictions as JSON values, and probabilities for a classifier."""
         matrix = self.preprocess(frame)
-        if hasattr(matrix, "toarray"):
-            matrix = matrix.toarray()
-        if hasattr(matrix, "to_numpy"):
-            matrix = matrix.to_numpy(dtype=np.float64, na_value=np.nan)
-        return np.asarray(matrix, dtype=np.float64)
+        return (as_matrix(matrix), *self._outputs(matrix))
 
-    def outputs(self, frame: Any) -> tuple[list[Any], NDArray[np.float64] | None]:
-        """Predictions as JSON values, and probabilities for a classifier."""
-        matrix = self.preprocess(frame)
+    def _outputs(self, matrix: Any) -> tuple[list[Any], NDArray[np.float64] | None]:
         if hasattr(self.estimator, "classes_"):
             labels = [json_scalar(label) for label in np.asarray(self.estimator.predict(matrix)).ravel()]
             return labels, np.asarray(self.estimator.predict_proba(matrix), dtype=np.float64)
         raw = np.asarray(self.estimator.predict(matrix), dtype=np.float64).ravel()
         return [float(value) for value in self.postprocess(raw)], None
+
+
+def as_matrix(features: Any) -> NDArray[np.float64]:
+    """What a pipeline gives to its estimator, as a matrix of float64; missing is NaN."""
+    if hasattr(features, "toarray"):
+        features = features.toarray()
+    if hasattr(features, "to_numpy"):
+        features = features.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(features, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,8 @@ def answer(predictor: Predictor, schema: Schema, row: Mapping[str, Any], labels:
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            frame = schema.frame_of([row])
-            features = predictor.features(frame)[0]
-            predictions, probabilities = predictor.outputs(frame)
+            matrix, predictions, probabilities = predictor.run(schema.frame_of([row]))
+            features = matrix[0]
     except Exception as error:  # whatever the pipeline raises is its way to refuse the row
         lines = str(error).strip().splitlines()
         return Answer(error=lines[0] if lines else type(error).__name__)

@@ -7,7 +7,8 @@ ours is taken only if its formula reproduces the estimator on the training rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -60,6 +61,9 @@ def build_graph(estimator: Any, features: Matrix) -> Graph:
             )
         graph = _linear_classifier(estimator, features)
     else:
+        one = np.asarray(estimator.predict(features[:1]))
+        if one.size != 1:
+            raise ExportError(f"{class_name(estimator)} predicts {one.size} numbers a row, and a model serves one")
         graph = _linear_regressor(estimator, features)
     return graph if graph is not None else _by_skl2onnx(estimator, features)
 
@@ -88,15 +92,20 @@ def _linear_regressor(estimator: Any, features: Matrix) -> Graph | None:
     if found is None or found[0].shape[1] != 1:
         return None
     weights, bias = found
-    expected = np.asarray(estimator.predict(features), dtype=np.float64).ravel()
-    # A GLM or an SVR with a kernel has the same attributes and another formula.
-    if not _agree((features @ weights + bias).ravel(), expected):
-        return None
-    nodes = [
-        helper.make_node("MatMul", [INPUT, "coefficients"], ["product"]),
-        helper.make_node("Add", ["product", "intercept"], ["prediction"]),
-    ]
-    return _float64_graph(nodes, {"coefficients": weights, "intercept": bias}, "prediction", features.shape[1], 1)
+    expected = np.asarray(estimator.predict(features), dtype=np.float64).reshape(-1, 1)
+    scores = features @ weights + bias
+    constants = {"coefficients": weights, "intercept": bias}
+    nodes = [helper.make_node("MatMul", [INPUT, "coefficients"], ["product"])]
+    if _agree(scores, expected):
+        nodes.append(helper.make_node("Add", ["product", "intercept"], ["prediction"]))
+    elif _agree(np.exp(scores), expected):
+        # A generalized linear model with a log link: Poisson, Gamma, Tweedie.
+        nodes.append(helper.make_node("Add", ["product", "intercept"], ["scores"]))
+        nodes.append(helper.make_node("Pow", ["e", "scores"], ["prediction"]))
+        constants["e"] = np.array(np.e)
+    else:
+        return None  # such as a support vector machine with a kernel, which has an intercept as well
+    return _float64_graph(nodes, constants, "prediction", features.shape[1], 1)
 
 
 def _sigmoid(z: Matrix) -> Matrix:
@@ -243,13 +252,14 @@ def _by_skl2onnx(estimator: Any, features: Matrix) -> Graph:
     problems = []
     for precision, tensor in (("float64", DoubleTensorType), ("float32", FloatTensorType)):
         try:
-            model = to_onnx(
-                estimator,
-                initial_types=[(INPUT, tensor([None, features.shape[1]]))],
-                target_opset={"": OPSET, "ai.onnx.ml": 3},
-                options={"zipmap": False} if is_classifier(estimator) else None,
-                name="estimator",
-            )
+            with _truth_values_as_integers():
+                model = to_onnx(
+                    estimator,
+                    initial_types=[(INPUT, tensor([None, features.shape[1]]))],
+                    target_opset={"": OPSET, "ai.onnx.ml": 3},
+                    options={"zipmap": False} if is_classifier(estimator) else None,
+                    name="estimator",
+                )
             wanted = "probabilities" if is_classifier(estimator) else "prediction"
             graph = _finish(_with_one_output(model, wanted), precision)
             _require_runs(graph, features)
@@ -266,6 +276,26 @@ def _by_skl2onnx(estimator: Any, features: Matrix) -> Graph:
         "hint: put another estimator at the end of the pipeline, "
         "or register a converter with skl2onnx.update_registered_converter"
     )
+
+
+@contextlib.contextmanager
+def _truth_values_as_integers() -> Iterator[None]:
+    """Lets skl2onnx 1.20 write the flags of histogram gradient boosting.
+
+    It passes truth values where ONNX has integers, which protobuf took silently until version 7.
+    """
+    original = helper.make_attribute
+
+    def make_attribute(key: str, value: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(value, (list, tuple)) and any(isinstance(entry, (bool, np.bool_)) for entry in value):
+            value = [int(entry) for entry in value]
+        return original(key, value, *arguments, **options)
+
+    helper.make_attribute = make_attribute
+    try:
+        yield
+    finally:
+        helper.make_attribute = original
 
 
 def _with_one_output(model: Any, wanted: str) -> Any:

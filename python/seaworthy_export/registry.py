@@ -80,9 +80,12 @@ def known_parent(cls: type) -> type | None:
 
 
 def known_near(cls: type) -> list[str]:
-    """Registered names that someone who wrote this class may have meant, the likeliest first."""
-    by_short = {name.rpartition(".")[2]: name for name in sorted(_CONVERTERS)}
-    near = difflib.get_close_matches(cls.__qualname__, by_short, n=4, cutoff=0.5)
+    """Registered names that someone who wrote this class may have meant: those of its library, then similar ones."""
     package = cls.__module__.split(".")[0]
-    rest = [short for short, name in by_short.items() if name.split(".")[0] == package and short not in near]
-    return [by_short[short] for short in near + rest]
+
+    def rank(name: str) -> tuple[bool, float]:
+        likeness = difflib.SequenceMatcher(None, name.rpartition(".")[2], cls.__qualname__).ratio()
+        return name.split(".")[0] != package, -likeness
+
+    ranked = sorted((rank(name), name) for name in _CONVERTERS)
+    return [name for (foreign, likeness), name in ranked if not foreign or likeness < -0.5][:6]

@@ -15,6 +15,7 @@ mod healthcheck;
 mod inspect;
 mod printer;
 mod serve;
+mod transform;
 
 pub use printer::Printer;
 
@@ -48,7 +49,7 @@ impl Arguments {
     pub fn opens_runtime(&self) -> bool {
         match self.command {
             None | Some(Command::Serve(_) | Command::Check(_)) => true,
-            Some(Command::Inspect(_) | Command::Healthcheck(_)) => false,
+            Some(Command::Inspect(_) | Command::Transform(_) | Command::Healthcheck(_)) => false,
         }
     }
 }
@@ -61,6 +62,8 @@ enum Command {
     Check(check::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
+    /// Compute the features of rows, without the graph
+    Transform(transform::Options),
     /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
     Healthcheck(healthcheck::Options),
 }
@@ -87,6 +90,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
+            Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
         };
     result.unwrap_or_else(|error| fail(&context.printer, &error))

@@ -9,8 +9,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::state::AppState;
 
+pub(crate) mod connection;
 mod health;
 mod models;
+mod openapi;
+mod pages;
 mod predict;
 pub mod problem;
 mod record;
@@ -18,8 +21,11 @@ mod request_id;
 
 /// The whole service, ready to be served or called in a test.
 pub fn router(state: AppState) -> Router {
-    let routes =
-        Router::new().merge(predict::router()).merge(models::router()).merge(health::router());
+    let routes = Router::new()
+        .merge(predict::router())
+        .merge(models::router())
+        .merge(health::router())
+        .merge(pages::router());
     dress(routes, state)
 }
 

@@ -2,14 +2,15 @@
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
-use super::problem::ApiError;
+use super::problem::{self, ApiError};
 use crate::artifact::{ModelSpec, Task};
 use crate::proof::Proof;
-use crate::schema::FieldSpec;
+use crate::schema::{Field, FieldSpec};
 use crate::state::{AppState, Deployment};
 
 pub(super) fn router() -> Router<AppState> {
@@ -48,7 +49,7 @@ struct Version<'a> {
     #[serde(flatten)]
     summary: Summary<'a>,
     created: &'a str,
-    inputs: Vec<&'a FieldSpec>,
+    inputs: Vec<FieldSpec>,
     features: &'a [String],
     model: &'a ModelSpec,
     labels: &'a [crate::schema::Scalar],
@@ -87,8 +88,10 @@ async fn list_models(State(state): State<AppState>) -> Json<serde_json::Value> {
 async fn find_model(
     State(state): State<AppState>,
     name: Result<Path<String>, PathRejection>,
+    uri: Uri,
 ) -> Result<Json<serde_json::Value>, ApiError> {
-    let name = name.map(|Path(name)| name).unwrap_or_default();
+    // A name that is not UTF-8 is no model's.
+    let Path(name) = name.map_err(|_not_utf8| unknown(&state, in_path(uri.path())))?;
     let found: Vec<&Deployment> =
         state.deployments().iter().filter(|deployment| deployment.name() == name).collect();
     let Some(first) = found.first() else { return Err(unknown(&state, &name)) };
@@ -103,7 +106,7 @@ fn version<'a>(state: &'a AppState, deployment: &'a Deployment) -> Version<'a> {
     Version {
         summary: summary(state, deployment),
         created: &manifest.created,
-        inputs: deployment.model.schema().fields().iter().map(crate::schema::Field::spec).collect(),
+        inputs: deployment.model.schema().fields().iter().map(shown).collect(),
         features: &manifest.features,
         model: &manifest.model,
         labels: deployment.model.postprocess().labels(),
@@ -117,6 +120,18 @@ fn version<'a>(state: &'a AppState, deployment: &'a Deployment) -> Version<'a> {
     }
 }
 
+/// A field as everybody may see it: of a sensitive one no value from the training data.
+fn shown(field: &Field) -> FieldSpec {
+    let mut spec = field.spec().clone();
+    if spec.sensitive {
+        spec.categories = spec.categories.filter(|_| spec.enforce);
+        spec.minimum = spec.minimum.filter(|_| spec.enforce);
+        spec.maximum = spec.maximum.filter(|_| spec.enforce);
+        spec.example = None;
+    }
+    spec
+}
+
 /// The error for a model or version that is not loaded.
 pub(super) fn unknown(state: &AppState, wanted: &str) -> ApiError {
     let known: Vec<String> = state
@@ -124,5 +139,11 @@ pub(super) fn unknown(state: &AppState, wanted: &str) -> ApiError {
         .iter()
         .map(|deployment| format!("{}@{}", deployment.name(), deployment.version()))
         .collect();
-    ApiError::UnknownModel { wanted: wanted.to_owned(), known: known.join(", ") }
+    ApiError::UnknownModel { wanted: problem::shown(wanted), known: known.join(", ") }
+}
+
+/// The part of a path where a model is named, as it was written.
+pub(super) fn in_path(path: &str) -> &str {
+    let named = path.strip_prefix("/v1/models/").unwrap_or(path);
+    named.strip_suffix("/predict").unwrap_or(named)
 }

@@ -4,15 +4,17 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
 
-use super::models::unknown;
-use super::problem::{ApiError, Item, Logged};
-use super::record::{self, Exchange, Record};
+use super::models::{in_path, unknown};
+use super::problem::{self, ApiError, Item, Logged};
+use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
 use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
@@ -33,11 +35,39 @@ const LARGE_BODY: usize = 256 * 1024;
 /// Everything that is found out about a request on its way, good or bad, so that the log has it.
 #[derive(Debug, Default)]
 struct Seen {
-    body: Bytes,
+    body: Received,
     decoded: Option<Decoded>,
     on_invalid_null: bool,
     items: Vec<Item>,
     total: usize,
+}
+
+/// A body so far as it has arrived.
+#[derive(Debug, Default)]
+struct Received {
+    /// Most bodies come in one piece, which is not copied.
+    first: Bytes,
+    /// All pieces, when there are several.
+    whole: Vec<u8>,
+}
+
+impl Received {
+    /// Adds a piece; `declared` is the length that the body is said to have.
+    fn push(&mut self, piece: Bytes, declared: Option<usize>) {
+        if self.bytes().is_empty() {
+            self.first = piece;
+            return;
+        }
+        if self.whole.is_empty() {
+            self.whole.reserve(declared.unwrap_or_default().max(self.first.len() + piece.len()));
+            self.whole.extend_from_slice(&self.first);
+        }
+        self.whole.extend_from_slice(&piece);
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.whole.is_empty() { &self.first } else { &self.whole }
+    }
 }
 
 /// The answer of a request that succeeded: the whole body, and where its predictions stand in it.
@@ -47,9 +77,69 @@ struct Answer {
     predictions: std::ops::Range<usize>,
 }
 
+/// A request that leaves one record, whatever becomes of it: with its answer, or when it is dropped without one because the connection is gone.
+struct Exchange<'a> {
+    record: Record<'a>,
+    parts: &'a Parts,
+    deployment: Result<&'a Deployment, ApiError>,
+    limits: &'a Limits,
+    seen: Seen,
+    is_logged: bool,
+}
+
+impl Exchange<'_> {
+    fn log(&mut self, answered: &Result<Answer, ApiError>) {
+        self.is_logged = true;
+        let (seen, deployment) = (&self.seen, self.deployment.as_ref().ok().copied());
+        let error_items;
+        let (status, errors, total): (u16, &[Item], usize) = match answered {
+            Ok(_) => (200, &seen.items, seen.total),
+            Err(ApiError::Invalid { items, total, .. }) => (422, items, *total),
+            Err(error) => {
+                let mut items = error.items();
+                if matches!(error, ApiError::Syntax(_)) {
+                    // It shows a word of the body.
+                    let sensitive = deployment.is_some_and(|found| !found.sensitive.is_empty());
+                    items.iter_mut().for_each(|item| item.sensitive = sensitive);
+                }
+                error_items = items;
+                (error.status().as_u16(), &error_items, error_items.len())
+            }
+        };
+        let exchanged = Exchanged {
+            deployment,
+            method: &self.parts.method,
+            path: self.parts.uri.path(),
+            status,
+            n_rows: seen.decoded.as_ref().map_or(0, |decoded| decoded.n_rows),
+            on_invalid_null: seen.on_invalid_null,
+            inputs: seen
+                .decoded
+                .as_ref()
+                .and_then(|decoded| seen.body.bytes().get(decoded.inputs.clone())),
+            body: seen.body.bytes(),
+            predictions: answered
+                .as_ref()
+                .ok()
+                .and_then(|answer| answer.body.get(answer.predictions.clone())),
+            errors,
+            total_errors: total,
+        };
+        record::exchanged(&self.record, &exchanged, self.limits);
+    }
+}
+
+impl Drop for Exchange<'_> {
+    fn drop(&mut self) {
+        if !self.is_logged {
+            self.log(&Err(ApiError::ConnectionClosed));
+        }
+    }
+}
+
 async fn create_prediction(
     State(state): State<AppState>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     request: Request,
 ) -> Response {
     let started = Instant::now();
@@ -61,56 +151,36 @@ async fn create_prediction(
         .cloned()
         .unwrap_or_else(|| request_id::of(&parts.headers));
     let trace_id = request_id::trace_id(&parts.headers);
-    let deployment = find(&state, &params);
     let limits = state.limits();
-    let mut seen = Seen::default();
-    let answered = async {
-        let deployment = deployment.as_ref().map_err(ApiError::clone)?;
+    let mut exchange = Exchange {
+        record: Record::new(started, &id, trace_id.as_deref()),
+        parts: &parts,
+        deployment: find(&state, params, parts.uri.path()),
+        limits,
+        seen: Seen::default(),
+        is_logged: false,
+    };
+    let seen = &mut exchange.seen;
+    let answered = problem::caught(async {
+        let deployment = exchange.deployment.as_ref().map_err(ApiError::clone)?;
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
         check_media_type(&parts.headers)?;
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
-        let work = answer(deployment, limits, &id, &mut seen);
+        let work = answer(deployment, limits, &id, seen);
         tokio::time::timeout(limits.request_timeout, work).await.map_err(|_elapsed| {
             ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() }
         })?
-    }
-    .await;
-    let error_items;
-    let (status, errors, total): (u16, &[Item], usize) = match &answered {
-        Ok(_) => (200, &seen.items, seen.total),
-        Err(ApiError::Invalid { items, total, .. }) => (422, items, *total),
-        Err(error) => {
-            error_items = error.items();
-            (error.status().as_u16(), &error_items, error_items.len())
-        }
-    };
-    let exchange = Exchange {
-        deployment: deployment.as_ref().ok().copied(),
-        method: &parts.method,
-        path: parts.uri.path(),
-        status,
-        n_rows: seen.decoded.as_ref().map_or(0, |decoded| decoded.n_rows),
-        on_invalid_null: seen.on_invalid_null,
-        inputs: seen.decoded.as_ref().and_then(|decoded| seen.body.get(decoded.inputs.clone())),
-        body: &seen.body,
-        predictions: answered
-            .as_ref()
-            .ok()
-            .and_then(|answer| answer.body.get(answer.predictions.clone())),
-        errors,
-        total_errors: total,
-    };
-    record::exchanged(&Record::new(started, &id, trace_id.as_deref()), &exchange, limits);
+    })
+    .await
+    .unwrap_or_else(|message| Err(ApiError::Panicked { message }));
+    exchange.log(&answered);
     let mut response = match answered {
         Ok(answer) => {
             let json = HeaderValue::from_static("application/json");
             ([(header::CONTENT_TYPE, json)], answer.body).into_response()
         }
         Err(error) => {
-            if error.status().is_server_error() {
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, request.id = id.as_str(), "a prediction failed");
-            }
+            error.report(&id);
             error.to_response(&id)
         }
     };
@@ -118,7 +188,13 @@ async fn create_prediction(
     response
 }
 
-fn find<'a>(state: &'a AppState, params: &RawPathParams) -> Result<&'a Deployment, ApiError> {
+fn find<'a>(
+    state: &'a AppState,
+    params: Result<RawPathParams, RawPathParamsRejection>,
+    path: &str,
+) -> Result<&'a Deployment, ApiError> {
+    // A name that is not UTF-8 is no model's.
+    let params = params.map_err(|_not_utf8| unknown(state, in_path(path)))?;
     let param =
         |name: &str| params.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
     let Some(model) = param("model") else { return Ok(state.default_deployment()) };
@@ -185,40 +261,25 @@ async fn read_body(
     mut body: Body,
     headers: &HeaderMap,
     limits: &Limits,
-    read: &mut Bytes,
+    read: &mut Received,
 ) -> Result<(), ApiError> {
     let too_large = || ApiError::BodyTooLarge { limit: limits.max_body_bytes };
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > limits.max_body_bytes as u64) {
+        .and_then(|length| length.parse::<u64>().ok())
+        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    if declared.is_some_and(|length| length > limits.max_body_bytes) {
         return Err(too_large());
     }
     let collect = async {
-        let mut pieces: Vec<u8> = Vec::new();
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Err(ApiError::BodyBroken) };
             let Ok(data) = frame.into_data() else { continue };
-            if read.is_empty() && pieces.is_empty() {
-                // Most bodies come in one piece, which is not copied.
-                *read = data;
-            } else {
-                if pieces.is_empty() {
-                    let declared = declared
-                        .and_then(|length| usize::try_from(length).ok())
-                        .unwrap_or_default();
-                    pieces.reserve(declared.max(read.len() + data.len()));
-                    pieces.extend_from_slice(read);
-                }
-                pieces.extend_from_slice(&data);
-            }
-            if read.len().max(pieces.len()) > limits.max_body_bytes {
+            read.push(data, declared);
+            if read.bytes().len() > limits.max_body_bytes {
                 return Err(too_large());
             }
-        }
-        if !pieces.is_empty() {
-            *read = Bytes::from(pieces);
         }
         Ok(())
     };
@@ -236,10 +297,11 @@ async fn answer(
 ) -> Result<Answer, ApiError> {
     let schema = deployment.model.schema();
     let mut frame = schema.frame();
-    let decoded = if seen.body.len() >= LARGE_BODY {
-        blocking(|| schema.decode(&seen.body, &limits.decode, &mut frame))
+    let body = seen.body.bytes();
+    let decoded = if body.len() >= LARGE_BODY {
+        blocking(|| schema.decode(body, &limits.decode, &mut frame))
     } else {
-        schema.decode(&seen.body, &limits.decode, &mut frame)
+        schema.decode(body, &limits.decode, &mut frame)
     };
     let decoded = decoded.map_err(ApiError::Syntax)?;
     let decoded = seen.decoded.insert(decoded);
@@ -251,7 +313,7 @@ async fn answer(
     };
     let invalid = decoded.n_errors
         + predictions.errors.iter().filter(|e| e.problem.is_invalid_input()).count();
-    (seen.items, seen.total) = list_items(deployment, limits, decoded, &predictions, &seen.body);
+    (seen.items, seen.total) = list_items(deployment, limits, decoded, &predictions, body);
     if invalid > 0 && (!seen.on_invalid_null || of_the_whole) {
         let detail = count(decoded, &predictions, invalid, of_the_whole);
         return Err(ApiError::Invalid {
@@ -314,9 +376,6 @@ fn list_items(
         return (Vec::new(), 0);
     }
     let schema = deployment.model.schema();
-    let sensitive = |name: &str| {
-        schema.index_of(name).is_some_and(|field| deployment.sensitive.contains(&field))
-    };
     let mut items: Vec<(Option<usize>, Item)> = decoded
         .errors
         .iter()
@@ -326,7 +385,7 @@ fn list_items(
                 pointer: decoded.form.pointer(error.row, field),
                 code: error.problem.code(),
                 detail: error.problem.to_string(),
-                sensitive: field.is_some_and(sensitive),
+                sensitive: deployment.may_hold_sensitive(field),
             };
             (error.row, item)
         })

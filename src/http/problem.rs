@@ -1,7 +1,9 @@
 //! The one way a request fails: `application/problem+json` (RFC 9457).
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -35,12 +37,10 @@ pub enum ApiError {
         known: String,
     },
     /// Another method is needed.
-    #[error("{method} is not possible here{}", match .allow { Some(allow) => format!("; use {allow}"), None => String::new() })]
+    #[error("{method} is not possible here; the header `allow` says what is")]
     MethodNotAllowed {
         /// The method.
         method: Method,
-        /// What is possible.
-        allow: Option<String>,
     },
     /// A query parameter that cannot be.
     #[error("the query parameter `{name}` is `{found}`, expected {expected}")]
@@ -101,6 +101,15 @@ pub enum ApiError {
         /// The limit.
         limit_ms: u128,
     },
+    /// The connection was closed, by the client or because the server ends, before there was an answer. Nobody sees it but the log.
+    #[error("the connection was closed before the answer")]
+    ConnectionClosed,
+    /// A handler panicked.
+    #[error("panicked: {message}")]
+    Panicked {
+        /// What it said.
+        message: String,
+    },
     /// A fault of this program.
     #[error("internal error")]
     Internal,
@@ -153,9 +162,11 @@ impl ApiError {
             Self::Engine(EngineError::Overloaded) | Self::Timeout { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Engine(EngineError::Predict(_) | EngineError::Stopped) | Self::Internal => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            // As nginx has it: the client closed the request. There is no such standard code, and nobody to send it to.
+            Self::ConnectionClosed => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::Engine(EngineError::Predict(_) | EngineError::Stopped)
+            | Self::Panicked { .. }
+            | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -177,9 +188,10 @@ impl ApiError {
             Self::Invalid { .. } => ("invalid-input", "Invalid input"),
             Self::Engine(EngineError::Overloaded) => ("overloaded", "The server is busy"),
             Self::Timeout { .. } => ("timeout", "The prediction took too long"),
-            Self::Engine(EngineError::Predict(_) | EngineError::Stopped) | Self::Internal => {
-                ("internal", "Internal error")
-            }
+            Self::ConnectionClosed => ("connection-closed", "The connection was closed"),
+            Self::Engine(EngineError::Predict(_) | EngineError::Stopped)
+            | Self::Panicked { .. }
+            | Self::Internal => ("internal", "Internal error"),
         }
     }
 
@@ -225,21 +237,8 @@ impl ApiError {
         // A struct of strings and numbers always serialises.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
-        let headers = response.headers_mut();
-        match self {
-            Self::Engine(EngineError::Overloaded) | Self::Timeout { .. } => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            Self::MethodNotAllowed { allow: Some(allow), .. } => {
-                if let Ok(allow) = HeaderValue::from_str(allow) {
-                    headers.insert(header::ALLOW, allow);
-                }
-            }
-            // What is left of the body is not read: the connection cannot be used again.
-            Self::BodyTimeout { .. } | Self::BodyTooLarge { .. } | Self::BodyBroken => {
-                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-            _ => {}
+        if matches!(self, Self::Engine(EngineError::Overloaded) | Self::Timeout { .. }) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
@@ -281,6 +280,7 @@ pub(super) async fn finish(
                 |error| error.as_ref().clone(),
             );
             if !logged {
+                error.report(&id);
                 let record = Record::new(started, &id, trace_id.as_deref());
                 record::rejected(record, &method, &path, &error);
             }
@@ -296,27 +296,51 @@ pub(super) async fn finish(
 }
 
 impl ApiError {
+    /// Tells of a fault on our side, once, for somebody to act on; the request's id leads to its record.
+    pub(super) fn report(&self, id: &RequestId) {
+        if self.status().is_server_error() {
+            let error: &dyn std::error::Error = self;
+            tracing::error!(error, request.id = id.as_str(), "a request failed");
+        }
+    }
+
     /// What a bare error of the router or of a layer means.
     fn from_bare(response: &Response, method: &Method, path: &str) -> Self {
         match response.status() {
-            StatusCode::NOT_FOUND => Self::NotFound { path: path.to_owned() },
-            StatusCode::METHOD_NOT_ALLOWED => {
-                let allow =
-                    response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok());
-                Self::MethodNotAllowed { method: method.clone(), allow: allow.map(str::to_owned) }
-            }
+            StatusCode::NOT_FOUND => Self::NotFound { path: shown(path) },
+            // The router adds the header `allow` behind the layers.
+            StatusCode::METHOD_NOT_ALLOWED => Self::MethodNotAllowed { method: method.clone() },
             _ => Self::Internal,
         }
     }
 }
 
-/// What a handler's panic becomes. The message goes to the log, not to the client.
+/// The start of something that a client wrote and that may be long.
+pub(super) fn shown(text: &str) -> String {
+    const AT_MOST: usize = 200;
+    match text.char_indices().nth(AT_MOST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// Runs a future; a panic in it is an error with its message.
+pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(move |context| {
+        // After a panic the future is not polled again.
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        polled.map_or_else(|payload| Poll::Ready(Err(message(&*payload))), |polled| polled.map(Ok))
+    })
+    .await
+}
+
+/// What a panic in a layer or in a handler that does not see to it becomes. The message goes to the log, not to the client.
 pub(super) fn panicked(payload: Box<dyn Any + Send + 'static>) -> Response {
-    let message = payload
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| payload.downcast_ref::<&str>().copied())
-        .unwrap_or("unknown panic");
-    tracing::error!(message, "a handler panicked");
-    ApiError::Internal.into_response()
+    ApiError::Panicked { message: message(&*payload) }.into_response()
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("unknown panic").to_owned()
 }

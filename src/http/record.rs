@@ -5,6 +5,8 @@ use std::time::Instant;
 
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use sha2::Sha256;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -65,7 +67,7 @@ impl<'a> Record<'a> {
 }
 
 /// What is known of a request to a predict route when it is logged.
-pub(super) struct Exchange<'a> {
+pub(super) struct Exchanged<'a> {
     pub(super) deployment: Option<&'a Deployment>,
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
@@ -83,7 +85,7 @@ pub(super) struct Exchange<'a> {
 }
 
 /// Logs a request to a predict route, answered or refused.
-pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchange<'_>, limits: &Limits) {
+pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &Limits) {
     let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
     let mut line =
         Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
@@ -155,8 +157,10 @@ fn errors(line: &mut Vec<u8>, items: &[Item], total: usize) {
             line.push(b',');
         }
         let written = if item.sensitive {
-            let shown =
-                Item { detail: "not shown: the field is sensitive".to_owned(), ..item.clone() };
+            let shown = Item {
+                detail: "not shown: it may hold a sensitive value".to_owned(),
+                ..item.clone()
+            };
             serde_json::to_writer(&mut *line, &shown)
         } else {
             serde_json::to_writer(&mut *line, item)
@@ -191,27 +195,60 @@ fn text(body: &[u8], at_most: usize, line: &mut Vec<u8>) {
     );
 }
 
-/// The inputs with the values of sensitive fields replaced by a keyed hash. What cannot be parsed again is not shown at all.
+/// The inputs with the values of sensitive fields replaced by a keyed hash, and so is everything else that is not the plain value of a field: the
+/// value may have been meant for a sensitive one. The rest stays as it was written.
 fn redacted(inputs: &[u8], deployment: &Deployment, key: &str) -> String {
-    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(inputs) else {
-        return "null".to_owned();
+    let hide = |value: &RawValue| {
+        let text = value.get();
+        if text == "null" {
+            return text.to_owned();
+        }
+        // The same string or number gives the same hash, however it was spelt.
+        let value = serde_json::from_str::<serde_json::Value>(text);
+        let text = value.map_or_else(|_too_large| text.to_owned(), |value| value.to_string());
+        serde_json::Value::from(hash(&text, key)).to_string()
     };
-    let schema = deployment.model.schema();
-    let hide = |row: &mut serde_json::Value| {
-        let Some(row) = row.as_object_mut() else { return };
-        for (name, cell) in row.iter_mut() {
-            let is_sensitive =
-                schema.index_of(name).is_some_and(|field| deployment.sensitive.contains(&field));
-            if is_sensitive && !cell.is_null() {
-                *cell = hash(&cell.to_string(), key).into();
+    let row = |row: &RawValue| {
+        let Ok(Cells(cells)) = serde_json::from_str(row.get()) else { return hide(row) };
+        let cells = cells.into_iter().map(|(name, value)| {
+            let is_plain = !value.get().starts_with(['{', '[']);
+            let shown = is_plain && !deployment.may_hold_sensitive(Some(&name));
+            let value = if shown { value.get().to_owned() } else { hide(value) };
+            format!("{}:{value}", serde_json::Value::from(name))
+        });
+        format!("{{{}}}", cells.collect::<Vec<_>>().join(","))
+    };
+    match serde_json::from_slice::<Vec<&RawValue>>(inputs) {
+        Ok(rows) => format!("[{}]", rows.into_iter().map(row).collect::<Vec<_>>().join(",")),
+        Err(_no_array) => {
+            serde_json::from_slice::<&RawValue>(inputs).map_or_else(|_| "null".to_owned(), row)
+        }
+    }
+}
+
+/// The keys and values of an object, in their order, each key as often as it is there.
+struct Cells<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Cells<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Cells<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells<'de>, A::Error> {
+                let mut cells = Vec::new();
+                while let Some(cell) = map.next_entry()? {
+                    cells.push(cell);
+                }
+                Ok(Cells(cells))
             }
         }
-    };
-    match &mut value {
-        serde_json::Value::Array(rows) => rows.iter_mut().for_each(hide),
-        row => hide(row),
+        deserializer.deserialize_map(Object)
     }
-    value.to_string()
 }
 
 /// HMAC-SHA256 of the value's JSON text, its first 128 bits.

@@ -107,7 +107,8 @@ impl CombineStep {
         else {
             return;
         };
-        let (left, right, output) = slots.triple(left, right, self.output);
+        let (before, outputs) = slots.split(self.output, 1);
+        let (left, right, output) = (before.read(left), before.read(right), &mut outputs[0]);
         if self.integers {
             let output = output.as_ints();
             for row in 0..n_rows {

@@ -165,20 +165,25 @@ impl<'a> Slots<'a> {
         (input, &mut after[0])
     }
 
-    /// Two slots to read and a later one to write.
-    pub(super) fn triple(
-        &mut self,
-        left: Slot,
-        right: Slot,
-        output: Slot,
-    ) -> (View<'_>, View<'_>, &mut Column) {
-        let n_fields = self.frame.len();
-        let (before, after) = self.columns.split_at_mut(output - n_fields);
-        let read = |slot: Slot| match self.frame.get(slot) {
+    /// Everything before the slot `first` to read, and `n` slots from there on to write: for steps of several columns.
+    pub(super) fn split(&mut self, first: Slot, n: usize) -> (Before<'_>, &mut [Column]) {
+        let (before, after) = self.columns.split_at_mut(first - self.frame.len());
+        (Before { frame: self.frame, columns: before }, &mut after[..n])
+    }
+}
+
+/// Columns to be read while others are written.
+pub(super) struct Before<'a> {
+    frame: &'a [schema::Column],
+    columns: &'a [Column],
+}
+
+impl Before<'_> {
+    pub(super) fn read(&self, slot: Slot) -> View<'_> {
+        match self.frame.get(slot) {
             Some(column) => column.into(),
-            None => (&before[slot - n_fields]).into(),
-        };
-        (read(left), read(right), &mut after[0])
+            None => (&self.columns[slot - self.frame.len()]).into(),
+        }
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::column::{Column, Dtype, Key, MISSING_CODE, Slots, View, to_f64};
+use super::lookup::Lookup;
 use super::spec::{MapColumn, MapSpec, Otherwise, Value};
 use super::{Operation, PipelineError, Plan, Run, Slot};
 
@@ -16,25 +15,9 @@ use super::{Operation, PipelineError, Plan, Run, Slot};
 /// - Same as `Series.map(dict)` of pandas 1.5 to 3, hence as the encoders of feature-engine that replace a column.
 #[derive(Debug)]
 pub(super) struct MapStep {
-    pub(super) step: usize,
-    pub(super) input: Slot,
-    column: String,
+    pub(super) lookup: Lookup,
     output: Slot,
-    lookup: Lookup,
     result: Outcome,
-    /// The keys, shortened, for messages.
-    pub(super) known: String,
-}
-
-/// From a value to the index of its key.
-#[derive(Debug)]
-enum Lookup {
-    Text(HashMap<Box<str>, usize>),
-    Int(HashMap<i64, usize>),
-    /// By the bits of the number, with -0 as 0.
-    Float(HashMap<u64, usize>),
-    /// By category code; `None` where the category is not among the keys.
-    Category(Vec<Option<usize>>),
 }
 
 #[derive(Debug)]
@@ -64,30 +47,6 @@ impl<T> Other<T> {
     }
 }
 
-impl From<&Value> for Key {
-    fn from(value: &Value) -> Self {
-        match value {
-            Value::Int(value) => Self::Int(*value),
-            // The only integers that a float64 key can equal are those it holds exactly.
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "checked to be integral and within the exact range"
-            )]
-            Value::Float(value)
-                if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 =>
-            {
-                Self::Int(*value as i64)
-            }
-            Value::Float(value) => Self::Float(*value),
-            Value::Text(value) => Self::Text(value.clone()),
-        }
-    }
-}
-
-fn bits(value: f64) -> u64 {
-    (value + 0.0).to_bits()
-}
-
 pub(super) fn load(plan: &mut Plan, spec: MapSpec) -> Result<(), PipelineError> {
     spec.columns.into_iter().try_for_each(|column| load_column(plan, &column))
 }
@@ -98,27 +57,12 @@ fn load_column(plan: &mut Plan, spec: &MapColumn) -> Result<(), PipelineError> {
     if spec.keys.len() != spec.values.len() {
         return Err(wrong(format!("{} keys, but {} values", spec.keys.len(), spec.values.len())));
     }
-    let all = || {
-        spec.keys
-            .iter()
-            .chain(spec.values.iter().flatten())
-            .chain(spec.unseen.value())
-            .chain(spec.missing.value())
-    };
-    if all().any(|value| matches!(value, Value::Float(value) if !value.is_finite())) {
-        return Err(wrong("a key or value is not a finite number".to_owned()));
-    }
-    let keys: Vec<Key> = spec.keys.iter().map(Key::from).collect();
-    let lookup = Lookup::load(&plan.slots[input].dtype, &keys);
-    let distinct: hashbrown::HashSet<String> = keys.iter().map(|key| format!("{key:?}")).collect();
-    if distinct.len() < keys.len() {
-        let twice = (1..keys.len())
-            .find(|at| keys[..*at].contains(&keys[*at]))
-            .map(|at| spec.keys[at].to_string());
-        return Err(wrong(format!("the key {} is listed twice", twice.unwrap_or_default())));
-    }
+    let lookup = Lookup::load(plan, &spec.column, &spec.keys)?;
     let results =
         || spec.values.iter().flatten().chain(spec.unseen.value()).chain(spec.missing.value());
+    if results().any(|value| matches!(value, Value::Float(value) if !value.is_finite())) {
+        return Err(wrong("a value is not a finite number".to_owned()));
+    }
     let numbers = results().all(|value| !matches!(value, Value::Text(_)));
     let (dtype, result) = match &plan.slots[input].dtype {
         input if numbers && (input.is_number() || spec.unseen != Otherwise::Keep) => {
@@ -137,22 +81,12 @@ fn load_column(plan: &mut Plan, spec: &MapColumn) -> Result<(), PipelineError> {
         }
         input => Outcome::codes(spec, input),
     };
-    let known = known(&spec.keys);
     let output = plan.derive(dtype, &[input]);
     match &spec.output {
         Some(name) => plan.append(name, output)?,
         None => plan.replace(&spec.column, output),
     }
-    let (step, column) = (plan.index, spec.column.clone());
-    plan.operations.push(Operation::Map(MapStep {
-        step,
-        input,
-        column,
-        output,
-        lookup,
-        result,
-        known,
-    }));
+    plan.operations.push(Operation::Map(MapStep { lookup, output, result }));
     Ok(())
 }
 
@@ -161,86 +95,6 @@ impl Otherwise {
         match self {
             Self::Value(value) => Some(value),
             Self::Missing | Self::Keep | Self::Error => None,
-        }
-    }
-}
-
-fn known(keys: &[Value]) -> String {
-    const SHOWN: usize = 10;
-    let mut known = keys.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if keys.len() > SHOWN {
-        known.push_str(&format!(", … ({} in all)", keys.len()));
-    }
-    known
-}
-
-impl Lookup {
-    fn load(dtype: &Dtype, keys: &[Key]) -> Self {
-        let indexed = || keys.iter().enumerate();
-        match dtype {
-            Dtype::Text => Self::Text(
-                indexed()
-                    .filter_map(|(at, key)| match key {
-                        Key::Text(text) => Some((text.as_str().into(), at)),
-                        Key::Int(_) | Key::Float(_) => None,
-                    })
-                    .collect(),
-            ),
-            Dtype::Int => Self::Int(
-                indexed()
-                    .filter_map(|(at, key)| match key {
-                        Key::Int(value) => Some((*value, at)),
-                        Key::Float(_) | Key::Text(_) => None,
-                    })
-                    .collect(),
-            ),
-            Dtype::Float => Self::Float(
-                indexed()
-                    .filter_map(|(at, key)| match key {
-                        Key::Int(value) => Some((bits(to_f64(*value)), at)),
-                        Key::Float(value) => Some((bits(*value), at)),
-                        Key::Text(_) => None,
-                    })
-                    .collect(),
-            ),
-            Dtype::Category(categories) => Self::Category(
-                categories
-                    .iter()
-                    .map(|category| keys.iter().position(|key| key == category))
-                    .collect(),
-            ),
-        }
-    }
-
-    /// Calls `found` for each cell of the column, in order: `None` for a missing cell, else the index of its key, if there is one.
-    #[inline]
-    fn each(&self, column: View<'_>, mut found: impl FnMut(usize, Option<Option<usize>>)) {
-        match (self, column) {
-            (Self::Text(table), View::Text(column)) => {
-                (0..column.len()).for_each(|row| {
-                    found(row, column.get(row).map(|text| table.get(text).copied()));
-                });
-            }
-            (Self::Int(table), View::Int(column)) => {
-                (0..column.len()).for_each(|row| {
-                    found(row, column.get(row).map(|value| table.get(&value).copied()));
-                });
-            }
-            (Self::Float(table), View::Float(values)) => {
-                for (row, value) in values.iter().enumerate() {
-                    found(row, (!value.is_nan()).then(|| table.get(&bits(*value)).copied()));
-                }
-            }
-            (Self::Category(table), View::Category(codes)) => {
-                for (row, code) in codes.iter().enumerate() {
-                    found(
-                        row,
-                        (*code != MISSING_CODE)
-                            .then(|| table.get(*code as usize).copied().flatten()),
-                    );
-                }
-            }
-            _ => debug_assert!(false, "a lookup of another type than its column"),
         }
     }
 }
@@ -303,7 +157,7 @@ impl Outcome {
 
 impl MapStep {
     pub(super) fn run(&self, slots: &mut Slots<'_>, operation: usize, run: &mut Run<'_>) {
-        let (input, output): (View<'_>, &mut Column) = slots.pair(self.input, self.output);
+        let (input, output): (View<'_>, &mut Column) = slots.pair(self.lookup.input, self.output);
         match &self.result {
             Outcome::Numbers { values, unseen, missing } => {
                 let output = output.as_floats();
@@ -315,7 +169,12 @@ impl MapStep {
                             Other::Value(value) => *value,
                             Other::Keep => input.number(row),
                             Other::Missing | Other::Error => {
-                                self.unseen(row, operation, matches!(unseen, Other::Error), run);
+                                self.lookup.unseen(
+                                    row,
+                                    operation,
+                                    matches!(unseen, Other::Error),
+                                    run,
+                                );
                                 f64::NAN
                             }
                         },
@@ -323,7 +182,7 @@ impl MapStep {
                             Other::Value(value) => *value,
                             Other::Missing | Other::Keep => f64::NAN,
                             Other::Error => {
-                                self.missing(row, run);
+                                self.lookup.missing(row, run);
                                 f64::NAN
                             }
                         },
@@ -342,7 +201,12 @@ impl MapStep {
                                 kept.get(codes[row] as usize).copied().unwrap_or(MISSING_CODE)
                             }
                             (Other::Missing | Other::Error | Other::Keep, _) => {
-                                self.unseen(row, operation, matches!(unseen, Other::Error), run);
+                                self.lookup.unseen(
+                                    row,
+                                    operation,
+                                    matches!(unseen, Other::Error),
+                                    run,
+                                );
                                 MISSING_CODE
                             }
                         },
@@ -350,7 +214,7 @@ impl MapStep {
                             Other::Value(value) => *value,
                             Other::Missing | Other::Keep => MISSING_CODE,
                             Other::Error => {
-                                self.missing(row, run);
+                                self.lookup.missing(row, run);
                                 MISSING_CODE
                             }
                         },
@@ -370,29 +234,12 @@ impl MapStep {
                         Other::Value(text) => output.push(text),
                         Other::Missing | Other::Keep => output.push_missing(),
                         Other::Error => {
-                            self.missing(row, run);
+                            self.lookup.missing(row, run);
                             output.push_missing();
                         }
                     },
                 });
             }
         }
-    }
-
-    /// A category that is not among the keys: an error now, or remembered in case that a later step refuses what is missing then.
-    fn unseen(&self, row: usize, operation: usize, error: bool, run: &mut Run<'_>) {
-        if error {
-            let field = run.pipeline.slots[self.input].fields.first().copied();
-            run.refuse(row, self.step, |run| {
-                (field, run.unseen_category(row, field.unwrap_or_default(), self))
-            });
-        } else {
-            run.unseen.push((row, operation));
-        }
-    }
-
-    fn missing(&self, row: usize, run: &mut Run<'_>) {
-        let fields = &run.pipeline.slots[self.input].fields;
-        run.refuse(row, self.step, |run| run.blame(row, self.step, &self.column, fields));
     }
 }

@@ -12,8 +12,10 @@ mod arithmetic;
 mod check;
 mod column;
 mod error;
+mod expand;
 mod fill;
 mod function;
+mod lookup;
 mod map;
 mod spec;
 
@@ -24,7 +26,9 @@ pub use spec::StepSpec;
 use arithmetic::{AffineStep, CombineStep, FunctionStep, ThresholdStep};
 use check::CheckStep;
 use column::{Column, Dtype, Slots, View, to_f64};
+use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use lookup::Lookup;
 use map::MapStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
@@ -40,7 +44,19 @@ enum Operation {
     Function(FunctionStep),
     Threshold(ThresholdStep),
     Map(MapStep),
+    Expand(ExpandStep),
     Affine(AffineStep),
+}
+
+impl Operation {
+    /// The table of a step that looks values up.
+    fn lookup(&self) -> Option<&Lookup> {
+        match self {
+            Self::Map(step) => Some(&step.lookup),
+            Self::Expand(step) => Some(&step.lookup),
+            _ => None,
+        }
+    }
 }
 
 /// What is known of a slot at load: its type, and which fields and steps its values come from.
@@ -186,6 +202,7 @@ impl Pipeline {
                 Operation::Function(step) => step.run(&mut slots),
                 Operation::Threshold(step) => step.run(&mut slots),
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
+                Operation::Expand(step) => step.run(&mut slots, index, &mut run),
                 Operation::Affine(step) => step.run(&mut slots),
             }
         }
@@ -266,13 +283,13 @@ impl Run<'_> {
     ) -> (Option<usize>, RowProblem) {
         for (unseen_row, operation) in self.unseen.iter() {
             if *unseen_row == row
-                && let Operation::Map(map) = &self.pipeline.operations[*operation]
-                && let Some(field) = self.pipeline.slots[map.input]
+                && let Some(lookup) = self.pipeline.operations[*operation].lookup()
+                && let Some(field) = self.pipeline.slots[lookup.input]
                     .fields
                     .iter()
                     .find(|field| fields.contains(field))
             {
-                return (Some(*field), self.unseen_category(row, *field, map));
+                return (Some(*field), self.unseen_category(row, *field, lookup));
             }
         }
         let raw = self.frame.columns();
@@ -286,7 +303,7 @@ impl Run<'_> {
         )
     }
 
-    fn unseen_category(&self, row: usize, field: usize, map: &MapStep) -> RowProblem {
+    fn unseen_category(&self, row: usize, field: usize, lookup: &Lookup) -> RowProblem {
         let found = match self.frame.columns().get(field) {
             Some(schema::Column::Text(column)) => {
                 column.get(row).map(|text| serde_json::Value::from(shorten(text)).to_string())
@@ -298,9 +315,9 @@ impl Run<'_> {
             None => None,
         };
         RowProblem::UnseenCategory {
-            step: self.pipeline.step_names[map.step].clone(),
+            step: self.pipeline.step_names[lookup.step].clone(),
             found: found.unwrap_or_else(|| "null".to_owned()),
-            known: map.known.clone(),
+            known: lookup.known.clone(),
         }
     }
 }
@@ -437,12 +454,13 @@ impl Plan {
             "function" => arithmetic::load_function(self, self.parameters(step)?),
             "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
             "map" => map::load(self, self.parameters(step)?),
+            "expand" => expand::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, check, combine, copy, drop, fill, function, indicate_missing, map, \
+                const KNOWN: &str = "affine, check, combine, copy, drop, expand, fill, function, indicate_missing, map, \
                                      select, threshold";
                 Err(self.error(
                     None,

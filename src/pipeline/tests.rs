@@ -163,6 +163,36 @@ fn kept_text_and_kept_numbers() {
 }
 
 #[test]
+fn a_value_is_expanded_to_several_columns() {
+    check(
+        json!([
+            {"op": "expand", "name": "onehot", "columns": [
+                {"column": "zone", "outputs": ["zone_RL", "zone_other"], "keys": ["RL", "other", "x"], "ones": [0, 1, null],
+                    "unseen": "zeros", "missing": "missing"},
+                {"column": "area", "outputs": ["a0", "a1"], "keys": [2, 0.5], "rows": [[0.25, null], [1, 2]],
+                    "unseen": {"row": [-1, 9]}, "missing": "zeros"},
+                {"column": "year", "outputs": ["y"], "keys": ["1999", -1.0], "rows": [[1], [2]], "unseen": "zeros", "missing": "error"}]},
+        ]),
+        &["zone_RL", "zone_other", "a0", "a1", "y"],
+        rows(),
+        "[1.0, 0.0, 0.25, NaN, 0.0]\n[NaN, NaN, 0.0, 0.0, 0.0]\n[0.0, 1.0, -1.0, 9.0, 2.0]",
+    );
+    check(
+        json!([
+            {"op": "expand", "name": "sum", "columns": [{"column": "zone", "outputs": ["z0", "z1"], "keys": ["RL"], "rows": [[1, 2]],
+                "unseen": "missing", "missing": "error"}]},
+            {"op": "check", "name": "Lasso", "columns": ["z0", "z1"], "refuse": ["missing"]},
+        ]),
+        &["z0", "z1"],
+        rows(),
+        "[1.0, 2.0]\n\
+         row 1 Some(\"zone\") missing_value: step `sum` does not take a missing value in `zone`\n\
+         row 2 Some(\"zone\") unseen_category: \"other\" is not a category that the model was trained on (step `sum`); \
+         it knows \"RL\"",
+    );
+}
+
+#[test]
 fn unsound_steps_are_refused_with_step_and_column() {
     #[track_caller]
     fn refused(step: serde_json::Value, expected: &str) {
@@ -173,7 +203,7 @@ fn unsound_steps_are_refused_with_step_and_column() {
     }
     refused(
         json!({"op": "scale", "name": "s", "columns": []}),
-        "step 2 (`s`): unknown operation `scale`; this version knows affine, check, combine, copy, drop, fill, function, \
+        "step 2 (`s`): unknown operation `scale`; this version knows affine, check, combine, copy, drop, expand, fill, function, \
          indicate_missing, map, select, threshold",
     );
     refused(
@@ -202,6 +232,39 @@ fn unsound_steps_are_refused_with_step_and_column() {
     refused(
         map(json!([1, 1.0]), json!([1, 2])),
         "step 2 (`s`), column `zone`: the key 1.0 is listed twice",
+    );
+    let expand = |changes: serde_json::Value| {
+        let mut column = json!({"column": "zone", "outputs": ["x", "y"], "keys": ["a"], "rows": [[1, 2]],
+            "unseen": "zeros", "missing": "error"});
+        for (key, value) in changes.as_object().unwrap() {
+            column[key] = value.clone();
+        }
+        json!({"op": "expand", "name": "e", "columns": [column]})
+    };
+    let wrong = |changes, problem: &str| {
+        refused(expand(changes), &format!("step 2 (`e`), column {problem}"));
+    };
+    wrong(json!({"keys": []}), "`zone`: 0 keys, but 1 rows");
+    wrong(
+        json!({"rows": [[1]]}),
+        "`zone`: the row of the key \"a\" has 1 numbers, but there are 2 outputs",
+    );
+    wrong(
+        json!({"missing": {"row": []}}),
+        "`zone`: the row of `missing` has 0 numbers, but there are 2 outputs",
+    );
+    wrong(json!({"ones": [0]}), "`zone`: it takes either `rows` or `ones`");
+    wrong(
+        json!({"rows": null, "ones": [2]}),
+        "`zone`: `ones` names the output 2, but there are 2, counted from 0",
+    );
+    wrong(
+        json!({"keys": ["a", "a"], "rows": [[1, 2], [1, 2]]}),
+        "`zone`: the key \"a\" is listed twice",
+    );
+    wrong(
+        json!({"outputs": ["x", "x"]}),
+        "`x`: the step would create this column, but it exists already",
     );
     let error = load(json!([]), &["area", "zone"]).unwrap_err().to_string();
     let expected = "step 1 (`features`), column `zone`: a feature must be numeric, but this column holds categories or text after the last step";

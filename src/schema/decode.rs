@@ -215,13 +215,14 @@ impl Plan {
 /// cannot crowd the table, as they never go into it.
 #[inline]
 fn hash(key: &[u8]) -> usize {
-    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-    let (head, tail) = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-        _ => (word(key), 0),
+    let ends = if let (Some(head), Some(tail)) = (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        u64::from_le_bytes(*head) ^ u64::from_le_bytes(*tail).rotate_left(29)
+    } else if let (Some(head), Some(tail)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*head)) ^ u64::from(u32::from_le_bytes(*tail)).rotate_left(29)
+    } else {
+        key.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))
     };
-    let mixed =
-        (head ^ tail.rotate_left(29) ^ key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (ends ^ key.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     // The upper half of the product depends on every bit.
     usize::try_from(mixed >> 32).unwrap_or(0)
 }
@@ -388,6 +389,9 @@ impl Key<'_> {
     }
 }
 
+/// Keys of a row that are kept in mind; those beyond are looked up each time.
+const LONGEST_LAYOUT: usize = 4_096;
+
 /// One pass over a body.
 struct Reader<'r, 'a> {
     schema: &'r Schema,
@@ -426,7 +430,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             options,
             scan,
             columns,
-            layout: Vec::new(),
+            layout: Vec::with_capacity(2 * schema.fields.len()),
             seen: vec![0; schema.fields.len()],
             scratch: String::new(),
             form: Form::Wrapped,
@@ -529,13 +533,14 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// A key beside `inputs`.
     #[cold]
     fn other_key(&mut self, name: &str, hints: &mut Hints) {
+        hints.n_keys += 1;
         hints.is_row |= self.schema.index_of(name).is_some();
-        if hints.similar.is_none() && resembles_inputs(name) {
+        if hints.similar.is_none() && hints.n_keys <= Hints::N_COMPARED && resembles_inputs(name) {
             hints.similar = Some(cut(name));
         }
         if self.options.unknown_fields == UnknownFields::Reject {
-            let similar = if resembles_inputs(name) { "; did you mean `inputs`?" } else { "" };
             self.fault("unknown_field", || {
+                let similar = if resembles_inputs(name) { "; did you mean `inputs`?" } else { "" };
                 format!("no such key beside `inputs`: `{}`{similar}", cut(name))
             });
         }
@@ -642,6 +647,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     /// Reads a key that is not the next of the layout, and writes it there.
+    #[inline]
     fn key(&mut self, at_layout: &mut usize, next_field: usize) -> Scan<Key<'a>> {
         // The row may lack the key that is expected.
         if let Some(key) = self.layout.get(*at_layout + 1)
@@ -660,9 +666,10 @@ impl<'r, 'a> Reader<'r, 'a> {
             self.schema.plan.find(name, &self.schema.names)
         };
         let key = Key { text: self.scan.since(start), field };
-        match self.layout.get_mut(*at_layout) {
-            Some(expected) => *expected = key,
-            None => self.layout.push(key),
+        if let Some(expected) = self.layout.get_mut(*at_layout) {
+            *expected = key;
+        } else if self.layout.len() < LONGEST_LAYOUT {
+            self.layout.push(key);
         }
         *at_layout += 1;
         Ok(key)
@@ -847,11 +854,15 @@ fn found(mut scan: Scanner<'_>) -> String {
 /// What the keys of an object without `inputs` tell.
 #[derive(Debug, Default)]
 struct Hints {
+    n_keys: usize,
     is_row: bool,
     similar: Option<String>,
 }
 
 impl Hints {
+    /// Only the first keys are compared letter by letter: an object may have a million.
+    const N_COMPARED: usize = 100;
+
     fn no_inputs(self) -> String {
         let hint = match self {
             Self { is_row: true, .. } => {
@@ -1210,6 +1221,13 @@ mod tests {
              5: 6 6.0 - 0\n\
              6: 7 7.0 - 1",
         );
+    }
+
+    #[test]
+    fn a_row_may_have_more_keys_than_are_kept_in_mind() {
+        let others: String = (0..2 * LONGEST_LAYOUT).map(|at| format!("\"k{at}\": 0, ")).collect();
+        let row = format!(r#"{{"Area": 1, {others} "Front": 2}}"#);
+        check(&format!("[{row}, {row}]"), "0: 1 2.0 - 1\n1: 1 2.0 - 1");
     }
 
     #[test]

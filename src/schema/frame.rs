@@ -359,6 +359,29 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_taken_back_makes_room_unless_it_is_shared() {
+        let mut text = TextColumn::default();
+        let shared = text.intern("None");
+        text.push_span(shared);
+        text.push("RL");
+        text.push_missing();
+        text.push("FV");
+        text.truncate(2);
+        assert_eq!(text.buffer, "NoneRL");
+        text.truncate(0);
+        assert_eq!(text.buffer, "None");
+        text.push_span(shared);
+        text.push("RM");
+        let mut same = TextColumn::default();
+        same.push("None");
+        same.push("RM");
+        assert_eq!(text, same);
+        same.truncate(1);
+        same.push_missing();
+        assert_ne!(text, same);
+    }
+
+    #[test]
     fn an_appended_frame_keeps_values_and_missing_ones() {
         let column = |values: &[Option<i64>]| {
             let mut column = IntColumn::default();

@@ -280,6 +280,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes on over `expected`, if that is what comes.
+    #[inline]
     pub(super) fn accept(&mut self, expected: &str) -> bool {
         let is_next =
             self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(expected.as_bytes()));
@@ -290,6 +291,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips white space.
+    #[inline]
     pub(super) fn space(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.at += 1;
@@ -304,22 +306,27 @@ impl<'a> Scanner<'a> {
     }
 
     /// After an item: whether another one comes, and the cursor is there, or the array or object has been left.
+    #[inline]
     pub(super) fn more(&mut self, close: u8) -> Scan<bool> {
         self.space();
         if self.peek() == b',' {
             self.at += 1;
             self.space();
-            if self.peek() == close {
-                let problem =
-                    format!("a comma before `{}`; JSON has no trailing commas", char::from(close));
-                return Err(self.fault(self.at, &problem));
-            }
-            return Ok(true);
+            return if self.peek() == close { Err(self.trailing_comma(close)) } else { Ok(true) };
         }
-        if self.leave_at(close) {
-            return Ok(false);
-        }
-        Err(self.unexpected(if close == b']' { "`,` or `]`" } else { "`,` or `}`" }))
+        if self.leave_at(close) { Ok(false) } else { Err(self.no_end(close)) }
+    }
+
+    #[cold]
+    fn trailing_comma(&self, close: u8) -> Box<SyntaxError> {
+        let problem =
+            format!("a comma before `{}`; JSON has no trailing commas", char::from(close));
+        self.fault(self.at, &problem)
+    }
+
+    #[cold]
+    fn no_end(&self, close: u8) -> Box<SyntaxError> {
+        self.unexpected(if close == b']' { "`,` or `]`" } else { "`,` or `}`" })
     }
 
     fn enter(&mut self) -> Scan<()> {
@@ -341,6 +348,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads a key with its colon, up to the value.
+    #[inline]
     pub(super) fn key(&mut self) -> Scan<RawString<'a>> {
         if self.peek() != b'"' {
             return Err(self.unexpected("a key in double quotes"));
@@ -356,6 +364,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Reads the string whose opening quote is at the cursor.
+    #[inline]
     pub(super) fn string(&mut self) -> Scan<RawString<'a>> {
         let start = self.at + 1;
         let mut at = start;

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 mod decode;
+#[cfg(test)]
+mod differential;
 mod error;
 mod frame;
 mod json;

@@ -1,0 +1,110 @@
+"""The results of runs, kept as JSON a generation, and the table that docs/transformers.md is made of."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+from .harness import GENERATION
+
+LIBRARIES = ("scikit-learn", "feature-engine", "category_encoders", "pandas", "numpy")
+
+
+def write_results(directory: Path, results: dict[str, dict[str, Any]], seed: int) -> None:
+    """Keeps what a run found; classes that it did not run stay as they were."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{GENERATION}.json"
+    known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    libraries = {}
+    for library in LIBRARIES:
+        try:
+            libraries[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    known["libraries"] = libraries
+    known.setdefault("classes", {})
+    for name, found in results.items():
+        known["classes"][name] = {**found, "seed": seed, "failures": len(found["failures"])}
+    path.write_text(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_table(path: Path, directory: Path) -> None:
+    """Writes docs/transformers.md from the results of all generations."""
+    generations = {
+        file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json"))
+    }
+    path.write_text(render(generations), encoding="utf-8")
+
+
+def render(generations: dict[str, Any]) -> str:
+    """The page."""
+    order = [name for name in ("current", "2023") if name in generations]
+    lines = [
+        "# Transformers",
+        "",
+        "<!-- Written by `make parity`; do not edit. -->",
+        "",
+        "What `seaworthy_export` reads and the Rust pipeline reproduces. For each class a generator draws parameters and data, the",
+        "real library is fitted and asked row by row, the export is run by `seaworthy transform`, and the two are compared: columns",
+        "and their names, categories, integers, missing values, floats within the tolerance, and an error exactly where the",
+        "original raises. `make parity` does it again; a line of its output says how to run one failing case alone.",
+        "",
+    ]
+    for name in order:
+        versions = ", ".join(f"{library} {version}" for library, version in generations[name]["libraries"].items())
+        lines.append(f"- `{name}`: {versions}")
+    lines += [
+        "",
+        "**cases** and **rows** were tried with each generation, **refused** are the rows that the original raises on.",
+        "**difference** is the largest relative one of a float in all of them; 0 means the same bits. **parameters** are those that took more than one value.",
+    ]
+    families: dict[str, dict[str, dict[str, Any]]] = {}
+    for generation in order:
+        for name, found in generations[generation]["classes"].items():
+            families.setdefault(found["family"], {}).setdefault(name, {})[generation] = found
+    for family in sorted(families, key=lambda family: (family == "pipelines", family)):
+        lines += [
+            "",
+            f"## {family.capitalize()}",
+            "",
+            "| class | versions | parameters | cases | rows | refused | difference | tolerance |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        notes = []
+        for name, entries in sorted(families[family].items()):
+            parameters = sorted({p for found in entries.values() for p in found["parameters"]})
+            if family == "pipelines":
+                parameters = []
+            tolerance = max(found["tolerance"] for found in entries.values())
+            absolute = max(found["absolute"] for found in entries.values())
+            difference = max(found["difference"] for found in entries.values())
+            reasons = sorted({reason for found in entries.values() for reason in found["reasons"]})
+            failures = sum(found["failures"] for found in entries.values())
+            said = f"{tolerance:g}" + (f" (absolute {absolute:g})" if absolute else "")
+            if reasons:
+                said += ": " + "; ".join(reasons)
+            note = next((found["note"] for found in entries.values() if found["note"]), "")
+            if note:
+                notes.append(f"- `{name}`: {note}")
+            unsupported = sum(found["unsupported"] for found in entries.values())
+            if unsupported:
+                notes.append(f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter, with the reason.")
+            if failures:
+                notes.append(f"- `{name}`: **{failures} cases FAILED.**")
+            lines.append(
+                f"| `{name}` | {', '.join(entries)} | {', '.join(f'`{p}`' for p in parameters)} "
+                f"| {_sum(entries, 'cases')} | {_sum(entries, 'rows')} | {_sum(entries, 'refused')} "
+                f"| {f'{difference:.1e}' if difference else '0'} | {said} |"
+            )
+        if notes:
+            lines += ["", *notes]
+        steps = sorted({step for entries in families[family].values() for f in entries.values() for step in f["steps"]})
+        if family == "pipelines" and steps:
+            lines += ["", "Classes within the random pipelines: " + ", ".join(f"`{step}`" for step in steps) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _sum(entries: dict[str, dict[str, Any]], key: str) -> int:
+    return sum(int(found[key]) for found in entries.values())

@@ -1,0 +1,202 @@
+//! Looks values up in a table of rows: every encoder that gives several columns.
+
+use serde::Deserialize;
+
+use super::column::{Column, Dtype, Slots};
+use super::lookup::Lookup;
+use super::spec::Value;
+use super::{Operation, PipelineError, Plan, Run, Slot};
+
+/// Parameters of `expand`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExpandSpec {
+    columns: Vec<ExpandColumn>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExpandColumn {
+    column: String,
+    outputs: Vec<String>,
+    keys: Vec<Value>,
+    /// A row of numbers for each key; `null` is missing.
+    #[serde(default)]
+    rows: Option<Vec<Vec<Option<f64>>>>,
+    /// Instead: for each key the output that is 1 while all others are 0; `null` for none.
+    #[serde(default)]
+    ones: Option<Vec<Option<usize>>>,
+    unseen: Otherwise,
+    missing: Otherwise,
+}
+
+/// What becomes of a value that is not looked up.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Otherwise {
+    Zeros,
+    Missing,
+    Error,
+    Row(Vec<Option<f64>>),
+}
+
+/// Writes a row of a table to several new columns, by the value of one column.
+///
+/// - Input: any column. Outputs: float64, missing = NaN.
+/// - Numbers are compared by value, as by `map`.
+/// - Same as `OneHotEncoder` of scikit-learn 1.2 to 1.9 and of feature-engine 1.5 to 1.9, and as the encoders of `category_encoders` 2.6
+///   to 2.9 that give several columns.
+#[derive(Debug)]
+pub(super) struct ExpandStep {
+    pub(super) lookup: Lookup,
+    /// The first of the outputs, which follow one another.
+    first: Slot,
+    n_outputs: usize,
+    rows: Rows,
+    unseen: Other,
+    missing: Other,
+}
+
+#[derive(Debug)]
+enum Rows {
+    /// Row-major.
+    Dense(Vec<f64>),
+    Ones(Vec<Option<usize>>),
+}
+
+#[derive(Debug)]
+enum Other {
+    Zeros,
+    Missing,
+    Error,
+    Row(Vec<f64>),
+}
+
+pub(super) fn load(plan: &mut Plan, spec: ExpandSpec) -> Result<(), PipelineError> {
+    spec.columns.into_iter().try_for_each(|column| load_column(plan, column))
+}
+
+fn load_column(plan: &mut Plan, spec: ExpandColumn) -> Result<(), PipelineError> {
+    let lookup = Lookup::load(plan, &spec.column, &spec.keys)?;
+    let wrong = |problem: String| plan.error(Some(&spec.column), problem);
+    let (n_keys, n_outputs) = (spec.keys.len(), spec.outputs.len());
+    if n_outputs == 0 {
+        return Err(wrong("there are no outputs".to_owned()));
+    }
+    let numbers = |row: &[Option<f64>], what: &str| {
+        if row.len() != n_outputs {
+            return Err(wrong(format!(
+                "{what} has {} numbers, but there are {n_outputs} outputs",
+                row.len()
+            )));
+        }
+        if row.iter().flatten().any(|value| !value.is_finite()) {
+            return Err(wrong(format!("a number of {what} is not finite")));
+        }
+        Ok(row.iter().map(|value| value.unwrap_or(f64::NAN)).collect::<Vec<f64>>())
+    };
+    let counted = |n: usize, what: &str| {
+        if n == n_keys { Ok(()) } else { Err(wrong(format!("{n_keys} keys, but {n} {what}"))) }
+    };
+    let rows = match (&spec.rows, spec.ones) {
+        (Some(rows), None) => {
+            counted(rows.len(), "rows")?;
+            let mut dense = Vec::with_capacity(n_keys * n_outputs);
+            for (key, row) in spec.keys.iter().zip(rows) {
+                dense.extend(numbers(row, &format!("the row of the key {key}"))?);
+            }
+            Rows::Dense(dense)
+        }
+        (None, Some(ones)) => {
+            counted(ones.len(), "ones")?;
+            if let Some(beyond) = ones.iter().flatten().find(|at| **at >= n_outputs) {
+                return Err(wrong(format!(
+                    "`ones` names the output {beyond}, but there are {n_outputs}, counted from 0"
+                )));
+            }
+            Rows::Ones(ones)
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(wrong("it takes either `rows` or `ones`".to_owned()));
+        }
+    };
+    let other = |otherwise: &Otherwise, what: &str| {
+        Ok(match otherwise {
+            Otherwise::Zeros => Other::Zeros,
+            Otherwise::Missing => Other::Missing,
+            Otherwise::Error => Other::Error,
+            Otherwise::Row(row) => Other::Row(numbers(row, &format!("the row of `{what}`"))?),
+        })
+    };
+    let unseen = other(&spec.unseen, "unseen")?;
+    let missing = other(&spec.missing, "missing")?;
+    let first = plan.slots.len();
+    for output in &spec.outputs {
+        let slot = plan.derive(Dtype::Float, &[lookup.input]);
+        plan.append(output, slot)?;
+    }
+    let step = ExpandStep { lookup, first, n_outputs, rows, unseen, missing };
+    plan.operations.push(Operation::Expand(step));
+    Ok(())
+}
+
+impl ExpandStep {
+    pub(super) fn run(&self, slots: &mut Slots<'_>, operation: usize, run: &mut Run<'_>) {
+        let (before, outputs) = slots.split(self.first, self.n_outputs);
+        let input = before.read(self.lookup.input);
+        for output in &mut *outputs {
+            output.as_floats().resize(input.len(), 0.0);
+        }
+        self.lookup.each(input, |row, found| match found {
+            Some(Some(key)) => match &self.rows {
+                Rows::Dense(rows) => {
+                    write(outputs, row, &rows[key * self.n_outputs..][..self.n_outputs]);
+                }
+                Rows::Ones(ones) => {
+                    if let Some(at) = ones[key] {
+                        set(&mut outputs[at], row, 1.0);
+                    }
+                }
+            },
+            Some(None) => {
+                if matches!(self.unseen, Other::Missing | Other::Error) {
+                    let error = matches!(self.unseen, Other::Error);
+                    self.lookup.unseen(row, operation, error, run);
+                }
+                self.unseen.write(outputs, row);
+            }
+            None => {
+                if matches!(self.missing, Other::Error) {
+                    self.lookup.missing(row, run);
+                }
+                self.missing.write(outputs, row);
+            }
+        });
+    }
+}
+
+impl Other {
+    fn write(&self, outputs: &mut [Column], row: usize) {
+        match self {
+            Self::Zeros => {}
+            Self::Missing | Self::Error => {
+                outputs.iter_mut().for_each(|output| set(output, row, f64::NAN));
+            }
+            Self::Row(values) => write(outputs, row, values),
+        }
+    }
+}
+
+fn write(outputs: &mut [Column], row: usize, values: &[f64]) {
+    outputs.iter_mut().zip(values).for_each(|(output, value)| set(output, row, *value));
+}
+
+#[inline]
+fn set(output: &mut Column, row: usize, value: f64) {
+    // The outputs were made columns of floats, as long as the input, before the first cell.
+    if let Column::Float(values) = output
+        && let Some(cell) = values.get_mut(row)
+    {
+        *cell = value;
+    }
+}

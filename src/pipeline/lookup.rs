@@ -1,0 +1,174 @@
+//! From a value to the index of its key: what every step with a table does first.
+
+use hashbrown::{HashMap, HashSet};
+
+use super::column::{Dtype, Key, MISSING_CODE, View, to_f64};
+use super::spec::Value;
+use super::{PipelineError, Plan, Run, Slot};
+
+/// The keys of a table, as the column that is looked up holds them.
+///
+/// Numbers are compared by value: the key `20` finds `20` and `20.0`. Text never equals a number.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) step: usize,
+    pub(super) input: Slot,
+    column: String,
+    table: Table,
+    /// The keys, shortened, for messages.
+    pub(super) known: String,
+}
+
+#[derive(Debug)]
+enum Table {
+    Text(HashMap<Box<str>, usize>),
+    Int(HashMap<i64, usize>),
+    /// By the bits of the number, with -0 as 0.
+    Float(HashMap<u64, usize>),
+    /// By category code; `None` where the category is not among the keys.
+    Category(Vec<Option<usize>>),
+}
+
+impl From<&Value> for Key {
+    fn from(value: &Value) -> Self {
+        match value {
+            Value::Int(value) => Self::Int(*value),
+            // The only integers that a float64 key can equal are those it holds exactly.
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "checked to be integral and within the exact range"
+            )]
+            Value::Float(value)
+                if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 =>
+            {
+                Self::Int(*value as i64)
+            }
+            Value::Float(value) => Self::Float(*value),
+            Value::Text(value) => Self::Text(value.clone()),
+        }
+    }
+}
+
+fn bits(value: f64) -> u64 {
+    (value + 0.0).to_bits()
+}
+
+fn known(keys: &[Value]) -> String {
+    const SHOWN: usize = 10;
+    let mut known = keys.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if keys.len() > SHOWN {
+        known.push_str(&format!(", … ({} in all)", keys.len()));
+    }
+    known
+}
+
+impl Lookup {
+    /// The table of these keys for a column that exists now.
+    pub(super) fn load(plan: &Plan, column: &str, values: &[Value]) -> Result<Self, PipelineError> {
+        let input = plan.slot(column)?;
+        let wrong = |problem: String| plan.error(Some(column), problem);
+        if values.iter().any(|key| matches!(key, Value::Float(key) if !key.is_finite())) {
+            return Err(wrong("a key is not a finite number".to_owned()));
+        }
+        let keys: Vec<Key> = values.iter().map(Key::from).collect();
+        let mut distinct: HashSet<String> = HashSet::with_capacity(keys.len());
+        if let Some(twice) = keys.iter().position(|key| !distinct.insert(format!("{key:?}"))) {
+            return Err(wrong(format!("the key {} is listed twice", values[twice])));
+        }
+        let table = Table::load(&plan.slots[input].dtype, &keys);
+        Ok(Self { step: plan.index, input, column: column.to_owned(), table, known: known(values) })
+    }
+
+    /// Calls `found` for each cell of the column, in order: `None` for a missing cell, else the index of its key, if there is one.
+    #[inline]
+    pub(super) fn each(
+        &self,
+        column: View<'_>,
+        mut found: impl FnMut(usize, Option<Option<usize>>),
+    ) {
+        match (&self.table, column) {
+            (Table::Text(table), View::Text(column)) => {
+                (0..column.len()).for_each(|row| {
+                    found(row, column.get(row).map(|text| table.get(text).copied()));
+                });
+            }
+            (Table::Int(table), View::Int(column)) => {
+                (0..column.len()).for_each(|row| {
+                    found(row, column.get(row).map(|value| table.get(&value).copied()));
+                });
+            }
+            (Table::Float(table), View::Float(values)) => {
+                for (row, value) in values.iter().enumerate() {
+                    found(row, (!value.is_nan()).then(|| table.get(&bits(*value)).copied()));
+                }
+            }
+            (Table::Category(table), View::Category(codes)) => {
+                for (row, code) in codes.iter().enumerate() {
+                    found(
+                        row,
+                        (*code != MISSING_CODE)
+                            .then(|| table.get(*code as usize).copied().flatten()),
+                    );
+                }
+            }
+            _ => debug_assert!(false, "a lookup of another type than its column"),
+        }
+    }
+
+    /// A category that is not among the keys: an error now, or remembered in case that a later step refuses what is missing then.
+    pub(super) fn unseen(&self, row: usize, operation: usize, error: bool, run: &mut Run<'_>) {
+        if error {
+            let field = run.pipeline.slots[self.input].fields.first().copied();
+            run.refuse(row, self.step, |run| {
+                (field, run.unseen_category(row, field.unwrap_or_default(), self))
+            });
+        } else {
+            run.unseen.push((row, operation));
+        }
+    }
+
+    /// A missing value where the table takes none.
+    pub(super) fn missing(&self, row: usize, run: &mut Run<'_>) {
+        let fields = &run.pipeline.slots[self.input].fields;
+        run.refuse(row, self.step, |run| run.blame(row, self.step, &self.column, fields));
+    }
+}
+
+impl Table {
+    fn load(dtype: &Dtype, keys: &[Key]) -> Self {
+        let indexed = || keys.iter().enumerate();
+        match dtype {
+            Dtype::Text => Self::Text(
+                indexed()
+                    .filter_map(|(at, key)| match key {
+                        Key::Text(text) => Some((text.as_str().into(), at)),
+                        Key::Int(_) | Key::Float(_) => None,
+                    })
+                    .collect(),
+            ),
+            Dtype::Int => Self::Int(
+                indexed()
+                    .filter_map(|(at, key)| match key {
+                        Key::Int(value) => Some((*value, at)),
+                        Key::Float(_) | Key::Text(_) => None,
+                    })
+                    .collect(),
+            ),
+            Dtype::Float => Self::Float(
+                indexed()
+                    .filter_map(|(at, key)| match key {
+                        Key::Int(value) => Some((bits(to_f64(*value)), at)),
+                        Key::Float(value) => Some((bits(*value), at)),
+                        Key::Text(_) => None,
+                    })
+                    .collect(),
+            ),
+            Dtype::Category(categories) => Self::Category(
+                categories
+                    .iter()
+                    .map(|category| keys.iter().position(|key| key == category))
+                    .collect(),
+            ),
+        }
+    }
+}

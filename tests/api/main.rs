@@ -1,0 +1,13 @@
+//! Black box: a server on a free port, spoken to over HTTP.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod bad_requests;
+mod connections;
+mod faults;
+mod helpers;
+mod models;
+mod predict;
+mod records;
+mod sensitive;
+mod shutdown;
