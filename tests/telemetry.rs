@@ -55,12 +55,13 @@ impl Spy {
         self.tmp.path().join("home")
     }
 
-    /// A program that the shim watches. Its environment says nothing of telemetry.
+    /// A program that the shim watches and lets nowhere. Its environment says nothing of telemetry.
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.current_dir(root()).env_clear().stdin(Stdio::null());
         command.env("LD_PRELOAD", self.tmp.path().join("spy.so"));
         command.env("CONNECT_SPY", self.tmp.path().join("seen"));
+        command.env("CONNECT_SPY_BLOCK", "1");
         command.env("HOME", self.home()).env("ORT_DYLIB_PATH", library());
         command
     }
@@ -165,19 +166,20 @@ fn child_with_telemetry_on() {
 
 #[test]
 fn a_server_reaches_for_nobody() {
-    // The control: the same library with telemetry on. The shim lets nothing out.
-    let control = Spy::new();
-    let mut command = control.command(&std::env::current_exe().unwrap());
-    command.args(["--exact", "child_with_telemetry_on", "--nocapture"]);
-    command.env(CHILD, "1").env("CONNECT_SPY_BLOCK", "1");
-    let _child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-
     let spy = Spy::new();
     let mut command = spy.seaworthy(&["serve", "house-prices@3.2.0"]);
     command.env("PORT", "0").env("SEAWORTHY__SERVER__HOST", "127.0.0.1");
     let mut server = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
     let mut messages = BufReader::new(server.0.stderr.take().unwrap());
     let port = port(&mut messages);
+    // The control: the same library with telemetry on. Started later, so that the server
+    // would have been first.
+    let control = Spy::new();
+    let mut command = control.command(&std::env::current_exe().unwrap());
+    command.args(["--exact", "child_with_telemetry_on", "--nocapture"]);
+    command.env(CHILD, "1");
+    let _child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+
     let golden = std::fs::read_to_string(root().join("models/house-prices/3.2.0/golden.jsonl"));
     let golden = golden.unwrap();
     let rows: Vec<serde_json::Value> =
