@@ -83,6 +83,7 @@ impl InterpolateStep {
         input.map_numbers(output.as_floats(), |x| self.apply(x));
     }
 
+    #[expect(clippy::float_cmp, reason = "the original compares exactly")]
     fn apply(&self, x: f64) -> f64 {
         if x.is_nan() {
             return x;
@@ -109,6 +110,7 @@ impl InterpolateStep {
 }
 
 /// `np.interp` for one number, in its order of operations.
+#[expect(clippy::float_cmp, reason = "the original compares exactly")]
 fn interpolate(x: f64, knots: &[f64], values: &[f64]) -> f64 {
     let after = knots.partition_point(|knot| *knot <= x);
     let last = knots.len() - 1;
@@ -149,11 +151,11 @@ struct PowerColumn {
 enum Method {
     /// `x ** exponent`.
     Power,
-    /// Box-Cox by `expm1`, as SciPy.
+    /// Box-Cox by `expm1`, as `SciPy`.
     BoxCox,
     /// Box-Cox as `(x ** exponent - 1) / exponent`, as the name says.
     BoxCoxDirect,
-    /// Yeo-Johnson by `expm1` and `log1p`, as SciPy.
+    /// Yeo-Johnson by `expm1` and `log1p`, as `SciPy`.
     YeoJohnson,
     /// Yeo-Johnson by powers, as scikit-learn 1.2.
     YeoJohnsonDirect,
@@ -163,8 +165,8 @@ enum Method {
 ///
 /// - Output: float64. Missing stays missing; outside the domain the rules of IEEE 754 hold.
 /// - The `direct` forms lose digits near 0 where the library does, so they are kept apart.
-/// - Same as `np.power`, `scipy.special.boxcox`, `scipy.stats.yeojohnson` of SciPy 1.15 to 1.17, and the Yeo-Johnson of
-///   scikit-learn 1.2's `PowerTransformer` (1.3 and later call SciPy's).
+/// - Same as `np.power`, `scipy.special.boxcox`, `scipy.stats.yeojohnson` of `SciPy` 1.15 to 1.17, and the Yeo-Johnson of
+///   scikit-learn 1.2's `PowerTransformer` (1.3 and later call `SciPy`'s).
 #[derive(Debug)]
 pub(super) struct PowerStep {
     input: Slot,
