@@ -110,6 +110,9 @@ fn describe(model: &Model) -> String {
             PostprocessSpec::Affine(affine) => {
                 format!("Then affine {}", serde_json::to_string(affine).unwrap_or_default())
             }
+            PostprocessSpec::Power(power) => {
+                format!("Then power {}", serde_json::to_string(power).unwrap_or_default())
+            }
         });
     }
     text.join("\n")

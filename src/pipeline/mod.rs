@@ -26,6 +26,7 @@ mod spec;
 mod spline;
 mod tree;
 
+pub use curve::{Method, Power};
 pub use error::{PipelineError, RowFault, RowProblem};
 pub use function::{Affine, Function};
 pub use spec::StepSpec;
