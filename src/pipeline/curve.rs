@@ -1,6 +1,6 @@
 //! Fitted curves of one number: straight lines between knots, power transformations.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::column::{Dtype, Slots};
 use super::{Operation, PipelineError, Plan, Slot};
@@ -83,6 +83,7 @@ impl InterpolateStep {
         input.map_numbers(output.as_floats(), |x| self.apply(x));
     }
 
+    #[expect(clippy::float_cmp, reason = "the original compares exactly")]
     fn apply(&self, x: f64) -> f64 {
         if x.is_nan() {
             return x;
@@ -109,6 +110,7 @@ impl InterpolateStep {
 }
 
 /// `np.interp` for one number, in its order of operations.
+#[expect(clippy::float_cmp, reason = "the original compares exactly")]
 fn interpolate(x: f64, knots: &[f64], values: &[f64]) -> f64 {
     let after = knots.partition_point(|knot| *knot <= x);
     let last = knots.len() - 1;
@@ -144,45 +146,58 @@ struct PowerColumn {
 }
 
 /// Which function of the exponent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Method {
+pub enum Method {
     /// `x ** exponent`.
     Power,
-    /// Box-Cox by `expm1`, as SciPy.
+    /// Box-Cox by `expm1`, as `SciPy`.
     BoxCox,
     /// Box-Cox as `(x ** exponent - 1) / exponent`, as the name says.
     BoxCoxDirect,
-    /// Yeo-Johnson by `expm1` and `log1p`, as SciPy.
+    /// What Box-Cox came from, by powers.
+    BoxCoxInverse,
+    /// Yeo-Johnson by `expm1` and `log1p`, as `SciPy`.
     YeoJohnson,
     /// Yeo-Johnson by powers, as scikit-learn 1.2.
     YeoJohnsonDirect,
+    /// What Yeo-Johnson came from, by powers.
+    YeoJohnsonInverse,
+}
+
+/// A power transformation of one number, or its inverse.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Power {
+    /// Which.
+    pub method: Method,
+    /// Its exponent, often called lambda.
+    pub exponent: f64,
 }
 
 /// A power transformation of one column, in place.
 ///
 /// - Output: float64. Missing stays missing; outside the domain the rules of IEEE 754 hold.
 /// - The `direct` forms lose digits near 0 where the library does, so they are kept apart.
-/// - Same as `np.power`, `scipy.special.boxcox`, `scipy.stats.yeojohnson` of SciPy 1.15 to 1.17, and the Yeo-Johnson of
-///   scikit-learn 1.2's `PowerTransformer` (1.3 and later call SciPy's).
+/// - Same as `np.power`, `scipy.special.boxcox`, `scipy.stats.yeojohnson` of `SciPy` 1.15 to 1.17, and the Yeo-Johnson of
+///   scikit-learn 1.2's `PowerTransformer` (1.3 and later call `SciPy`'s).
 #[derive(Debug)]
 pub(super) struct PowerStep {
     input: Slot,
     output: Slot,
-    method: Method,
-    exponent: f64,
+    power: Power,
 }
 
 pub(super) fn load_power(plan: &mut Plan, spec: PowerSpec) -> Result<(), PipelineError> {
     for PowerColumn { column, method, exponent } in spec.columns {
-        if !exponent.is_finite() {
-            let problem = "`exponent` is not a finite number".to_owned();
+        let power = Power { method, exponent };
+        if let Some(problem) = power.problem() {
             return Err(plan.error(Some(&column), problem));
         }
         let input = plan.number_slot(&column)?;
         let output = plan.derive(Dtype::Float, &[input]);
         plan.replace(&column, output);
-        plan.operations.push(Operation::Power(PowerStep { input, output, method, exponent }));
+        plan.operations.push(Operation::Power(PowerStep { input, output, power }));
     }
     Ok(())
 }
@@ -190,10 +205,20 @@ pub(super) fn load_power(plan: &mut Plan, spec: PowerSpec) -> Result<(), Pipelin
 impl PowerStep {
     pub(super) fn run(&self, slots: &mut Slots<'_>) {
         let (input, output) = slots.pair(self.input, self.output);
-        input.map_numbers(output.as_floats(), |x| self.apply(x));
+        input.map_numbers(output.as_floats(), |x| self.power.apply(x));
+    }
+}
+
+impl Power {
+    /// Says what is wrong with the parameters: an exponent that is not finite.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        (!self.exponent.is_finite()).then(|| "`exponent` is not a finite number".to_owned())
     }
 
-    fn apply(&self, x: f64) -> f64 {
+    /// The value at `x`.
+    #[must_use]
+    pub fn apply(&self, x: f64) -> f64 {
         if x.is_nan() {
             return x;
         }
@@ -214,6 +239,21 @@ impl PowerStep {
                     -((2.0 - lambda) * (-x).ln_1p()).exp_m1() / (2.0 - lambda)
                 } else {
                     -(-x).ln_1p()
+                }
+            }
+            Method::BoxCoxInverse if lambda == 0.0 => x.exp(),
+            Method::BoxCoxInverse => (x * lambda + 1.0).powf(1.0 / lambda),
+            Method::YeoJohnsonInverse => {
+                if x >= 0.0 {
+                    if lambda.abs() < f64::EPSILON {
+                        x.exp() - 1.0
+                    } else {
+                        (x * lambda + 1.0).powf(1.0 / lambda) - 1.0
+                    }
+                } else if (lambda - 2.0).abs() > f64::EPSILON {
+                    1.0 - (-(2.0 - lambda) * x + 1.0).powf(1.0 / (2.0 - lambda))
+                } else {
+                    1.0 - (-x).exp()
                 }
             }
             Method::YeoJohnsonDirect => {

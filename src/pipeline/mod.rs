@@ -34,6 +34,7 @@ mod tokens;
 mod tree;
 mod unicode;
 
+pub use curve::{Method, Power};
 pub use error::{PipelineError, RowFault, RowProblem};
 pub use function::{Affine, Function};
 pub use spec::StepSpec;

@@ -336,7 +336,7 @@ impl Statistic {
             Self::Median | Self::Distinct => {
                 values.sort_unstable_by(f64::total_cmp);
                 if self == Self::Distinct {
-                    let changes = values.windows(2).filter(|pair| pair[0] != pair[1]).count();
+                    let changes = values.windows(2).filter(|pair| pair[0] < pair[1]).count();
                     #[expect(clippy::cast_precision_loss, reason = "a number of columns")]
                     return (changes + usize::from(!values.is_empty())) as f64;
                 }

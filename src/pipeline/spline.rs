@@ -35,7 +35,7 @@ struct Line {
 ///   number is taken back into the range first, and the last `degree` splines are added to the first.
 /// - `below` and `above` say what holds beyond their bounds; without them the polynomials go on.
 /// - Output: float64. Missing throughout where the number is.
-/// - Same as scikit-learn's `SplineTransformer` 1.2 to 1.9, in the order of operations of SciPy's de Boor.
+/// - Same as scikit-learn's `SplineTransformer` 1.2 to 1.9, in the order of operations of `SciPy`'s de Boor.
 #[derive(Debug)]
 pub(super) struct SplineStep {
     input: Slot,
@@ -156,7 +156,7 @@ impl SplineStep {
             h[0] = 0.0;
             for i in 1..=j {
                 let (above, below) = (t[interval + i], t[interval + i - j]);
-                if above == below {
+                if above <= below {
                     h[i] = 0.0;
                     continue;
                 }

@@ -66,7 +66,7 @@ def convert_discretiser(step: Any, ctx: Context) -> None:
     for label in labels:
         bins = step.binner_dict_[label]
         _pandas_cut(ctx, label, bins, recent, step.return_boundaries, getattr(step, "precision", 3))
-    if getattr(step, "errors", "ignore") == "raise" and not step.return_boundaries:
+    if getattr(step, "errors", "ignore") == "raise":
         ctx.check(labels, "missing")
 
 
@@ -80,8 +80,12 @@ def _pandas_cut(
             ctx.values(label), bins, **({"include_lowest": True, "precision": precision} if lowest else {})
         )
         values = [str(interval) for interval in cut.cat.categories]
-        outside = "nan"
+        # `astype(str)` of pandas 3 leaves missing values alone.
+        outside = "nan" if int(pd.__version__.split(".")[0]) < 3 else None
     edges = [float(edge) for edge in bins]
+    if len(edges) == 1:  # all quantiles were equal, which leaves no bin
+        ctx.emit_each("cut", label, kind=CATEGORY if outside else FLOAT, edges=[], closed="right", values=[outside])
+        return
     if math.isinf(edges[0]):
         edges = edges[1:]
     else:
