@@ -36,6 +36,18 @@ test: onnxruntime venv venv-2023 ## Run all tests: Rust, then Python with the li
 	  cd python && ../target/venv-2023/bin/python -m pytest; \
 	else echo "The libraries of 2023 run on Python 3.9 to 3.11 only, so their tests are left out here."; fi
 
+CASES ?= 200
+PIPELINES ?= 500
+SEED ?= 0
+PARITY := -m parity --cases $(CASES) --pipelines $(PIPELINES) --seed $(SEED) --results ../target/parity
+
+.PHONY: parity
+parity: onnxruntime venv venv-2023 ## Compare every transformer with the original, on CASES random cases; write the table
+	$(CARGO) build --locked
+	@if test -x target/venv-2023/bin/python; then cd python && ../target/venv-2023/bin/python $(PARITY); \
+	else echo "The libraries of 2023 run on Python 3.9 to 3.11 only, so the table is left as it is."; fi
+	cd python && ../$(VENV_PYTHON) $(PARITY) --table ../docs/transformers.md
+
 .PHONY: smoke
 smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop it
 	$(CARGO) build --locked

@@ -28,7 +28,14 @@ from .harness import Case, parity
 def number_step(draw: Draw) -> object:
     """A transformer of any columns of numbers."""
     return draw.choice(
-        [StandardScaler(), MinMaxScaler(), MaxAbsScaler(), RobustScaler(), SimpleImputer(), SimpleImputer(add_indicator=True)]
+        [
+            StandardScaler(),
+            MinMaxScaler(),
+            MaxAbsScaler(),
+            RobustScaler(),
+            SimpleImputer(),
+            SimpleImputer(add_indicator=True),
+        ]
     )
 
 
@@ -194,7 +201,6 @@ def rare_label_encoder(draw: Draw) -> Case:
             options["replace_with"] = draw.choice([0, -1, 99])
     train, test = draw.category_frames(missing=missing, unseen=0.2, integers=integers)
     if not missing and draw.chance(0.3):
-        _, asked = draw.category_frames(1, 1, missing=0.3)
         first = train.columns[0]
         if str(train[first].dtype) == "object":
             test.loc[0, first] = np.nan

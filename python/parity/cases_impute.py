@@ -12,7 +12,7 @@ from .harness import Case, parity
 @parity("sklearn.impute.SimpleImputer", family="impute")
 def simple_imputer(draw: Draw) -> Case:
     strategy = draw.choice(["mean", "median", "most_frequent", "constant", "strings"])
-    options = {"add_indicator": draw.chance(0.3)}
+    options: dict[str, object] = {"add_indicator": draw.chance(0.3)}
     if "keep_empty_features" in SimpleImputer().get_params():
         options["keep_empty_features"] = draw.chance(0.3)
     if strategy == "strings":
@@ -36,7 +36,10 @@ def mean_median_imputer(draw: Draw) -> Case:
 
 @parity("feature_engine.imputation.CategoricalImputer", family="impute")
 def categorical_imputer(draw: Draw) -> Case:
-    options = {"imputation_method": draw.choice(["missing", "frequent"]), "fill_value": draw.choice(["Missing", "", "Été"])}
+    options: dict[str, object] = {
+        "imputation_method": draw.choice(["missing", "frequent"]),
+        "fill_value": draw.choice(["Missing", "", "Été"]),
+    }
     train, test = draw.category_frames(missing=draw.choice([0.0, 0.2, 0.5]), unseen=0.2)
     if draw.chance(0.3):
         first = draw.categories(missing=0.2, integers=1.0)

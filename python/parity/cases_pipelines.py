@@ -56,14 +56,14 @@ def filled(frame: pd.DataFrame, columns: list[str]) -> list[str]:
 
 def only_numbers(frame: pd.DataFrame) -> bool:
     """Whether nothing else is there."""
-    return len(numbers_of(frame)) == frame.shape[1] and frame.shape[1] > 0
+    return bool(len(numbers_of(frame)) == frame.shape[1] and frame.shape[1] > 0)
 
 
 # --- steps of scikit-learn that take everything --------------------------------------------------------------------
 
 
 @step
-def scaler(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def scaler(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
     made = draw.choice([StandardScaler(), MinMaxScaler(clip=draw.chance()), MaxAbsScaler(), RobustScaler()])
@@ -71,7 +71,7 @@ def scaler(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def imputer(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def imputer(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from sklearn.impute import SimpleImputer
 
     made = SimpleImputer(strategy=draw.choice(["mean", "median", "most_frequent"]), add_indicator=draw.chance(0.3))
@@ -79,7 +79,7 @@ def imputer(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def function(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def function(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from sklearn.preprocessing import FunctionTransformer
 
     made = FunctionTransformer(
@@ -89,7 +89,7 @@ def function(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def union(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def union(draw: Draw, frame: pd.DataFrame) -> Any | None:
     if not only_numbers(frame) or frame.shape[1] > 6:
         return None
     from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -99,7 +99,7 @@ def union(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def columns(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def columns(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
@@ -107,7 +107,9 @@ def columns(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
     parts: list[tuple[str, Any, list[str]]] = []
     if numbers:
         inner = Pipeline([("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
-        parts.append(("num", draw.choice([inner, MinMaxScaler(), SimpleImputer(add_indicator=True)]), some(draw, numbers)))
+        parts.append(
+            ("num", draw.choice([inner, MinMaxScaler(), SimpleImputer(add_indicator=True)]), some(draw, numbers))
+        )
     if texts:
         constant = SimpleImputer(strategy="constant", fill_value="none")
         ordinal = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
@@ -119,9 +121,16 @@ def columns(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
     if draw.chance(0.4):
         parts.reverse()
     made = ColumnTransformer(
-        parts, remainder=draw.choice(["drop", "passthrough"]), sparse_threshold=0, verbose_feature_names_out=draw.chance()
+        parts,
+        remainder=draw.choice(["drop", "passthrough"]),
+        sparse_threshold=0,
+        verbose_feature_names_out=draw.chance(),
     )
-    return made if all(not isinstance(p[1], Pipeline) or p[0] != "text" for p in parts) and draw.chance(0.2) else _frames(made)
+    return (
+        made
+        if all(not isinstance(p[1], Pipeline) or p[0] != "text" for p in parts) and draw.chance(0.2)
+        else _frames(made)
+    )
 
 
 def _frames(made: ColumnTransformer) -> ColumnTransformer:
@@ -137,7 +146,7 @@ def _frames(made: ColumnTransformer) -> ColumnTransformer:
 
 
 @step
-def mean_median(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def mean_median(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.imputation import MeanMedianImputer
 
     found = numbers_of(frame)
@@ -145,7 +154,7 @@ def mean_median(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def arbitrary_number(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def arbitrary_number(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.imputation import ArbitraryNumberImputer
 
     found = numbers_of(frame)
@@ -153,7 +162,7 @@ def arbitrary_number(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def categorical(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def categorical(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.imputation import CategoricalImputer
 
     found = texts_of(frame)
@@ -161,14 +170,14 @@ def categorical(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def indicator(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def indicator(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.imputation import AddMissingIndicator
 
     return AddMissingIndicator(missing_only=draw.chance(), variables=some(draw, [str(c) for c in frame.columns]))
 
 
 @step
-def rare(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def rare(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.encoding import RareLabelEncoder
 
     found = filled(frame, texts_of(frame))
@@ -176,7 +185,7 @@ def rare(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def ordinal(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def ordinal(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.encoding import CountFrequencyEncoder, OrdinalEncoder
 
     found = filled(frame, texts_of(frame))
@@ -189,7 +198,7 @@ def ordinal(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def logarithm(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def logarithm(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.transformation import LogTransformer
 
     found = [c for c in filled(frame, numbers_of(frame)) if (frame[c] > 0).all()]
@@ -197,7 +206,7 @@ def logarithm(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def drop(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def drop(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.selection import DropFeatures
 
     names = [str(c) for c in frame.columns]
@@ -205,7 +214,7 @@ def drop(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
 
 
 @step
-def wrapper(draw: Draw, frame: pd.DataFrame) -> Optional[Any]:
+def wrapper(draw: Draw, frame: pd.DataFrame) -> Any | None:
     from feature_engine.wrappers import SklearnTransformerWrapper
     from sklearn.preprocessing import MinMaxScaler, StandardScaler
 

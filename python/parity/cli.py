@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from . import harness, table
 from .harness import GENERATION, REGISTRY, ROOT, Outcome, Registered, run_case
@@ -36,18 +36,24 @@ def load_cases() -> list[str]:
     return absent
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the suite; the exit code is 1 when a case fails."""
     parser = argparse.ArgumentParser(prog="python -m parity", description=__doc__)
-    parser.add_argument("--classes", default="", metavar="PATTERN", help="a regular expression that the name must contain")
+    parser.add_argument(
+        "--classes", default="", metavar="PATTERN", help="a regular expression that the name must contain"
+    )
     parser.add_argument("--cases", type=int, default=20, help="how many a class (default: 20)")
     parser.add_argument("--pipelines", type=int, default=None, help="how many random pipelines (default: as --cases)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--case", type=int, default=None, metavar="N", help="only the case of this number")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--failures", type=int, default=3, help="how many are printed in full for a class (default: 3)")
-    parser.add_argument("--results", type=Path, default=None, metavar="DIR", help="keep the results here, a file a generation")
-    parser.add_argument("--table", type=Path, default=None, metavar="FILE", help="write the table of all results in --results")
+    parser.add_argument(
+        "--results", type=Path, default=None, metavar="DIR", help="keep the results here, a file a generation"
+    )
+    parser.add_argument(
+        "--table", type=Path, default=None, metavar="FILE", help="write the table of all results in --results"
+    )
     options = parser.parse_args(arguments)
     absent = load_cases()
     for line in absent:
@@ -71,7 +77,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     if options.results is not None:
         table.write_results(options.results, results, options.seed)
     if options.table is not None:
-        table.write_table(options.table, options.results or ROOT / "target" / "parity")
+        lacking = table.write_table(options.table, options.results or ROOT / "target" / "parity")
+        if lacking:
+            print(f"{options.table} is left as it is: there are no results of the generation {', '.join(lacking)}")
     return 1 if failed else 0
 
 
@@ -150,10 +158,10 @@ def report(name: str, found: dict[str, Any], options: argparse.Namespace) -> Non
     for failure in found["failures"][: options.failures]:
         print(f"    case {failure['case']}: " + failure["failure"].rstrip().replace("\n", "\n    "))
         print(
-            f"    again: python -m parity --classes '^{re.escape(name)}$' --seed {options.seed} --case {failure['case']}\n",
+            f"    again: python -m parity --classes '^{re.escape(name)}$' --seed {options.seed} "
+            f"--case {failure['case']}\n",
             flush=True,
         )
     if len(found["failures"]) > options.failures:
         rest = [str(failure["case"]) for failure in found["failures"][options.failures :]]
         print(f"    and the cases {', '.join(rest[:30])}", flush=True)
-

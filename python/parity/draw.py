@@ -7,7 +7,7 @@ second may hold what the first did not: categories never seen, numbers out of ra
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional, TypeVar
+from typing import Any, Callable, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,9 @@ T = TypeVar("T")
 Pair = tuple[pd.Series, pd.Series]
 
 WORDS = (
-    "RL", "FV", "C (all)", "a", "A", "b", "none", "nan", "None", "NA", "", " ", " a", "a ", "0", "1", "1.0", "Été", "E\u0301te\u0301",
-    "straße", "STRASSE", "İstanbul", "日本語", "नमस्ते", "Ω", "😀", "👩‍👩‍👧", "tab\there", "new\nline", "quote\"s", "back\\slash", "x__y", "_", "ﬁ",
-    "long " * 12, "true", "-1", "1e5", "Missing", "Rare",
+    "RL", "FV", "C (all)", "a", "A", "b", "none", "nan", "None", "NA", "", " ", " a", "a ", "0", "1", "1.0", "Été",
+    "E\u0301te\u0301", "straße", "STRASSE", "İstanbul", "日本語", "नमस्ते", "Ω", "😀", "👩‍👩‍👧", "tab\there",
+    "new\nline", 'quote"s', "back\\slash", "x__y", "_", "ﬁ", "long " * 12, "true", "-1", "1e5", "Missing", "Rare",
 )  # fmt: skip
 NAMES = ("a", "b", "LotArea", "Lot Frontage", "größe", "x1", "1stFlrSF", "y_", "面積", "p", "q", "K.L", "zz", "sex")
 
@@ -64,7 +64,7 @@ class Draw:
         """`k` different names of columns."""
         return self.sample(NAMES, k)
 
-    def rows(self, train: int, test: Optional[int] = None) -> None:
+    def rows(self, train: int, test: int | None = None) -> None:
         """Sets how many rows the columns drawn from here on have at least."""
         self.n_train = max(self.n_train, train)
         if test is not None:
@@ -74,7 +74,7 @@ class Draw:
 
     def floats(
         self, *, missing: float = 0.0, positive: bool = False, negative: bool = True, extremes: bool = True,
-        distinct: bool = False, dtype: Optional[str] = None, low: Optional[float] = None, high: Optional[float] = None,
+        distinct: bool = False, dtype: str | None = None, low: float | None = None, high: float | None = None,
     ) -> Pair:  # fmt: skip
         """Floats: normal, wide, constant, few distinct ones, rounded; zeros and (with `extremes`) huge and tiny ones.
 
@@ -123,9 +123,14 @@ class Draw:
         return self._pair(cells, lambda cells: pd.Series([np.nan if c is None else c for c in cells], dtype=dtype))
 
     def ints(
-        self, *, missing: float = 0.0, low: Optional[int] = None, high: Optional[int] = None, dtype: Optional[str] = None
+        self,
+        *,
+        missing: float = 0.0,
+        low: int | None = None,
+        high: int | None = None,
+        dtype: str | None = None,
     ) -> Pair:
-        """Integers as int64 (float64 where one is missing, as `read_csv` has it), or as `Int64`, `int8` ... by `dtype`."""
+        """Integers as int64 (float64 where one is missing, as `read_csv` has it), or as `Int64`, `int8` by `dtype`."""
         rng = self.rng
         ranges = [(0, 1), (0, 3), (-5, 5), (1, 100), (-(10**6), 10**6), (7, 7), (1900, 2020)]
         first, last = self.choice(ranges)
@@ -155,8 +160,8 @@ class Draw:
                          dtype="Int64" if own else None)  # fmt: skip
 
     def categories(
-        self, *, missing: float = 0.0, unseen: float = 0.1, cardinality: Optional[int] = None, dtype: Optional[str] = None,
-        words: Sequence[str] = WORDS, integers: float = 0.0,
+        self, *, missing: float = 0.0, unseen: float = 0.1, cardinality: int | None = None,
+        dtype: str | None = None, words: Sequence[str] = WORDS, integers: float = 0.0,
     ) -> Pair:  # fmt: skip
         """Strings out of a few; `unseen` is the share, among the rows asked, of those that training never saw.
 
@@ -261,7 +266,7 @@ class Draw:
 
     def category_frames(
         self, low: int = 1, high: int = 4, *, missing: float = 0.0, unseen: float = 0.1, integers: float = 0.0,
-        dtype: Optional[str] = None,
+        dtype: str | None = None,
     ) -> tuple[pd.DataFrame, pd.DataFrame]:  # fmt: skip
         """From `low` to `high` columns of categories."""
         names = self.names(self.integer(low, high))

@@ -1,8 +1,8 @@
 """What a case is, and how it is run and compared.
 
 A case is an unfitted transformer, what to fit it on and what to ask it. It is fitted, read by the exporter and run by
-`seaworthy transform`; the rows asked go there as a client would send them. The original answers the same rows, made into
-a frame of the types that it was fitted on. Each cell must be the same, and a row must be refused exactly where the
+`seaworthy transform`; the rows asked go there as a client would send them. The original answers the same rows, made
+into a frame of the types that it was fitted on. Each cell must be the same, and a row must be refused exactly where the
 original raises when given that one row.
 """
 
@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Union
 
 import numpy as np
 import pandas as pd
@@ -29,8 +29,8 @@ from seaworthy_export import ExportError, UnsupportedStepError, read_pipeline
 from seaworthy_export.context import CATEGORY
 from seaworthy_export.errors import NothingAcceptedError
 from seaworthy_export.exporter import Reading
-from seaworthy_export.schema import rows_to_frame
 from seaworthy_export.schema import _cell as cell_as_sent
+from seaworthy_export.schema import rows_to_frame
 from seaworthy_export.values import is_missing
 
 from .draw import Draw
@@ -73,8 +73,8 @@ class Case:
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     names: bool = True
     refusable: bool = False
-    fit: Optional[Callable[[Any, pd.DataFrame, Any], Any]] = None
-    transform: Optional[Callable[[Any, pd.DataFrame], Any]] = None
+    fit: Callable[[Any, pd.DataFrame, Any], Any] | None = None
+    transform: Callable[[Any, pd.DataFrame], Any] | None = None
 
 
 Generator = Callable[[Draw], Case]
@@ -88,7 +88,7 @@ class Registered:
     family: str
     generations: tuple[str, ...]
     generate: Generator
-    cases: Optional[int]
+    cases: int | None
     note: str
 
 
@@ -96,7 +96,12 @@ REGISTRY: dict[str, Registered] = {}
 
 
 def parity(
-    name: str, *, family: str, generations: Sequence[str] = ("current", "2023"), cases: Optional[int] = None, note: str = ""
+    name: str,
+    *,
+    family: str,
+    generations: Sequence[str] = ("current", "2023"),
+    cases: int | None = None,
+    note: str = "",
 ) -> Callable[[Generator], Generator]:
     """Registers the decorated generator for a class, by the name under which its converter is registered.
 
@@ -119,7 +124,7 @@ def parity(
     return register
 
 
-class Mismatch(Exception):
+class MismatchError(Exception):
     """A row, column or name that is not the original's."""
 
 
@@ -146,7 +151,7 @@ def seed_of(name: str, seed: int, case: int, attempt: int) -> list[int]:
 
 
 def run_case(registered: Registered, seed: int, case: int) -> Outcome:
-    """Draws, fits, exports, runs and compares one case. Draws that the library itself refuses to fit are drawn again."""
+    """Draws, fits, exports, runs and compares one case. What the library itself refuses to fit is drawn again."""
     problem = ""
     for attempt in range(REDRAWS):
         draw = Draw(seed_of(registered.name, seed, case, attempt))
@@ -177,7 +182,7 @@ def run_case(registered: Registered, seed: int, case: int) -> Outcome:
                     outcome.unsupported = 1
                 else:
                     outcome.failure = f"the exporter refuses it: {error}\n{_described(drawn)}"
-            except (Mismatch, ExportError) as error:
+            except (MismatchError, ExportError) as error:
                 outcome.failure = f"{error}\n{_described(drawn)}"
             except Exception:
                 outcome.failure = f"{_traceback()}\n{_described(drawn)}"
@@ -240,7 +245,7 @@ def _compare(case: Case, draw: Draw, outcome: Outcome) -> None:
     width = len(reading.columns)
     for position, cells in enumerate(expected):
         if cells is not None and len(cells) != width:
-            raise Mismatch(f"row {position}: the original gives {len(cells)} columns, the export {width}")
+            raise MismatchError(f"row {position}: the original gives {len(cells)} columns, the export {width}")
     _compare_names(case, reading)
     spec, codes = _numeric(reading, expected)
     # How many rows are computed together must not matter.
@@ -248,10 +253,10 @@ def _compare(case: Case, draw: Draw, outcome: Outcome) -> None:
     for position, (wanted, got) in enumerate(zip(expected, found)):
         outcome.rows += 1
         if (wanted is None) != ("errors" in got):
-            raise Mismatch(
+            raise MismatchError(
                 f"row {position}: the original "
                 + (f"raises ({_error(case, rows[position], dtypes)})" if wanted is None else f"gives {wanted}")
-                + f", Seaworthy gives {json.dumps(got, ensure_ascii=False)}\n  row: {_shown(rows[position])}\n{_steps_text(spec)}"
+                + f", Seaworthy gives {_shown(got)}\n  row: {_shown(rows[position])}\n{_steps_text(spec)}"
             )
         if wanted is None:
             outcome.refused += 1
@@ -266,9 +271,10 @@ def _compare(case: Case, draw: Draw, outcome: Outcome) -> None:
                 shown = f
                 if known is not None and isinstance(f, float):
                     shown = known[int(f)] if f >= 0 else "none of the values that the original gives in this column"
-                raise Mismatch(
-                    f"row {position}, column {column} `{reading.columns[column].name}`: the original gives {wanted[column]!r}, "
-                    f"Seaworthy gives {shown!r} (relative difference {difference:.3g}, tolerance {case.tolerance:g})"
+                raise MismatchError(
+                    f"row {position}, column {column} `{reading.columns[column].name}`: "
+                    f"the original gives {wanted[column]!r}, Seaworthy gives {shown!r} "
+                    f"(relative difference {difference:.3g}, tolerance {case.tolerance:g})"
                     f"\n  row: {_shown(rows[position])}\n{_steps_text(spec)}"
                 )
             if difference <= case.tolerance:
@@ -287,7 +293,7 @@ def distance(expected: Value, found: Any) -> float:
         return 0.0
     if math.isinf(expected) or math.isinf(found):
         return math.inf
-    return abs(expected - found) / max(abs(expected), 5e-324)
+    return float(abs(expected - found) / max(abs(expected), 5e-324))
 
 
 def _type_of(dtype: Any) -> str:
@@ -310,7 +316,7 @@ def _sent(frame: pd.DataFrame, position: int, fields: Sequence[Mapping[str, Any]
     return row
 
 
-def _expected(case: Case, rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, Any]) -> list[Optional[list[Value]]]:
+def _expected(case: Case, rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, Any]) -> list[list[Value] | None]:
     """What the original gives for each row alone; None where it raises.
 
     The frame as a whole is tried first, because it is quicker; when it raises, or when rows differ alone, each is asked
@@ -327,7 +333,7 @@ def _expected(case: Case, rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str
     return [_alone(case, row, dtypes) for row in rows]
 
 
-def same(alone: Optional[list[Value]], among: list[Value], case: Case) -> bool:
+def same(alone: list[Value] | None, among: list[Value], case: Case) -> bool:
     """Whether the original says the same of a row alone as of the row among others."""
     if alone is None or len(alone) != len(among):
         return False
@@ -340,7 +346,7 @@ def same(alone: Optional[list[Value]], among: list[Value], case: Case) -> bool:
     return True
 
 
-def _alone(case: Case, row: Mapping[str, Any], dtypes: Mapping[str, Any]) -> Optional[list[Value]]:
+def _alone(case: Case, row: Mapping[str, Any], dtypes: Mapping[str, Any]) -> list[Value] | None:
     try:
         cells = _cells(_transform(case, rows_to_frame([row], dtypes)))
     except Exception:
@@ -380,9 +386,7 @@ def _cell(value: Any) -> Value:
     raise TypeError(f"a cell that no feature can be: {value!r}")
 
 
-def _numeric(
-    reading: Reading, expected: Sequence[Optional[list[Value]]]
-) -> tuple[dict[str, Any], dict[int, list[Value]]]:
+def _numeric(reading: Reading, expected: Sequence[list[Value] | None]) -> tuple[dict[str, Any], dict[int, list[Value]]]:
     """The specification, with a lookup at its end for each column that holds categories: features are numbers.
 
     The lookup gives the position among the values of the original, and -1 for any other: nothing is lost.
@@ -418,7 +422,7 @@ def _compare_names(case: Case, reading: Reading) -> None:
         return  # a step within it has none
     found = [column.name for column in reading.columns]
     if wanted != found:
-        raise Mismatch(f"the names of the features: the original's are {wanted}, the export's are {found}")
+        raise MismatchError(f"the names of the features: the original's are {wanted}, the export's are {found}")
 
 
 def _shown(row: Mapping[str, Any]) -> str:
@@ -453,10 +457,8 @@ def run_transform(spec: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], ba
         )  # fmt: skip
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     if len(answers) != len(rows):
-        raise Mismatch(
+        raise MismatchError(
             f"`seaworthy transform` ends with {done.returncode} and {len(answers)} answers for {len(rows)} rows: "
             f"{done.stderr.strip()}\n{_steps_text(spec)}"
         )
     return answers
-
-

@@ -9,6 +9,7 @@ from typing import Any
 
 from .harness import GENERATION
 
+ORDER: tuple[str, ...] = ("current", "2023")
 LIBRARIES = ("scikit-learn", "feature-engine", "category_encoders", "pandas", "numpy")
 
 
@@ -30,26 +31,28 @@ def write_results(directory: Path, results: dict[str, dict[str, Any]], seed: int
     path.write_text(json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def write_table(path: Path, directory: Path) -> None:
-    """Writes docs/transformers.md from the results of all generations."""
-    generations = {
-        file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json"))
-    }
-    path.write_text(render(generations), encoding="utf-8")
+def write_table(path: Path, directory: Path) -> list[str]:
+    """Writes docs/transformers.md from the results of all generations; the answer is those that lack, if any."""
+    generations = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(directory.glob("*.json"))}
+    lacking = [name for name in ORDER if name not in generations]
+    if not lacking:
+        path.write_text(render(generations), encoding="utf-8")
+    return lacking
 
 
 def render(generations: dict[str, Any]) -> str:
     """The page."""
-    order = [name for name in ("current", "2023") if name in generations]
+    order = [name for name in ORDER if name in generations]
     lines = [
         "# Transformers",
         "",
         "<!-- Written by `make parity`; do not edit. -->",
         "",
-        "What `seaworthy_export` reads and the Rust pipeline reproduces. For each class a generator draws parameters and data, the",
-        "real library is fitted and asked row by row, the export is run by `seaworthy transform`, and the two are compared: columns",
-        "and their names, categories, integers, missing values, floats within the tolerance, and an error exactly where the",
-        "original raises. `make parity` does it again; a line of its output says how to run one failing case alone.",
+        "What `seaworthy_export` reads and the Rust pipeline reproduces. For each class a generator draws parameters",
+        "and data, the real library is fitted and asked row by row, `seaworthy transform` runs the export, and the",
+        "two are compared: columns and their names, categories, integers, missing values, floats within the tolerance,",
+        "and an error exactly where the original raises. `make parity` does it again; what it prints says how to run",
+        "one case alone.",
         "",
     ]
     for name in order:
@@ -57,8 +60,9 @@ def render(generations: dict[str, Any]) -> str:
         lines.append(f"- `{name}`: {versions}")
     lines += [
         "",
-        "**cases** and **rows** were tried with each generation, **refused** are the rows that the original raises on.",
-        "**difference** is the largest relative one of a float in all of them; 0 means the same bits. **parameters** are those that took more than one value.",
+        "**cases** and **rows** were tried in all generations, **refused** are the rows that the original raises on.",
+        "**difference** is the largest relative one of a float; 0 means the same bits. **parameters** are those that",
+        "took more than one value.",
     ]
     families: dict[str, dict[str, dict[str, Any]]] = {}
     for generation in order:
@@ -90,7 +94,9 @@ def render(generations: dict[str, Any]) -> str:
                 notes.append(f"- `{name}`: {note}")
             unsupported = sum(found["unsupported"] for found in entries.values())
             if unsupported:
-                notes.append(f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter, with the reason.")
+                notes.append(
+                    f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter, with the reason."
+                )
             if failures:
                 notes.append(f"- `{name}`: **{failures} cases FAILED.**")
             lines.append(

@@ -338,7 +338,7 @@ def read_pipeline(
     `inputs` and `fields` are as for `export`. `read_pipeline(...).spec` is a specification for `seaworthy transform`.
     """
     schema = derive_schema(inputs, _input_columns(transformer, inputs, None), fields)
-    return _read([("", transformer)], schema, lambda features: None)
+    return _read([("", transformer)], schema, lambda _: None)
 
 
 def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Callable[[Any], Any]) -> Reading:
@@ -363,7 +363,9 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
             accepts(schema.frame.iloc[:1])
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            raise NothingAcceptedError(f"the pipeline accepts none of the rows of `inputs`; of the first it says: {why}") from error
+            raise NothingAcceptedError(
+                f"the pipeline accepts none of the rows of `inputs`; of the first it says: {why}"
+            ) from error
     state = State(live=[field["name"] for field in schema.fields])
     kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY, "datetime": DATETIME}
     current = [

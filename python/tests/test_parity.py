@@ -1,0 +1,56 @@
+"""A sample of the parity suite, with the current libraries; `make parity` runs all of it with both generations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from parity import cli, harness
+from seaworthy_export import registry
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs" / "transformers.md"
+
+# Registered, and without a generator of their own: each with the reason.
+WITHOUT_CASES = {
+    "imblearn.pipeline.Pipeline": "the converter of scikit-learn's Pipeline; imblearn is not installed",
+}
+
+CASES, PIPELINES, SEED = 8, 30, 20261121
+
+
+def test_a_sample_of_the_cases_of_every_class() -> None:
+    if not Path(harness.binary()).is_file():
+        pytest.fail(f"there is no {harness.binary()}: `cargo build`, or say where it is by SEAWORTHY_BIN")
+    # A process of its own: the workers are forked, and pytest's threads and captured streams are no place for that.
+    done = subprocess.run(
+        [sys.executable, "-m", "parity", "--cases", str(CASES), "--pipelines", str(PIPELINES), "--seed", str(SEED)],
+        cwd=ROOT / "python", capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " 0 failed" in done.stdout
+
+
+def test_every_converter_has_cases() -> None:
+    cli.load_cases()
+    # A text in brackets tells several generators of one class apart.
+    covered = {name.partition(" (")[0] for name in harness.REGISTRY}
+    shipped = {
+        name for name, converter in registry._CONVERTERS.items() if converter.__module__.startswith("seaworthy_export.")
+    }
+    lacking = sorted(shipped - covered - set(WITHOUT_CASES))
+    assert not lacking, f"converters without a case in python/parity: {', '.join(lacking)}"
+    unknown = sorted(covered - shipped - {"random pipelines"})
+    assert not unknown, f"cases of no registered converter: {', '.join(unknown)}"
+    assert not set(WITHOUT_CASES) & covered, "an exception that is none any more"
+
+
+def test_the_table_is_of_the_registered_classes() -> None:
+    cli.load_cases()
+    text = DOCS.read_text(encoding="utf-8")
+    lacking = [name for name in harness.REGISTRY if f"`{name}`" not in text]
+    assert not lacking, f"docs/transformers.md is older than these classes, write it by `make parity`: {lacking}"
+    assert "FAILED" not in text
