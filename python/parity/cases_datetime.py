@@ -11,14 +11,17 @@ from .draw import Draw
 from .harness import Case, parity
 
 PARTS = [
-    "month", "quarter", "semester", "year", "week", "day_of_week", "day_of_month", "day_of_year", "weekend", "month_start",
-    "month_end", "quarter_start", "quarter_end", "year_start", "year_end", "leap_year", "days_in_month", "hour", "minute", "second",
+    "month", "quarter", "semester", "year", "week", "day_of_week", "day_of_month", "day_of_year", "weekend",
+    "month_start", "month_end", "quarter_start", "quarter_end", "year_start", "year_end", "leap_year", "days_in_month",
+    "hour", "minute", "second",
 ]  # fmt: skip
 FORMATS = ["%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%m/%d/%Y", "%Y/%m/%d"]
 
 
 def dates(draw: Draw, missing: float, text: bool = False, first: str = "1700-01-01") -> tuple[pd.Series, pd.Series]:
-    train, test = draw.datetimes(missing=missing, first=draw.choice([first, "1960-01-01", "2019-12-20"]), last="2030-01-10")
+    train, test = draw.datetimes(
+        missing=missing, first=draw.choice([first, "1960-01-01", "2019-12-20"]), last="2030-01-10"
+    )
     pair = []
     unit = draw.choice(["ns", "us", "s"]) if int(pd.__version__.split(".")[0]) > 1 else "ns"
     zone = draw.choice([None, None, None, "UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
@@ -86,8 +89,8 @@ def datetime_ordinal(draw: Draw) -> Case:
     variables = [name for name in train.columns if name != "n"]
     return Case(
         DatetimeOrdinal(
-            variables=draw.choice([None, variables]), missing_values=draw.choice(["raise", "ignore"]), drop_original=True,
-            start_date=draw.choice([None, "2000-01-01", "1970-05-17 12:00"]),
+            variables=draw.choice([None, variables]), missing_values=draw.choice(["raise", "ignore"]),
+            drop_original=True, start_date=draw.choice([None, "2000-01-01", "1970-05-17 12:00"]),
         ),
         train, test,
     )  # fmt: skip

@@ -717,10 +717,11 @@ class Context:
         formats: Sequence[str] | None = None,
         zone: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
-        """New columns of integers at the end, `{output: part}`: `year`, `month`, `day_of_week`, … of a column of dates.
+        """New columns of integers at the end, `{output: part}`: `year`, `month`, `weekend`, … of a column of dates.
 
-        A column of text is read by `formats`: `"ISO8601"` or directives of `strptime`; a text that none of them reads is an
-        error of the row. `zone` says where the clock stands: `changes` in seconds since 1970 UTC, and `offsets` in seconds.
+        A column of text is read by `formats`: `"ISO8601"` or directives of `strptime`; a text that none reads is
+        an error of the row. `zone` says where the clock stands: `changes` in seconds since 1970 UTC, and `offsets` in
+        seconds.
         """
         column = self.column(label)
         if (column.kind == DATETIME) == (formats is not None) or column.kind in (INT, FLOAT):
@@ -753,9 +754,7 @@ class Context:
             taken.add(name)
             names.append(name)
         self._state.live += names
-        self._state.steps.append(
-            {"op": "tokens", "name": self.path, "source": self._source, "column": column.name, **parameters, "outputs": names}
-        )
+        self._emit_plain("tokens", column=column.name, **parameters, outputs=names)
         self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
 
     def project(self, outputs: Sequence[Label], matrix: Any) -> None:
@@ -773,7 +772,7 @@ class Context:
         self._state.steps.append({"op": op, "name": self.path, "source": self._source, **parameters})
 
     def reweigh(self, **parameters: Any) -> bool:
-        """Adds weights to the bag of words that the columns are, all of it and in order; false when they are not one."""
+        """Adds weights to the bag of words that the columns are, all of it and in order; false if they are not one."""
         steps = self._state.steps
         # The column of text is dropped after the step.
         at = -2 if len(steps) > 1 and steps[-1]["op"] == "drop" else -1
@@ -959,7 +958,7 @@ def as_taken(steps: Sequence[Any], frame: Any) -> Any:
 
     A vectorizer of text takes a Series, which is the only column of the frame; a DictVectorizer takes dicts.
     """
-    first = steps[0] if steps else None
+    first: Any = steps[0] if steps else None
     while hasattr(first, "steps") or hasattr(first, "transformer_list"):
         inner = first.steps if hasattr(first, "steps") else first.transformer_list
         first = inner[0][1] if inner else None

@@ -24,7 +24,20 @@ from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
 from .artifact import compact, pretty, write_artifact
-from .context import CATEGORY, DATETIME, FLOAT, FUNCTIONS, INT, MAX_DENSE, Column, Context, State, as_taken, convert_step, rename_columns
+from .context import (
+    CATEGORY,
+    DATETIME,
+    FLOAT,
+    FUNCTIONS,
+    INT,
+    MAX_DENSE,
+    Column,
+    Context,
+    State,
+    as_taken,
+    convert_step,
+    rename_columns,
+)
 from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
 from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, is_classifier, open_session, run_graph
@@ -272,7 +285,7 @@ def _reduce(estimator: Any, path: str, reading: Reading) -> tuple[Any, Callable[
     The features are its scores without the intercept then, and the graph adds intercept and link. None where there is
     nothing to gain, or where the estimator does not compute its answers from such scores.
     """
-    weights = getattr(estimator, "coef_", None)
+    weights: Any = getattr(estimator, "coef_", None)
     width = len(reading.columns)
     if width <= MAX_DENSE or hasattr(weights, "toarray") or not hasattr(estimator, "intercept_"):
         return None

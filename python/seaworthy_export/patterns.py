@@ -2,25 +2,25 @@
 
 The pattern is parsed by Python's own parser and written anew, node by node, so that nothing means something else by
 chance. Word characters, digits and white space are written out as Python classes them; word boundaries are Python's in
-the artifact. What the crate does not have (look-around, back-references, possessive repeats) is refused, and so is what it
-would do otherwise: `$` that matches before a last line break, patterns that match the empty text where all matches count.
+the artifact. What the crate does not have (look-around, back-references, possessive repeats) is refused, and so is what
+it would do otherwise: `$` that matches before a last line break, patterns that match the empty text where all matches
+count.
 
 One difference stays: without regard to case, Python takes `İ` and `ı` for forms of `i`, the crate does not.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from typing import Any
 
 from .errors import UnsupportedStepError
 
-try:
-    from re import _constants as _c  # type: ignore[attr-defined]
-    from re import _parser  # type: ignore[attr-defined]
-except ImportError:  # Python 3.10 and before
-    import sre_constants as _c  # type: ignore[no-redef]
-    import sre_parse as _parser  # type: ignore[no-redef]
+_NEW = sys.version_info >= (3, 11)
+_parser: Any = importlib.import_module("re._parser" if _NEW else "sre_parse")
+_c: Any = importlib.import_module("re._constants" if _NEW else "sre_constants")
 
 _WORD = r"\p{L}\p{N}_"
 _SPACE = r"\s\x1c-\x1f"
@@ -29,8 +29,8 @@ _REPEAT_LIMIT = 1000
 _ALTERNATIVE = "look for what surrounds the match with a group, and say which group is wanted"
 
 
-class _Refused(Exception):
-    pass
+class _RefusedError(Exception):
+    """A pattern, or a part of one, that cannot be expressed."""
 
 
 def translate(pattern: str | re.Pattern[str], *, all_matches: bool = False) -> tuple[str, int]:
@@ -45,18 +45,19 @@ def translate(pattern: str | re.Pattern[str], *, all_matches: bool = False) -> t
     flags = compiled.flags
     try:
         if flags & re.LOCALE:
-            raise _Refused("it depends on the locale")
+            raise _RefusedError("it depends on the locale")
         if re.compile(text, flags & ~(re.DEBUG)).flags != flags:
-            raise _Refused("its flags cannot be read off")
+            raise _RefusedError("its flags cannot be read off")
         tree = _parser.parse(text, flags)
         if all_matches and tree.getwidth()[0] == 0:
-            raise _Refused("it can match the empty text, where the two libraries go on in different ways")
+            raise _RefusedError("it can match the empty text, where the two libraries go on in different ways")
         body = _sequence(tree, flags, last=not all_matches)
-    except _Refused as error:
+    except _RefusedError as error:
         raise UnsupportedStepError(
             f"the regular expression {text!r} cannot be expressed: {error}\nhint: {_ALTERNATIVE}"
         ) from None
-    prefix = "".join(letter for flag, letter in ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s")) if flags & flag)
+    letters = ((re.IGNORECASE, "i"), (re.MULTILINE, "m"), (re.DOTALL, "s"))
+    prefix = "".join(letter for flag, letter in letters if flags & flag)
     return (f"(?{prefix})" if prefix else "") + body, compiled.groups
 
 
@@ -80,15 +81,15 @@ def _node(op: Any, value: Any, flags: int, last: bool) -> str:
     if op is _c.SUBPATTERN:
         group, added, removed, inner = value
         if added or removed:
-            raise _Refused("it changes flags within")
+            raise _RefusedError("it changes flags within")
         return f"({'' if group is not None else '?:'}{_sequence(inner, flags, last)})"
     if op in (_c.MAX_REPEAT, _c.MIN_REPEAT):
         low, high, inner = value
         if inner.getwidth()[0] == 0 and (high is _c.MAXREPEAT or high > 1) and _has_group(inner):
-            raise _Refused("it repeats a group that can be empty")
+            raise _RefusedError("it repeats a group that can be empty")
         bounded = high is not _c.MAXREPEAT
         if low > _REPEAT_LIMIT or (bounded and high > _REPEAT_LIMIT):
-            raise _Refused(f"it repeats more than {_REPEAT_LIMIT} times")
+            raise _RefusedError(f"it repeats more than {_REPEAT_LIMIT} times")
         counts = f"{{{low},{high if bounded else ''}}}"
         return f"(?:{_sequence(inner, flags, False)}){counts}{'' if op is _c.MAX_REPEAT else '?'}"
     if op is _c.AT:
@@ -98,7 +99,7 @@ def _node(op: Any, value: Any, flags: int, last: bool) -> str:
         "GROUPREF": "it refers back to a group", "GROUPREF_EXISTS": "it asks whether a group matched",
         "POSSESSIVE_REPEAT": "it has a possessive repeat", "ATOMIC_GROUP": "it has an atomic group",
     }  # fmt: skip
-    raise _Refused(names.get(str(op), f"it has {op}"))
+    raise _RefusedError(names.get(str(op), f"it has {op}"))
 
 
 def _has_group(tree: Any) -> bool:
@@ -116,10 +117,10 @@ def _position(value: Any, flags: int, ascii_only: bool, last: bool) -> str:
         if last:
             # Nothing comes after it, so that a line break may be taken into the match; groups do not hold it.
             return r"(?:\z|\n\z)"
-        raise _Refused(r"`$` matches before a last line break as well; write \Z for the end of the text")
+        raise _RefusedError(r"`$` matches before a last line break as well; write \Z for the end of the text")
     if value in (_c.AT_BOUNDARY, _c.AT_NON_BOUNDARY) and not ascii_only:
         return r"\b" if value is _c.AT_BOUNDARY else r"\B"
-    raise _Refused("it has boundaries of ASCII words")
+    raise _RefusedError("it has boundaries of ASCII words")
 
 
 def _class(items: Any, ascii_only: bool) -> str:
@@ -134,14 +135,16 @@ def _class(items: Any, ascii_only: bool) -> str:
         elif op is _c.CATEGORY:
             parts.append(_category(value, ascii_only))
         else:
-            raise _Refused(f"it has {op} in a class")
+            raise _RefusedError(f"it has {op} in a class")
     return f"[{'^' if negated else ''}{''.join(parts)}]"
 
 
 def _category(value: Any, ascii_only: bool) -> str:
     kinds = {
-        _c.CATEGORY_DIGIT: (_DIGIT, "0-9"), _c.CATEGORY_SPACE: (_SPACE, r"\t-\r\x20"), _c.CATEGORY_WORD: (_WORD, "0-9A-Za-z_"),
-    }  # fmt: skip
+        _c.CATEGORY_DIGIT: (_DIGIT, "0-9"),
+        _c.CATEGORY_SPACE: (_SPACE, r"\t-\r\x20"),
+        _c.CATEGORY_WORD: (_WORD, "0-9A-Za-z_"),
+    }
     inverse = {
         _c.CATEGORY_NOT_DIGIT: _c.CATEGORY_DIGIT, _c.CATEGORY_NOT_SPACE: _c.CATEGORY_SPACE,
         _c.CATEGORY_NOT_WORD: _c.CATEGORY_WORD,

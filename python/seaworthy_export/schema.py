@@ -311,10 +311,10 @@ def _is_date(text: str) -> bool:
 def _iso(date: pd.Timestamp) -> str:
     """A date as a client sends it: in UTC when it has a time zone; without the clock when that stands at midnight."""
     if date.tz is not None:
-        return date.tz_convert("UTC").tz_localize(None).isoformat(timespec="microseconds").replace(".000000", "") + "Z"
+        return f"{date.tz_convert('UTC').tz_localize(None).isoformat(timespec='microseconds').replace('.000000', '')}Z"
     if date == date.normalize():
-        return date.strftime("%Y-%m-%d")
-    return date.isoformat(timespec="microseconds").replace(".000000", "")
+        return str(date.strftime("%Y-%m-%d"))
+    return str(date.isoformat(timespec="microseconds").replace(".000000", ""))
 
 
 def _checked(name: str, key: str, value: Any, kind: str) -> Any:

@@ -92,9 +92,9 @@ class Text:
     ) -> Text:
         r"""What the first pattern that is found in the text (`re.search`) gives.
 
-        Each pattern comes with what it gives: the number of a group, or a text: `[(r"Mrs\.", "Mrs"), (r"(\w+)\.", 1)]`. A
-        pattern alone gives its group 1, or all it matches when it has none. `otherwise` is what becomes of a text in which
-        none is found: `missing`, `keep`, `error` or `{"value": text}`.
+        Each pattern comes with what it gives: the number of a group, or a text, as in
+        `[(r"Mrs\.", "Mrs"), (r"(\w+)\.", 1)]`. A pattern alone gives its group 1, or all it matches when it has none.
+        `otherwise` is what becomes of a text in which none is found: `missing`, `keep`, `error` or `{"value": text}`.
         """
         if isinstance(patterns, (str, re.Pattern)):
             patterns = [(patterns, 1 if re.compile(patterns).groups else 0)]
@@ -125,7 +125,7 @@ class Text:
         return self._then("length")
 
     def number(self, type: str = "float", otherwise: str = "error") -> Text:
-        """`float(text)` or `int(text)`; `otherwise` is what becomes of a text that is no number: `error` or `missing`."""
+        """`float(text)` or `int(text)`; a text that is no number is an error, or missing as `otherwise` says."""
         if type not in ("int", "float"):
             raise ValueError(f"type is int or float; got {type!r}")
         return self._then({"number": {"type": type, "otherwise": _absent(otherwise)}})

@@ -119,8 +119,13 @@ mod tests {
     fn the_shadow_has_the_words_of_python() {
         let boundary = regex::Regex::new(r"\b").unwrap();
         let word = regex::Regex::new(r"^\w$").unwrap();
+        // The tables of the crates are not all of the same version; none is older than this.
+        let known = regex::Regex::new(r"^\p{Age:14.0}$").unwrap();
         for c in (0..=0x10_ffff).filter_map(char::from_u32) {
             let text = c.to_string();
+            if !known.is_match(&text) {
+                continue;
+            }
             let mut shadow = Shadow::default();
             let seen = shadow.of(&text);
             assert_eq!(seen.len(), text.len());

@@ -1,7 +1,7 @@
 """Converters of feature-engine's transformers of dates, versions 1.5 to 1.9.
 
-A column of dates is a field of the type `datetime`. A column of strings that the transformer parses stays one of strings:
-it is read by the format that its training values have, which pandas guesses from each request anew.
+A column of dates is a field of the type `datetime`. A column of strings that the transformer parses stays one of
+strings: it is read by the format that its training values have, which pandas guesses from each request anew.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def convert_datetime_features(step: Any, ctx: Context) -> None:
         ctx.check(labels, "missing")
     for label in labels:
         # Only names are taken over: the values of the parts are those of pandas.
-        parts = {f"{label}_{part}": part for part in step.features_to_extract_}
+        parts: dict[Label, str] = {f"{label}_{part}": part for part in step.features_to_extract_}
         dates = _Dates(step, ctx, label)
         ctx.datetime(label, parts, **dates.reading)
-        _missing_as_pandas(ctx, label, parts)
+        _missing_as_pandas(ctx, parts)
     if step.drop_original:
         ctx.drop(labels)
 
 
-def _missing_as_pandas(ctx: Context, label: Label, parts: dict[Label, str]) -> None:
+def _missing_as_pandas(ctx: Context, parts: dict[Label, str]) -> None:
     """The flags of a missing date are numbers: comparisons with it are false."""
     for output, part in parts.items():
         if part == "semester":
@@ -131,10 +131,11 @@ def _formats(step: Any, ctx: Context, label: Label) -> Sequence[str]:
     if not all(isinstance(value, str) for value in values):
         ctx.unsupported(f"the column {label!r} holds neither dates nor text")
     day_first = bool(getattr(step, "dayfirst", False))
-    for format in _DAY_FIRST if day_first else _FORMATS:
-        if values and all(_has(value, format) for value in values):
-            return [format]
-    ctx.unsupported(
+    formats = _DAY_FIRST if day_first else _FORMATS
+    found = [format for format in formats if values and all(_has(value, format) for value in values)]
+    if found:
+        return found[:1]
+    return ctx.unsupported(
         f"the dates in {label!r}, such as {values[0] if values else None!r}, have no format known here",
         "parse them with pd.to_datetime before the pipeline is fitted, so that the field is a datetime",
     )
@@ -168,7 +169,7 @@ def zone_changes(zone: Any, first: int = 1700, last: int = 2100) -> dict[str, li
     """
 
     def offset(second: int) -> int:
-        return round(pd.Timestamp(second, unit="s", tz="UTC").tz_convert(zone).utcoffset().total_seconds())
+        return int(pd.Timestamp(second, unit="s", tz="UTC").tz_convert(zone).utcoffset().total_seconds())
 
     day = 86400
     start, end = (int(pd.Timestamp(f"{year}-01-01", tz="UTC").timestamp()) for year in (first, last))

@@ -60,7 +60,7 @@ def convert_hashing_vectorizer(step: Any, ctx: Context) -> None:
     norm = {} if step.norm is None else {"norm": step.norm}
     ctx.check([label], "missing")
     ctx.tokens(label, outputs, **_analysis(step, ctx), hash={"alternate_sign": bool(step.alternate_sign)}, **norm)
-    _keep_last(ctx, label)
+    _drop_text(ctx)
 
 
 def _bag(step: Any, ctx: Context, **weights: Any) -> None:
@@ -75,10 +75,10 @@ def _bag(step: Any, ctx: Context, **weights: Any) -> None:
         vocabulary=terms,
         **{key: value for key, value in weights.items() if value not in (None, False)},
     )
-    _keep_last(ctx, label)
+    _drop_text(ctx)
 
 
-def _keep_last(ctx: Context, label: Any) -> None:
+def _drop_text(ctx: Context) -> None:
     ctx.drop([ctx.columns[0].label])
 
 
@@ -162,8 +162,9 @@ def convert_dict_vectorizer(step: Any, ctx: Context) -> None:
         if column.kind == CATEGORY:
             values = [name[len(start) :] for name in vocabulary if name.startswith(start)]
             for value in values:
-                made[start + value] = f"{key} is {value}"
-                ctx.map(column.label, [value], [1.0], unseen={"value": 0.0}, missing={"value": 0.0}, output=made[start + value])
+                output = f"{key} is {value}"
+                ctx.map(column.label, [value], [1.0], unseen={"value": 0.0}, missing={"value": 0.0}, output=output)
+                made[start + value] = output
             if key in vocabulary:
                 # A missing string is the number NaN.
                 made[key] = f"{key} as a number"
@@ -180,7 +181,7 @@ def convert_dict_vectorizer(step: Any, ctx: Context) -> None:
 
 
 @register_converter("sklearn.feature_extraction.FeatureHasher")
-def convert_feature_hasher(step: Any, ctx: Context) -> None:
+def convert_feature_hasher(_: Any, ctx: Context) -> None:
     """Takes rows that are dicts or lists of strings, which a row of typed fields is not."""
     ctx.unsupported(
         "it hashes rows that are dicts or lists, and a row of a service has named fields",
