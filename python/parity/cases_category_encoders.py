@@ -153,3 +153,11 @@ def hashing(draw: Draw) -> Case:
         names = [name for name in train if name != "number"]
         options["cols"] = draw.sample(names, draw.integer(1, len(names)))
     return Case(ce.HashingEncoder(max_process=1, **options), train, test, refusable=True)
+
+
+if hasattr(ce, "CountTargetEncoder"):
+
+    @parity("category_encoders.CountTargetEncoder", family=FAMILY, generations=("current",))
+    def count_target(draw: Draw) -> Case:
+        options = {"min_samples_leaf": draw.choice([1, 5, 20]), "smoothing": draw.choice([0.5, 10])}
+        return _case(draw, ce.CountTargetEncoder, draw.choice(["binary", "multiclass"]), **options)

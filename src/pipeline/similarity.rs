@@ -62,8 +62,7 @@ fn load_column(plan: &mut Plan, spec: SimilarityColumn) -> Result<(), PipelineEr
         )));
     }
     let categories = texts_of(plan, &spec.column)?;
-    let missing = Other::load(&spec.missing, spec.outputs.len(), "missing")
-        .map_err(|problem| wrong(problem))?;
+    let missing = Other::load(&spec.missing, spec.outputs.len(), "missing").map_err(wrong)?;
     let first = plan.slots.len();
     for output in &spec.outputs {
         let slot = plan.derive(Dtype::Float, &[input]);

@@ -117,6 +117,7 @@ def convert_feature_engine_encoder(step: Any, ctx: Context) -> None:
 @register_converter("category_encoders.binary.BinaryEncoder")
 @register_converter("category_encoders.cat_boost.CatBoostEncoder")
 @register_converter("category_encoders.count.CountEncoder")
+@register_converter("category_encoders.count_target.CountTargetEncoder")
 @register_converter("category_encoders.glmm.GLMMEncoder")
 @register_converter("category_encoders.gray.GrayEncoder")
 @register_converter("category_encoders.helmert.HelmertEncoder")
@@ -142,6 +143,15 @@ def convert_category_encoder(step: Any, ctx: Context) -> None:
     named = copy.copy(step)
     named.return_df = True  # an array does not say which of its columns is which
     tabulate(named, ctx, list(step.cols or ()), lambda label: _known(step, label))
+
+
+@register_converter("category_encoders.multi_hot.MultiHotEncoder")
+def convert_multi_hot_encoder(step: Any, ctx: Context) -> None:
+    """Splits each value into several, which no table of values can hold."""
+    ctx.unsupported(
+        f"it splits each value at {step.delimiter!r} into several categories",
+        f"use CountVectorizer(binary=True, lowercase=False, token_pattern=r'[^{step.delimiter}]+') for such a column",
+    )
 
 
 def _known(step: Any, label: Label) -> Iterable[Any]:

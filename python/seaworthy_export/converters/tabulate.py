@@ -160,7 +160,8 @@ class Asker:
         if isinstance(dtype, np.dtype):
             if dtype.kind in "iub" and hole:
                 dtype = np.dtype("float64" if dtype.kind != "b" else "object")
-            values = [np.nan if is_missing(value) else value for value in values]
+            if dtype.kind != "O":
+                values = [np.nan if is_missing(value) else value for value in values]
         frame.isetitem(at, pd.Series(list(values), dtype=dtype))
         return frame
 
@@ -194,7 +195,10 @@ class _Table:
             self.unseen = others[0]
             if not all(_same(other, others[0]) for other in others):
                 ctx.unsupported(f"what it makes of an unseen value in {column.label!r} depends on that value")
-        (self.missing,) = asker.ask(column, [np.nan], self.outputs)
+        holes = _holes(ctx.values(column.label))
+        self.missing, *others = (asker.ask(column, [hole], self.outputs)[0] for hole in holes)
+        if not all(_same(other, self.missing) for other in others):
+            ctx.unsupported(f"it tells several kinds of missing values in {column.label!r} apart: {holes}")
         self.keys: list[Any] = []
         self.rows: list[Row] = []
         for key, answer in zip(keys, answers):
@@ -265,6 +269,12 @@ def _ones(rows: Sequence[Sequence[Any]]) -> list[int | None] | None:
             return None
         ones.append(hot[0] if hot else None)
     return ones
+
+
+def _holes(values: Iterable[Any]) -> list[Any]:
+    """The missing values as they arrive in a column of objects: NaN, unless an earlier step makes them None."""
+    kinds = {value is None for value in values if is_missing(value)}
+    return [None if kind else np.nan for kind in sorted(kinds)] or [np.nan]
 
 
 def _same(one: Answer, other: Answer) -> bool:
