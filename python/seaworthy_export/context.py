@@ -695,7 +695,7 @@ class Context:
         chain = []
         for function in functions.functions:
             if isinstance(function, dict):
-                (name, parameters), = function.items()
+                ((name, parameters),) = function.items()
                 if name in ("append", "prepend") and "column" in parameters:
                     function = {name: {"column": self.name(parameters["column"])}}
             chain.append(function)
