@@ -878,6 +878,8 @@ def _require_fitted(step: Any, ctx: Context) -> None:
     try:
         check_is_fitted(step)
     except NotFittedError:
+        if hasattr(step, "steps") or hasattr(step, "transformer_list"):
+            return  # its parts are asked in their turn: one that learns nothing makes the whole look unfitted
         # What learns nothing (a FunctionTransformer, most hand-written classes) has nothing to show for a fit.
         learns = any(key.endswith("_") and not key.startswith("_") for key in vars(step))
         if learns or type(step).__module__.split(".")[0] in ("sklearn", "feature_engine"):

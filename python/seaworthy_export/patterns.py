@@ -6,7 +6,7 @@ the artifact. What the crate does not have (look-around, back-references, posses
 it would do otherwise: `$` that matches before a last line break, patterns that match the empty text where all matches
 count.
 
-One difference stays: without regard to case, Python takes `İ` and `ı` for forms of `i`, the crate does not.
+Without regard to case, Python takes `İ` and `ı` for forms of `i`; the crate does not, so they are written out.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _c: Any = importlib.import_module("re._constants" if _NEW else "sre_constants")
 _WORD = r"\p{L}\p{N}_"
 _SPACE = r"\s\x1c-\x1f"
 _DIGIT = r"\p{Nd}"
+_I = (0x49, 0x69, 0x130, 0x131)
+_FORMS_OF_I = r"Ii\x{130}\x{131}"
 _REPEAT_LIMIT = 1000
 _ALTERNATIVE = "look for what surrounds the match with a group, and say which group is wanted"
 
@@ -68,14 +70,15 @@ def _sequence(tree: Any, flags: int, last: bool) -> str:
 
 def _node(op: Any, value: Any, flags: int, last: bool) -> str:
     ascii_only = bool(flags & re.ASCII)
+    folded = bool(flags & re.IGNORECASE) and not ascii_only
     if op is _c.LITERAL:
-        return _literal(value)
+        return f"[{_FORMS_OF_I}]" if folded and value in _I else _literal(value)
     if op is _c.NOT_LITERAL:
-        return f"[^{_literal(value)}]"
+        return f"[^{_FORMS_OF_I if folded and value in _I else _literal(value)}]"
     if op is _c.ANY:
         return "."
     if op is _c.IN:
-        return _class(value, ascii_only)
+        return _class(value, ascii_only, folded)
     if op is _c.BRANCH:
         return "(?:" + "|".join(_sequence(branch, flags, last) for branch in value[1]) + ")"
     if op is _c.SUBPATTERN:
@@ -123,15 +126,17 @@ def _position(value: Any, flags: int, ascii_only: bool, last: bool) -> str:
     raise _RefusedError("it has boundaries of ASCII words")
 
 
-def _class(items: Any, ascii_only: bool) -> str:
+def _class(items: Any, ascii_only: bool, folded: bool) -> str:
     parts, negated = [], False
     for op, value in items:
         if op is _c.NEGATE:
             negated = True
         elif op is _c.LITERAL:
-            parts.append(_literal(value))
+            parts.append(_FORMS_OF_I if folded and value in _I else _literal(value))
         elif op is _c.RANGE:
             parts.append(f"{_literal(value[0])}-{_literal(value[1])}")
+            if folded and any(value[0] <= code <= value[1] for code in _I):
+                parts.append(_FORMS_OF_I)
         elif op is _c.CATEGORY:
             parts.append(_category(value, ascii_only))
         else:

@@ -21,7 +21,7 @@ struct SparseProjectSpec {
 /// - `matrix` has a row for each output. The products are summed in the order of the columns; those of zeros are left out,
 ///   which changes no finite sum.
 /// - Output: float64. Missing as soon as one of the columns is.
-/// - Same as `X @ components.T` of SciPy for a CSR matrix, to the bit, hence as scikit-learn's `TruncatedSVD` after a
+/// - Same as `X @ components.T` of `scipy.sparse` for a CSR matrix, to the bit, hence as scikit-learn's `TruncatedSVD` after a
 ///   `TfidfVectorizer`, and as the scores of a linear model.
 #[derive(Debug)]
 pub(super) struct SparseProjectStep {

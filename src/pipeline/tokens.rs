@@ -395,7 +395,7 @@ fn characters(text: &str, spans: &mut Vec<(usize, usize)>) {
     spans.extend(text.char_indices().map(|(at, c)| (at, at + c.len_utf8())));
 }
 
-/// MurmurHash3, 32 bits, x86, as a signed number.
+/// `MurmurHash3`, 32 bits, x86, as a signed number.
 fn murmur3(bytes: &[u8], seed: u32) -> i32 {
     let mix =
         |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
