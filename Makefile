@@ -53,6 +53,12 @@ smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop
 	$(CARGO) build --locked
 	$(PYTHON) scripts/smoke.py $(TARGET)/debug/seaworthy
 
+.PHONY: schemathesis
+schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI document allows and forbids, check the answers
+	$(CARGO) build --locked
+	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
+	target/venv-schemathesis/bin/python tests/schemathesis/run.py $(TARGET)/debug/seaworthy
+
 .PHONY: check
 check: fmt clippy doc deny ## Check format, lints, documentation and dependencies
 

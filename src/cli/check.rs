@@ -156,3 +156,35 @@ fn closeness(largest: &Largest, allowed: Tolerance) -> String {
         "largest {kind} difference {found:.1e} (`{column}` in golden row {row}), allowed {allowed:.0e}"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was shown as 1.0 where the recorded value is 4e-16 and the computed one 0.
+    #[test]
+    fn a_tiny_difference_from_a_tiny_number_alarms_nobody() {
+        let allowed = Tolerance { relative: 1e-12, absolute: 1e-12 };
+        let largest = |absolute: f64, relative: f64| Largest {
+            absolute,
+            relative,
+            share: 0.0,
+            column: Some("area".to_owned()),
+            row: Some(27),
+        };
+        assert_eq!(
+            closeness(&largest(4.4e-16, 1.0), allowed),
+            "largest absolute difference 4.4e-16 (`area` in golden row 27), allowed 1e-12"
+        );
+        assert_eq!(
+            closeness(&largest(3.5e-10, 1.8e-15), allowed),
+            "largest relative difference 1.8e-15 (`area` in golden row 27), allowed 1e-12"
+        );
+        // From a recorded 0 there is no relative difference.
+        assert_eq!(
+            closeness(&largest(1e-13, 0.0), allowed),
+            "largest absolute difference 1.0e-13 (`area` in golden row 27), allowed 1e-12"
+        );
+        assert_eq!(closeness(&Largest::default(), allowed), "all equal to the bit");
+    }
+}

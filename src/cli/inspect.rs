@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use super::Context;
 use crate::artifact::{Artifact, store};
-use crate::postprocess::PostprocessSpec;
 use crate::predictor::{LoadError, Model};
 use crate::schema::{Field, Scalar};
 
@@ -100,16 +99,10 @@ fn describe(model: &Model) -> String {
         text.push(format!("Labels: {}", labels.iter().map(scalar).collect::<Vec<_>>().join(", ")));
     }
     for operation in &manifest.postprocess {
-        text.push(match operation {
-            PostprocessSpec::Function { function } => {
-                format!(
-                    "Then {}",
-                    serde_json::to_string(function).unwrap_or_default().trim_matches('"')
-                )
-            }
-            PostprocessSpec::Affine(affine) => {
-                format!("Then affine {}", serde_json::to_string(affine).unwrap_or_default())
-            }
+        let operation = serde_json::to_value(operation).unwrap_or_default();
+        text.push(match operation["function"].as_str() {
+            Some(function) => format!("Then {function}"),
+            None => format!("Then {}", flat(&operation)),
         });
     }
     text.join("\n")

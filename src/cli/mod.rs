@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Process, Settings};
+use crate::config::{self, ConfigError, Process, Settings};
 use crate::predictor::LoadError;
 use crate::runtime::RuntimeError;
 use crate::startup::ServerError;
+use crate::telemetry::TelemetryError;
 
 mod check;
 mod healthcheck;
@@ -17,7 +18,7 @@ mod printer;
 mod serve;
 mod transform;
 
-pub use printer::Printer;
+pub use printer::{OutputError, Printer};
 
 /// The input or the comparison failed.
 const FAILED: u8 = 1;
@@ -111,12 +112,17 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
     if let Some(hint) = hint(error) {
         printer.hint(&hint);
     }
-    let theirs = load_error(error).is_some()
-        || matches!(
-            error.downcast_ref::<ServerError>(),
-            Some(ServerError::Proof(_) | ServerError::NoDefault { .. })
-        );
-    ExitCode::from(if theirs { FAILED } else { BROKEN })
+    let ours = match error.downcast_ref::<ServerError>() {
+        Some(ServerError::Load(_) | ServerError::Proof(_) | ServerError::NoDefault { .. }) => false,
+        Some(_) => true,
+        None => {
+            error.is::<RuntimeError>()
+                || error.is::<ConfigError>()
+                || error.is::<TelemetryError>()
+                || error.is::<OutputError>()
+        }
+    };
+    ExitCode::from(if ours { BROKEN } else { FAILED })
 }
 
 /// The error and its causes, as one sentence.

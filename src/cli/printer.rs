@@ -2,7 +2,10 @@
 
 use std::io::Write;
 
-use anyhow::Context as _;
+/// Results could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output cannot be written")]
+pub struct OutputError(#[source] std::io::Error);
 
 /// Results go to standard output, everything else to standard error.
 #[derive(Debug, Clone, Copy)]
@@ -21,12 +24,10 @@ impl Printer {
     ///
     /// # Errors
     /// Standard output takes no more, e.g. because a disk is full.
-    pub fn result(&self, text: &str) -> anyhow::Result<()> {
+    pub fn result(&self, text: &str) -> Result<(), OutputError> {
         let mut output = std::io::stdout().lock();
         match writeln!(output, "{text}").and_then(|()| output.flush()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(error).context("standard output cannot be written")
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(OutputError(error)),
             _ => Ok(()),
         }
     }

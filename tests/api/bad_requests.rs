@@ -377,7 +377,7 @@ impl Table {
     async fn new(unknown_fields: UnknownFields) -> Self {
         let mut settings = settings();
         settings.server.max_body_bytes = MAX_BODY;
-        settings.server.body_timeout_ms = 200;
+        settings.server.body_timeout_ms = 400;
         settings.server.max_rows = 50;
         settings.server.max_errors = 5;
         settings.schema.unknown_fields = unknown_fields;

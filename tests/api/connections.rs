@@ -69,7 +69,7 @@ async fn a_connection_without_a_request_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_outlives_the_header_timeout() {
     let mut settings = settings();
-    settings.server.header_timeout_ms = 100;
+    settings.server.header_timeout_ms = 400;
     let app = spawn_with(&settings).await;
     let mut kept = Connection::open(app.address).await;
     kept.write(&good(&new_id("kept"))).await;

@@ -167,3 +167,20 @@ async fn a_long_body_that_is_not_json_is_cut_in_the_log() {
         assert_eq!(record.value("body_bytes"), body.len());
     }
 }
+
+/// Of a body that came in several pieces and then broke off, only the first piece was logged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_breaks_off_is_logged_as_far_as_it_came() {
+    let mut settings = crate::helpers::settings();
+    settings.server.body_timeout_ms = 400;
+    let app = crate::helpers::spawn_with(&settings).await;
+    let mut connection = crate::helpers::Connection::open(app.address).await;
+    let id = new_id("pieces");
+    let head = format!(
+        "POST /v1/predict HTTP/1.1\r\nHost: x\r\nX-Request-ID: {id}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    connection.write(format!("{head}5\r\n{{\"inp\r\n4\r\nuts\"\r\n1\r\n:\r\n").as_bytes()).await;
+    assert_eq!(connection.answer().await.status, 408);
+    let record = record(&id);
+    assert_eq!((record.value("body"), record.text("body_bytes")), ("{\"inputs\":".into(), "10"));
+}

@@ -127,7 +127,7 @@ async fn client(address: SocketAddr, load: Arc<Load>) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_under_load_loses_nothing() {
-    let server = Process::start(3_000, 30_000).await;
+    let server = Process::start(4_000, 30_000).await;
     let load = Arc::new(Load::default());
     let clients: Vec<_> =
         (0..4).map(|_| tokio::spawn(client(server.address, Arc::clone(&load)))).collect();

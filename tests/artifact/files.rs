@@ -56,10 +56,11 @@ fn one_flipped_byte_in_any_file_is_refused_by_the_files_name() {
 #[test]
 fn no_byte_of_the_list_can_be_changed() {
     let copy = Copy::of_house_prices();
+    copy.shrink();
     let bytes = copy.read("SHA256SUMS");
     for at in 0..bytes.len() {
-        // A changed letter, changed case, and two that matter to the lines of a list.
-        for changed in [bytes[at] ^ 1, bytes[at] ^ 0x20, b'\n', b'\r'] {
+        // A changed letter; in turn, changed case and what matters to the lines of a list.
+        for changed in [bytes[at] ^ 1, [bytes[at] ^ 0x20, b'\n', b'\r'][at % 3]] {
             if changed == bytes[at] {
                 continue;
             }

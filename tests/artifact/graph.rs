@@ -1,4 +1,4 @@
-//! The graph fits the manifest, or it is refused. tests/fixtures/make_graphs.py says what each file is.
+//! The graph fits the manifest, or it is refused. `tests/fixtures/make_graphs.py` says what each file is.
 
 use serde_json::json;
 

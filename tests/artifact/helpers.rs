@@ -138,6 +138,8 @@ impl Copy {
         }
         assert!(!text.contains(char::is_control), "a message is one line: {text:?}");
         let text = without_hashes(&text.replace(self.tmp.path().to_str().unwrap(), "…"));
+        let text: Vec<String> = text.split(' ').map(short).collect();
+        let text = text.join(" ");
         // Where in a manifest of 30 kB a fault is does not matter here.
         match text.split_once(" at line ") {
             Some((text, place)) if place.contains(" column ") => {
@@ -158,6 +160,16 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").unwrap();
         text
     })
+}
+
+/// A number without its last digits, in which machines differ.
+fn short(word: &str) -> String {
+    const DIGITS: usize = 11;
+    let number = word.trim_end_matches([',', ';']);
+    if number.len() > DIGITS && number.contains('.') && number.parse::<f64>().is_ok() {
+        return word.replace(number, &format!("{}…", &number[..DIGITS]));
+    }
+    word.to_owned()
 }
 
 fn without_hashes(text: &str) -> String {

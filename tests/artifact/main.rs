@@ -1,6 +1,6 @@
 //! Artifacts that are spoiled one way each: none starts, and each refusal says what is wrong and where.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod files;
 mod fuzz;

@@ -168,7 +168,7 @@ fn golden_rows_that_prove_nothing_are_refused() {
     cases.case(
         "an error that does not happen",
         predicted(|row| {
-            *row = json!({"input": row["input"], "error": {"field": "YrSold", "code": "null"}})
+            *row = json!({"input": row["input"], "error": {"field": "YrSold", "code": "null"}});
         }),
     );
     insta::assert_snapshot!(cases.text());

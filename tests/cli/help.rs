@@ -12,6 +12,7 @@ fn help_says_what_each_command_does() {
         &["serve", "--help"],
         &["check", "--help"],
         &["inspect", "--help"],
+        &["transform", "--help"],
         &["healthcheck", "--help"],
     ]
     .iter()
