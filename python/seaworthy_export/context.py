@@ -129,9 +129,10 @@ class Context:
     def values(self, label: Label) -> Any:
         """The training values of a column as they arrive at the step, a Series."""
         position = self.columns.index(self.column(label))
-        return (
-            self.frame.iloc[:, position] if isinstance(self.frame, pd.DataFrame) else pd.Series(self.frame[:, position])
-        )
+        if isinstance(self.frame, pd.DataFrame):
+            return self.frame.iloc[:, position]
+        # The type is said, because pandas 3 would make strings of objects, and NaN of None.
+        return pd.Series(self.frame[:, position], dtype=self.frame.dtype if self.frame.dtype.kind != "U" else object)
 
     def unsupported(self, problem: str, hint: str = "") -> NoReturn:
         """Ends the export: the step cannot be expressed. `hint` says what to do instead."""
