@@ -71,6 +71,8 @@ class State:
     """Every column that exists in the artifact's frame now, in order."""
     prefix: str = ""
     """What the names of new columns begin with: the branches that they are made in."""
+    counts: set[str] = field(default_factory=set)
+    """Columns of a bag of words, which are neither missing nor infinite; a check would take one out of its row."""
 
 
 class Context:
@@ -155,6 +157,7 @@ class Context:
 
     def _replace(self, column: Column, **changes: Any) -> None:
         self.columns[self.columns.index(column)] = replace(column, **changes)
+        self._state.counts.discard(column.name)
 
     def _number(self, label: Label, what: str) -> Column:
         column = self.column(label)
@@ -200,6 +203,8 @@ class Context:
         wanted = [refusal for refusal in REFUSALS if refusal in refuse]
         for label in labels:
             column = self.column(label)
+            if column.name in self._state.counts and set(wanted) <= {"missing", "infinite"}:
+                continue
             applicable = wanted if column.kind in (INT, FLOAT) else [r for r in wanted if r == "missing"]
             if applicable and not (column.kind == INT and applicable == ["infinite"]):
                 self._emit("check", [column.name], refuse=applicable, **more)
@@ -304,6 +309,7 @@ class Context:
             names = {column.name for column in gone}
             self.columns = [column for column in self.columns if column.name not in names]
             self._state.live = [name for name in self._state.live if name not in names]
+            self._state.counts -= names
 
     def select(self, labels: Iterable[Label]) -> None:
         """Keeps these columns, in this order."""
@@ -320,6 +326,7 @@ class Context:
         if keep != self._state.live:
             self._emit("select", keep)
         self._state.live = keep
+        self._state.counts &= set(keep)
         self.columns = list(chosen)
 
     def relabel(self, labels: Sequence[Label]) -> None:
@@ -755,6 +762,7 @@ class Context:
             taken.add(name)
             names.append(name)
         self._state.live += names
+        self._state.counts.update(names)
         self._emit_plain("tokens", column=column.name, **parameters, outputs=names)
         self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
 
@@ -941,6 +949,7 @@ def rename_columns(state: State, columns: Sequence[Column], names: Sequence[str]
         entries = [{"column": column, "output": name} for column, name in pairs]
         state.steps.append({"op": "copy", "name": "names", "columns": entries})
         state.steps.append({"op": "select", "name": "names", "columns": list(names)})
+        state.counts = {n for c, n in zip(columns, names) if c.name in state.counts}
         state.live = list(names)
         return [replace(c, name=n) for c, n in zip(columns, names)]
 

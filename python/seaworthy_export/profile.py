@@ -41,7 +41,10 @@ def build_profile(
 
 
 def _numbers(column: pd.Series) -> NDArray[np.float64]:
-    return np.array([np.nan if is_missing(value) else float(value) for value in column], dtype=np.float64)
+    # Dates count as the server holds them: in microseconds since 1970.
+    dates = pd.api.types.is_datetime64_any_dtype(column.dtype)
+    numbers = (value.timestamp() * 1e6 if dates and not is_missing(value) else value for value in column)
+    return np.array([np.nan if is_missing(value) else float(value) for value in numbers], dtype=np.float64)
 
 
 def number_profile(values: NDArray[np.float64]) -> dict[str, Any]:

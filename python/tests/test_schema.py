@@ -99,13 +99,21 @@ def test_overrides() -> None:
     assert field([np.nan, np.nan], type="float") == {"type": "float", "nullable": True, "required": False}
 
 
+def test_dates_are_fields() -> None:
+    days = [datetime.datetime(2020, 1, 1), None, datetime.datetime(2020, 1, 2, 3, 4, 5)]
+    assert field(days) == {"type": "datetime", "nullable": True, "required": False, "example": "2020-01-01"}
+    zoned = pd.Series(days).dt.tz_localize("Europe/Berlin")
+    assert field(zoned)["example"] == "2019-12-31T23:00:00Z"
+
+
 @pytest.mark.parametrize(
     ("values", "overrides", "message"),
     [
         ([1.5, 2.0], {"type": "int"}, "is said to be int, and holds 1.5"),
         (["5", "6"], {"type": "int"}, "strings are never parsed as numbers"),
         ([1, 0], {"type": "bool"}, r"convert the column with astype\(bool\)"),
-        ([1, 2], {"type": "datetime"}, "this version exports the types int, float, string, bool"),
+        ([1, 2], {"type": "image"}, "this version exports the types int, float, string, bool, datetime"),
+        ([1, 2], {"type": "datetime"}, "is said to be datetime, and holds int"),
         ([1, 2], {"typ": "int"}, "no such key: typ"),
         ([1, 2], {"example": 1.5}, "is int, so its `example` cannot be 1.5"),
         ([1, 2], {"default": "a"}, "is int, so its `default` cannot be 'a'"),
@@ -114,7 +122,7 @@ def test_overrides() -> None:
         ([1, "a"], {}, r"several types: int \(1\), string \('a'\)"),
         ([None, None], {}, "nothing but missing values"),
         ([(1, 2)], {}, r"\(a tuple\), which no field can hold"),
-        ([datetime.datetime(2020, 1, 1)], {}, "dates are not served by this version"),
+        ([datetime.timedelta(days=1)], {}, "which no field can have"),
         ([1j], {}, "which no field can have"),
     ],
 )
