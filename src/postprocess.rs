@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::{Affine, Function};
+use crate::pipeline::{Affine, Function, Power};
 use crate::schema::Scalar;
 use crate::tensor::Tensor;
 
@@ -52,6 +52,8 @@ pub enum PostprocessSpec {
     },
     /// An affine map.
     Affine(Affine),
+    /// A power transformation or its inverse.
+    Power(Power),
 }
 
 /// Outputs of a manifest that are not sound.
@@ -103,9 +105,12 @@ impl Postprocess {
     ) -> Result<Self, OutputsError> {
         let wrong = |problem: String| Err(OutputsError(problem));
         for (at, operation) in operations.iter().enumerate() {
-            if let PostprocessSpec::Affine(affine) = operation
-                && let Some(problem) = affine.problem()
-            {
+            let problem = match operation {
+                PostprocessSpec::Affine(affine) => affine.problem(),
+                PostprocessSpec::Power(power) => power.problem(),
+                PostprocessSpec::Function { .. } => None,
+            };
+            if let Some(problem) = problem {
                 return wrong(format!("postprocess step {}: {problem}", at + 1));
             }
         }
@@ -205,6 +210,9 @@ impl Postprocess {
                         }
                         PostprocessSpec::Affine(affine) => {
                             values.iter_mut().for_each(|value| *value = affine.apply(*value));
+                        }
+                        PostprocessSpec::Power(power) => {
+                            values.iter_mut().for_each(|value| *value = power.apply(*value));
                         }
                     }
                 }

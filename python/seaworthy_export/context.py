@@ -20,22 +20,24 @@ import pandas as pd
 from .errors import ExportError, UnknownStepError, UnsupportedStepError
 from .registry import find_converter, known_near, known_parent
 from .text import Text
-from .values import class_name, is_integer, is_missing, json_scalar
+from .values import class_name, is_integer, is_missing, is_number, json_scalar
 
 Label = Hashable
 Step = dict[str, Any]
 Outcome = Union[str, Mapping[str, Any]]
 
-REFUSALS = ("missing", "infinite", "not_positive", "negative", "zero")
-OPERATORS = ("add", "subtract", "multiply", "divide")
+REFUSALS = ("missing", "infinite", "not_positive", "negative", "zero", "outside")
+OPERATORS = ("add", "subtract", "multiply", "divide", "floor_divide", "modulo", "power")
 FUNCTIONS = (
     "log", "log10", "log2", "log1p", "exp", "expm1", "sqrt", "cbrt", "square", "reciprocal", "absolute", "negative",
-    "arcsin", "arcsinh", "sin", "cos", "tanh", "floor", "ceil", "rint", "sign",
+    "arcsin", "arcsinh", "sin", "cos", "tanh", "floor", "ceil", "rint", "sign", "tan", "arccos", "arctan", "sinh",
+    "cosh", "arccosh", "arctanh", "exp2", "trunc", "radians", "degrees",
 )  # fmt: skip
 
 INT, FLOAT, CATEGORY, DATETIME = "int", "float", "category", "datetime"
 MAX_DENSE = 2000
 """Sparse matrices with more columns stay sparse while the pipeline is read."""
+_DTYPES = {INT: np.dtype("int64"), FLOAT: np.dtype("float64"), CATEGORY: np.dtype(object)}
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -69,6 +71,8 @@ class State:
     """Every column that exists in the artifact's frame now, in order."""
     counts: set[str] = field(default_factory=set)
     """Columns of a bag of words, which are neither missing nor infinite; a check would take one out of its row."""
+    prefix: str = ""
+    """What the names of new columns begin with: the branches that they are made in."""
 
 
 class Context:
@@ -119,6 +123,11 @@ class Context:
         """The name in the artifact of the column with this label."""
         return self.column(label).name
 
+    def plain_name(self, label: Label) -> str:
+        """That name without the branches that the column is in."""
+        name, prefix = self.name(label), self._state.prefix
+        return name[len(prefix) :] if name.startswith(prefix) else name
+
     def values(self, label: Label) -> Any:
         """The training values of a column as they arrive at the step, a Series."""
         position = self.columns.index(self.column(label))
@@ -135,6 +144,7 @@ class Context:
 
     def _unique(self, name: str) -> str:
         taken = set(self._state.live)
+        name = self._state.prefix + name
         unique, number = name, 2
         while unique in taken:
             unique, number = f"{name}_{number}", number + 1
@@ -176,12 +186,16 @@ class Context:
                     return
         steps.append({**head, "columns": list(columns), **parameters})
 
-    def check(self, labels: Iterable[Label], *refuse: str) -> None:
+    def check(
+        self, labels: Iterable[Label], *refuse: str, between: tuple[float | None, float | None] | None = None
+    ) -> None:
         """Makes a row an error when one of the columns holds what is refused.
 
         `missing` goes for any column; `infinite`, `not_positive`, `negative` and `zero` are left out for columns of
-        categories, which cannot hold such values.
+        categories, which cannot hold such values. `outside` is what is not `between` the two bounds, one of which may
+        be None.
         """
+        more = {} if between is None else {"between": [self._bound(bound) for bound in between]}
         unknown = [refusal for refusal in refuse if refusal not in REFUSALS]
         if unknown or not refuse:
             raise ValueError(f"check refuses {', '.join(REFUSALS)}; got {refuse}")
@@ -192,7 +206,7 @@ class Context:
                 continue
             applicable = wanted if column.kind in (INT, FLOAT) else [r for r in wanted if r == "missing"]
             if applicable and not (column.kind == INT and applicable == ["infinite"]):
-                self._emit("check", [column.name], refuse=applicable)
+                self._emit("check", [column.name], refuse=applicable, **more)
 
     def fill(self, values: Mapping[Label, Any]) -> None:
         """Missing becomes the value, as `fillna(values)`."""
@@ -223,12 +237,22 @@ class Context:
             self._emit("indicate_missing", [{"column": self.name(label), "output": name}])
             self._append(Column(name, output, INT, np.dtype("int64")))
 
-    def combine(self, operator: str, left: Label | Constant, right: Label | Constant, output: Label) -> None:
+    def combine(
+        self,
+        operator: str,
+        left: Label | Constant,
+        right: Label | Constant,
+        output: Label,
+        *,
+        by_zero: float | None = None,
+    ) -> None:
         """`output = left operator right`, with the types of pandas: two integers give an integer, but for `divide`.
 
         Operands are labels, or numbers as `Constant(1)`. `output` may be the label of an operand, which it then
-        replaces; otherwise it is a new column at the end.
+        replaces; otherwise it is a new column at the end. `by_zero` is what a division by zero gives, if not what
+        IEEE 754 says.
         """
+        more = {} if by_zero is None else {"by_zero": self._scalar(float(by_zero), "by_zero")}
         if operator not in OPERATORS:
             raise ValueError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
         kinds: list[str] = []
@@ -242,7 +266,7 @@ class Context:
                 column = self._machine_number(operand, operator)
                 kinds.append(column.kind)
                 operands.append({"column": column.name})
-        kind = INT if kinds == [INT, INT] and operator != "divide" else FLOAT
+        kind = INT if kinds == [INT, INT] and operator in ("add", "subtract", "multiply") else FLOAT
         existing = [column for column in self.columns if column.label == output]
         name = existing[0].name if existing else self._unique(str(output))
         if existing and {"column": name} not in operands:
@@ -250,7 +274,7 @@ class Context:
         self._state.steps.append(
             {
                 "op": "combine", "name": self.path, "source": self._source, "operator": operator,
-                "left": operands[0], "right": operands[1], "output": name,
+                "left": operands[0], "right": operands[1], "output": name, **more,
             }
         )  # fmt: skip
         if existing:
@@ -290,6 +314,10 @@ class Context:
         """Keeps these columns, in this order."""
         self._keep([self.column(label) for label in labels], self.columns)
 
+    def keep(self, columns: Sequence[Column]) -> None:
+        """Keeps these columns, in this order; like `select`, where labels are not enough to tell columns apart."""
+        self._keep(columns, self.columns)
+
     def _keep(self, chosen: Sequence[Column], scope: Sequence[Column]) -> None:
         # Columns outside this step's view belong to other branches and stay.
         inside = {column.name for column in [*scope, *chosen]}
@@ -306,6 +334,10 @@ class Context:
             raise ValueError(f"{len(labels)} labels for {len(self.columns)} columns")
         self.columns = [replace(column, label=label) for column, label in zip(self.columns, labels)]
 
+    def relabel_dtype(self, dtype: str) -> None:
+        """Says that Python holds all columns in this type from here on; changes nothing in the artifact."""
+        self.columns = [replace(column, dtype=np.dtype(dtype)) for column in self.columns]
+
     def copy(self, label: Label, output: Label) -> None:
         """A second column with the same values, at the end."""
         column = self.column(label)
@@ -315,7 +347,7 @@ class Context:
 
     def function(self, labels: Iterable[Label], function: str) -> None:
         """Applies the NumPy function of this name in place, in float64."""
-        if function not in FUNCTIONS:
+        if function not in (*FUNCTIONS, "ndtri"):
             self.unsupported(f"the function `{function}` is not among {', '.join(FUNCTIONS)}")
         for label in labels:
             column = self._machine_number(label, function)
@@ -371,9 +403,8 @@ class Context:
             "missing": self._outcome(missing, ("keep", "error")),
         }
         results = list(table.values()) + [o["value"] for o in outcomes.values() if isinstance(o, dict)]
-        category = any(isinstance(result, str) for result in results)
-        if outcomes["unseen"] == "keep" and column.kind == CATEGORY and all(result is None for result in results):
-            category = True  # strings stay, and some become missing
+        kept = outcomes["unseen"] == "keep" and column.kind == CATEGORY
+        category = any(isinstance(result, str) for result in results) or (kept and not any(map(is_number, results)))
         if outcomes["unseen"] == "keep" and not category:
             self.unsupported(f"the map of {label!r} keeps unseen values, and gives only numbers for the others")
         if category:
@@ -441,11 +472,7 @@ class Context:
                 self.map(label, list(table), [0] * len(table), **values, output=guard)
                 self.drop([guard])
             return
-        names: list[str] = []
-        for output in outputs:
-            name = self._unique(str(output))
-            names.append(name)
-            self._state.live.append(name)
+        names = self._new_names(outputs)
         numbers = [value for row in table.values() if ones is None for value in row]
         numbers += [value for other in others.values() if isinstance(other, dict) for value in other["row"]]
         whole = "missing" not in (unseen, missing) and all(is_integer(value) for value in numbers)
@@ -454,6 +481,46 @@ class Context:
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
         self._emit("expand", [entry])
         self.columns += [Column(name, output, INT if whole else FLOAT, dtype) for name, output in zip(names, outputs)]
+
+    def similarity(
+        self,
+        label: Label,
+        outputs: Sequence[Label],
+        texts: Sequence[str],
+        *,
+        missing: str | Sequence[Any] = "missing",
+    ) -> None:
+        """How alike a text is to each of some texts, as difflib's `quick_ratio`: a new column for each, at the end.
+
+        `missing` is what becomes of a missing value, as for `expand`.
+        """
+        column = self.column(label)
+        if column.kind != CATEGORY:
+            self.unsupported(f"`similarity` takes strings, but the column {label!r} holds numbers at this point")
+        if len(outputs) != len(texts):
+            raise ValueError(f"similarity takes as many texts as outputs; got {len(texts)} and {len(outputs)}")
+        other = missing if isinstance(missing, str) else {"row": self._numbers(missing, len(outputs))}
+        names = self._new_names(outputs)
+        self._emit("similarity", [{"column": column.name, "outputs": names, "texts": list(texts), "missing": other}])
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def hash_category(self, labels: Sequence[Label], outputs: Sequence[Label], method: str) -> None:
+        """How many of the values of a row hash to each of the outputs, which are new columns at the end."""
+        columns = [self.column(label) for label in labels]
+        for column in columns:
+            if column.kind != CATEGORY:
+                self.unsupported(f"`hash_category` takes strings, but the column {column.label!r} holds numbers here")
+        names = self._new_names(outputs)
+        self._emit("hash_category", [column.name for column in columns], outputs=names, method=method)
+        self.columns += [Column(name, output, FLOAT, np.dtype("int64")) for name, output in zip(names, outputs)]
+
+    def _new_names(self, outputs: Sequence[Label]) -> list[str]:
+        names: list[str] = []
+        for output in outputs:
+            name = self._unique(str(output))
+            names.append(name)
+            self._state.live.append(name)
+        return names
 
     def _numbers(self, row: Sequence[Any], width: int) -> list[Any]:
         if len(row) != width:
@@ -513,10 +580,112 @@ class Context:
                     entry[part] = self._scalar(float(parts[part]), f"`{part}` of {label!r}")
             if parts.get("clip") is not None:
                 low, high = parts["clip"]
-                entry["clip"] = [self._scalar(float(low), "a bound"), self._scalar(float(high), "a bound")]
+                entry["clip"] = [self._bound(low), self._bound(high)]
             if len(entry) > 1:
                 self._emit("affine", [entry])
             self._replace(column, kind=FLOAT)
+
+    def _bound(self, value: Any) -> Any:
+        return None if value is None else self._scalar(float(value), "a bound")
+
+    def emit_each(
+        self, op: str, label: Label, *, output: Label | None = None, kind: str = FLOAT, **parameters: Any
+    ) -> None:
+        """An operation on one number column, in its place, or with `output` to a new column at the end.
+
+        `parameters` are those of the column's entry, as docs/artifact.md has them; arrays and NumPy scalars may be
+        among them. `kind` is that of the result.
+        """
+        column = self._number(label, op)
+        entry: dict[str, Any] = {"column": column.name}
+        if output is not None:
+            entry["output"] = self._unique(str(output))
+        entry.update({key: self._plain(value, f"`{key}`") for key, value in parameters.items()})
+        self._emit(op, [entry])
+        if output is None:
+            self._replace(column, kind=kind)
+        else:
+            self._append(Column(entry["output"], output, kind, _DTYPES[kind]))
+
+    def emit_many(
+        self,
+        op: str,
+        labels: Sequence[Label],
+        outputs: Sequence[Label],
+        *,
+        keep: bool = False,
+        single: bool = False,
+        **parameters: Any,
+    ) -> None:
+        """An operation on several number columns that gives float columns, named `outputs`.
+
+        The inputs are dropped and the outputs are what is left, after columns that are no inputs; with `keep` the
+        outputs are added at the end. `single` is for operations that have one `output`, rather than `outputs`.
+        """
+        inputs = [self._number(label, op) for label in labels]
+        consumed = set() if keep or single else {column.name for column in inputs}
+        names: list[str] = []
+        for output in outputs:
+            taken = (set(self._state.live) - consumed) | set(names)
+            wanted = self._state.prefix + str(output)
+            name, number = wanted, 2
+            while name in taken:
+                name, number = f"{wanted}_{number}", number + 1
+            names.append(name)
+        target: dict[str, Any] = {"output": names[0]} if single else {"outputs": names}
+        plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
+        self._state.steps.append(
+            {
+                "op": op, "name": self.path, "source": self._source, "columns": [column.name for column in inputs],
+                **target, **plain,
+            }
+        )  # fmt: skip
+        new = [Column(name, output, FLOAT, _DTYPES[FLOAT]) for name, output in zip(names, outputs)]
+        scope = list(self.columns)
+        self._state.live += [name for name in names if name not in self._state.live]
+        if keep:
+            self.columns += new
+        else:
+            used = {column.name for column in inputs}
+            rest = [column for column in scope if column.name not in used]
+            self._keep(rest + new, scope + new)
+
+    def emit_in_place(self, op: str, labels: Sequence[Label], **parameters: Any) -> None:
+        """An operation on several number columns together that replaces each of them."""
+        columns = [self._number(label, op) for label in labels]
+        plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
+        self._state.steps.append(
+            {
+                "op": op, "name": self.path, "source": self._source, "columns": [column.name for column in columns],
+                **plain,
+            }
+        )  # fmt: skip
+        for column in columns:
+            self._replace(column, kind=FLOAT)
+
+    def emit_spline(self, label: Label, outputs: Sequence[Label], **parameters: Any) -> None:
+        """The B-splines of one number column, as new columns at the end."""
+        column = self._number(label, "spline")
+        plain = {key: self._plain(value, f"`{key}`") for key, value in parameters.items()}
+        names: list[str] = []
+        for output in outputs:
+            names.append(self._unique(str(output)))
+            self._append(Column(names[-1], output, FLOAT, _DTYPES[FLOAT]))
+        self._state.steps.append(
+            {
+                "op": "spline", "name": self.path, "source": self._source, "column": column.name, "outputs": names,
+                **plain,
+            }
+        )  # fmt: skip
+
+    def _plain(self, value: Any, what: str) -> Any:
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
+        if isinstance(value, (list, tuple)):
+            return [self._plain(item, what) for item in value]
+        if isinstance(value, dict):
+            return {key: self._plain(item, what) for key, item in value.items()}
+        return value if isinstance(value, bool) else self._scalar(value, what)
 
     def text(self, label: Label, functions: Text, *, output: Label | None = None) -> None:
         """Applies functions of text to each value: `ctx.text("cabin", Text().split(" ", 0).slice(0, 1))`.
@@ -534,7 +703,7 @@ class Context:
         chain = []
         for function in functions.functions:
             if isinstance(function, dict):
-                (name, parameters), = function.items()
+                ((name, parameters),) = function.items()
                 if name in ("append", "prepend") and "column" in parameters:
                     function = {name: {"column": self.name(parameters["column"])}}
             chain.append(function)
@@ -587,9 +756,10 @@ class Context:
         taken = set(self._state.live)
         names = []
         for output in outputs:
-            name = str(output)
-            if name in taken:
-                name = self._unique(name)
+            wanted = self._state.prefix + str(output)
+            name, number = wanted, 2
+            while name in taken:
+                name, number = f"{wanted}_{number}", number + 1
             taken.add(name)
             names.append(name)
         self._state.live += names
@@ -665,11 +835,14 @@ class Context:
         """
         scope = list(self.columns)
         outputs: list[Column] = []
+        outer = self._state.prefix
         for name, step, positions, weight in branches:
             inputs: list[Column] = []
+            self._state.prefix = f"{outer}{name}__"
             for position in positions:
                 self.columns = list(scope)
-                self.copy(scope[position].label, f"{name}__{scope[position].name}")
+                plain = scope[position].name
+                self.copy(scope[position].label, plain[len(outer) :] if plain.startswith(outer) else plain)
                 inputs.append(replace(self.columns[-1], label=scope[position].label))
             taken = _take(self.frame, positions)
             if name in scalars:
@@ -681,6 +854,7 @@ class Context:
             if weight is not None:
                 inner.affine({label: {"multiply": weight} for label in inner.labels})
             outputs += inner.columns
+        self._state.prefix = outer
         self._keep(outputs, scope)
         # Labels of different branches may be equal; positions are not.
         self.columns = [replace(column, label=position) for position, column in enumerate(self.columns)]
@@ -719,7 +893,10 @@ def _require_fitted(step: Any, ctx: Context) -> None:
         # What learns nothing (a FunctionTransformer, most hand-written classes) has nothing to show for a fit.
         learns = any(key.endswith("_") and not key.startswith("_") for key in vars(step))
         if learns or type(step).__module__.split(".")[0] in ("sklearn", "feature_engine"):
-            stateless = ("Binarizer", "FeatureHasher", "FunctionTransformer", "HashingVectorizer", "Normalizer")
+            # A union learns by its parts, and its older versions do not know whether those are fitted.
+            stateless = (
+                "Binarizer", "FeatureHasher", "FeatureUnion", "FunctionTransformer", "HashingVectorizer", "Normalizer",
+            )  # fmt: skip
             if type(step).__name__ not in stateless:
                 ctx.unsupported("it is not fitted", "call pipeline.fit(X, y) before export(pipeline, ...)")
     except TypeError:
@@ -748,7 +925,9 @@ def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
         after = np.asarray(after)
         return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
     labels = list(after.columns)
-    if set(labels) == set(ctx.labels) and len(set(labels)) == width:
+    if labels == ctx.labels:
+        columns = list(ctx.columns)
+    elif set(labels) == set(ctx.labels) and len(set(labels)) == width:
         columns = [ctx.column(label) for label in labels]
     elif all(isinstance(label, int) for label in ctx.labels) or not isinstance(frame, pd.DataFrame):
         columns = list(ctx.columns)

@@ -223,6 +223,9 @@ class _Plan:
             if step["op"] == "function":
                 values = getattr(np, step["function"])(values)
                 continue
+            if step["op"] == "power":
+                values = _power(values, step["method"], step["exponent"])
+                continue
             if "subtract" in step:
                 values = values - step["subtract"]
             if "divide" in step:
@@ -401,7 +404,10 @@ def _names_out(transformers: Sequence[tuple[str, Any]], names: Sequence[str]) ->
     try:
         for _, transformer in transformers:
             if transformer is not None and not isinstance(transformer, str):
-                names = transformer.get_feature_names_out(names)
+                try:
+                    names = transformer.get_feature_names_out(names)
+                except Exception:  # feature-engine takes fewer names than scikit-learn gives it
+                    names = transformer.get_feature_names_out()
     except Exception:  # they raise what they like
         return None
     return [str(name) for name in names]
@@ -438,16 +444,58 @@ def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:
     """Takes a TransformedTargetRegressor apart: the regressor, and its inverse function as postprocessing."""
     if type(estimator).__name__ != "TransformedTargetRegressor":
         return estimator, []
-    inverse = estimator.inverse_func
-    name = getattr(inverse, "__name__", "")
-    if estimator.transformer is None and isinstance(inverse, np.ufunc) and name in FUNCTIONS:
-        return estimator.regressor_, [{"op": "function", "function": name}]
-    if estimator.transformer is None and inverse is None and estimator.func is None:
-        return estimator.regressor_, []
+    fitted = estimator.transformer_
+    if type(fitted).__name__ == "FunctionTransformer":
+        inverse = fitted.inverse_func
+        name = getattr(inverse, "__name__", "")
+        if isinstance(inverse, np.ufunc) and name in FUNCTIONS and not fitted.inv_kw_args:
+            return estimator.regressor_, [{"op": "function", "function": name}]
+        # Without an inverse function the answer stays in the terms of the transformed target.
+        if inverse is None:
+            return estimator.regressor_, []
+    elif (steps := _inverse_steps(fitted)) is not None:
+        return estimator.regressor_, steps
     raise UnsupportedStepError(
-        "the inverse of the TransformedTargetRegressor is not a NumPy function known here\n"
-        f"hint: use one of {', '.join(FUNCTIONS)}, for example func=np.log1p, inverse_func=np.expm1"
+        "the inverse of the TransformedTargetRegressor is neither that of a known scaler or PowerTransformer nor a "
+        f"NumPy function known here\nhint: use one of {', '.join(FUNCTIONS)}, for example func=np.log1p, "
+        "inverse_func=np.expm1"
     )
+
+
+def _inverse_steps(fitted: Any) -> list[dict[str, Any]] | None:
+    """`inverse_transform` of a transformer of one column as postprocessing; None where that is not known."""
+
+    def affine(**parts: Any) -> list[dict[str, Any]]:
+        given = {key: float(np.ravel(value)[0]) for key, value in parts.items() if value is not None}
+        return [{"op": "affine", **given}] if given else []
+
+    name = type(fitted).__name__ if type(fitted).__module__.startswith("sklearn.") else ""
+    if name == "StandardScaler":
+        return affine(multiply=fitted.scale_, add=fitted.mean_ if fitted.with_mean else None)
+    if name == "MinMaxScaler" and not getattr(fitted, "clip", False):
+        return [*affine(subtract=fitted.min_, divide=fitted.scale_)]
+    if name == "MaxAbsScaler" and not getattr(fitted, "clip", False):
+        return affine(multiply=fitted.scale_)
+    if name == "RobustScaler":
+        scale = fitted.scale_ if fitted.with_scaling else None
+        return affine(multiply=scale, add=fitted.center_ if fitted.with_centering else None)
+    if name == "PowerTransformer":
+        method = "box_cox_inverse" if fitted.method == "box-cox" else "yeo_johnson_inverse"
+        before = _inverse_steps(fitted._scaler) if fitted.standardize else []
+        return [*(before or []), {"op": "power", "method": method, "exponent": float(fitted.lambdas_[0])}]
+    return None
+
+
+def _power(values: NDArray[np.float64], method: str, exponent: float) -> NDArray[np.float64]:
+    """The inverse power transformations, in the order of operations of the server."""
+    with np.errstate(all="ignore"):
+        if method == "box_cox_inverse":
+            return np.exp(values) if exponent == 0 else np.power(values * exponent + 1, 1 / exponent)
+        eps = np.finfo(float).eps
+        above = np.exp(values) - 1 if abs(exponent) < eps else np.power(values * exponent + 1, 1 / exponent) - 1
+        rest = 2 - exponent
+        below = 1 - np.exp(-values) if abs(rest) <= eps else 1 - np.power(-rest * values + 1, 1 / rest)
+    return np.where(values >= 0, above, below)
 
 
 def _input_columns(pipeline: Any, inputs: pd.DataFrame, target: str | None) -> list[str]:

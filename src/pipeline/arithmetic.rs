@@ -17,6 +17,8 @@ pub(super) struct CombineStep {
     right: Side,
     output: Slot,
     integers: bool,
+    /// What a division by zero gives.
+    by_zero: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +53,12 @@ pub(super) fn load_combine(plan: &mut Plan, spec: CombineSpec) -> Result<(), Pip
     if inputs.is_empty() {
         return Err(plan.error(None, "neither side is a column".to_owned()));
     }
-    let integers = left_is_int && right_is_int && spec.operator != Operator::Divide;
+    let divides = !matches!(spec.operator, Operator::Add | Operator::Subtract | Operator::Multiply);
+    if spec.by_zero.is_some_and(|value| !value.is_finite() || !divides) {
+        let problem = "`by_zero` is a finite number, and goes with a division".to_owned();
+        return Err(plan.error(None, problem));
+    }
+    let integers = left_is_int && right_is_int && !divides;
     let output = plan.derive(if integers { Dtype::Int } else { Dtype::Float }, &inputs);
     if plan.names.iter().any(|(name, _)| *name == spec.output) {
         let slot = plan.slot(&spec.output)?;
@@ -70,6 +77,7 @@ pub(super) fn load_combine(plan: &mut Plan, spec: CombineSpec) -> Result<(), Pip
         right,
         output,
         integers,
+        by_zero: spec.by_zero,
     }));
     Ok(())
 }
@@ -116,7 +124,7 @@ impl CombineStep {
                     (Some(x), Some(y)) => output.push(match self.operator {
                         Operator::Add => x.wrapping_add(y),
                         Operator::Subtract => x.wrapping_sub(y),
-                        Operator::Multiply | Operator::Divide => x.wrapping_mul(y),
+                        _ => x.wrapping_mul(y),
                     }),
                     _ => output.push_missing(),
                 }
@@ -124,15 +132,41 @@ impl CombineStep {
         } else {
             output.as_floats().extend((0..n_rows).map(|row| {
                 let (x, y) = (self.left.number(left, row), self.right.number(right, row));
+                if let (Some(value), 0.0) = (self.by_zero, y) {
+                    return value;
+                }
                 match self.operator {
                     Operator::Add => x + y,
                     Operator::Subtract => x - y,
                     Operator::Multiply => x * y,
                     Operator::Divide => x / y,
+                    Operator::FloorDivide => floor_divide(x, y).0,
+                    Operator::Modulo => floor_divide(x, y).1,
+                    Operator::Power => x.powf(y),
                 }
             }));
         }
     }
+}
+
+/// `np.floor_divide` and `np.remainder` of two float64: the remainder has the sign of the divisor.
+fn floor_divide(x: f64, y: f64) -> (f64, f64) {
+    let mut remainder = x % y;
+    if y == 0.0 {
+        return (x / y, remainder);
+    }
+    let mut quotient = (x - remainder) / y;
+    if remainder == 0.0 {
+        remainder = 0.0_f64.copysign(y);
+    } else if (y < 0.0) != (remainder < 0.0) {
+        remainder += y;
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return (0.0_f64.copysign(x / y), remainder);
+    }
+    let floor = quotient.floor();
+    (if quotient - floor > 0.5 { floor + 1.0 } else { floor }, remainder)
 }
 
 /// A function of one column, in place.

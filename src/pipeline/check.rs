@@ -13,11 +13,26 @@ pub(super) struct CheckStep {
     input: Slot,
     column: String,
     refuse: Vec<Refusal>,
+    between: [Option<f64>; 2],
 }
 
 pub(super) fn load(plan: &mut Plan, spec: CheckSpec) -> Result<(), PipelineError> {
     if spec.refuse.is_empty() {
         return Err(plan.error(None, "`refuse` is empty".to_owned()));
+    }
+    let between = spec.between.unwrap_or_default();
+    if spec.refuse.contains(&Refusal::Outside) != spec.between.is_some() {
+        let problem = "`outside` and `between` belong together".to_owned();
+        return Err(plan.error(None, problem));
+    }
+    if spec.between.is_some()
+        && (between == [None, None]
+            || between.iter().flatten().any(|bound| !bound.is_finite())
+            || matches!(between, [Some(low), Some(high)] if low > high))
+    {
+        let problem =
+            "`between` is a lower and an upper bound; one of the two may be null".to_owned();
+        return Err(plan.error(None, problem));
     }
     let needs_numbers = spec.refuse.iter().any(|refusal| *refusal != Refusal::Missing);
     for column in spec.columns {
@@ -38,6 +53,7 @@ pub(super) fn load(plan: &mut Plan, spec: CheckSpec) -> Result<(), PipelineError
             input,
             column,
             refuse: spec.refuse.clone(),
+            between,
         }));
     }
     Ok(())
@@ -72,6 +88,27 @@ impl CheckStep {
                 Refusal::NotPositive => self.domain(column, run, |x| x <= 0.0, "positive"),
                 Refusal::Negative => self.domain(column, run, |x| x < 0.0, "zero or positive"),
                 Refusal::Zero => self.domain(column, run, |x| x == 0.0, "non-zero"),
+                Refusal::Outside => {
+                    let [low, high] = self.between;
+                    self.numbers(
+                        column,
+                        run,
+                        |x| low.is_some_and(|low| x < low) || high.is_some_and(|high| x > high),
+                        |step, column, found| {
+                            let expected = match (low, high) {
+                                (Some(low), Some(high)) => format!("[{low}, {high}]"),
+                                (Some(low), None) => format!(">= {low}"),
+                                (None, high) => format!("<= {}", high.unwrap_or(f64::INFINITY)),
+                            };
+                            RowProblem::OutOfDomain {
+                                step,
+                                column,
+                                expected: expected.into(),
+                                found,
+                            }
+                        },
+                    );
+                }
             }
         }
     }
@@ -86,7 +123,7 @@ impl CheckStep {
         self.numbers(column, run, refused, |step, column, found| RowProblem::OutOfDomain {
             step,
             column,
-            expected,
+            expected: expected.into(),
             found,
         });
     }

@@ -1,5 +1,7 @@
 //! Why a pipeline could not be loaded, and why a row did not pass through it.
 
+use std::borrow::Cow;
+
 /// A pipeline in a manifest that is not sound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("step {} (`{step}`){}: {problem}", .index + 1, match .column { Some(column) => format!(", column `{column}`"), None => String::new() })]
@@ -54,7 +56,7 @@ pub enum RowProblem {
         /// The column that it refused.
         column: String,
         /// What it takes, e.g. `positive`.
-        expected: &'static str,
+        expected: Cow<'static, str>,
         /// The number found.
         found: f64,
     },

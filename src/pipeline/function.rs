@@ -53,6 +53,30 @@ pub enum Function {
     Rint,
     /// -1, 0 or 1.
     Sign,
+    /// Tangent of radians.
+    Tan,
+    /// Inverse cosine.
+    Arccos,
+    /// Inverse tangent.
+    Arctan,
+    /// Hyperbolic sine.
+    Sinh,
+    /// Hyperbolic cosine.
+    Cosh,
+    /// Inverse hyperbolic cosine.
+    Arccosh,
+    /// Inverse hyperbolic tangent.
+    Arctanh,
+    /// 2 to the power of x.
+    Exp2,
+    /// The integer part, towards 0.
+    Trunc,
+    /// Degrees to radians.
+    Radians,
+    /// Radians to degrees.
+    Degrees,
+    /// The quantile of the standard normal distribution, `scipy.special.ndtri`.
+    Ndtri,
 }
 
 impl Function {
@@ -83,6 +107,18 @@ impl Function {
             // signum() gives 1 for 0, NumPy gives 0.
             Self::Sign if x == 0.0 => 0.0,
             Self::Sign => x.signum(),
+            Self::Tan => x.tan(),
+            Self::Arccos => x.acos(),
+            Self::Arctan => x.atan(),
+            Self::Sinh => x.sinh(),
+            Self::Cosh => x.cosh(),
+            Self::Arccosh => x.acosh(),
+            Self::Arctanh => x.atanh(),
+            Self::Exp2 => x.exp2(),
+            Self::Trunc => x.trunc(),
+            Self::Radians => x * (std::f64::consts::PI / 180.0),
+            Self::Degrees => x * (180.0 / std::f64::consts::PI),
+            Self::Ndtri => super::normal::quantile(x),
         }
     }
 }
@@ -107,9 +143,9 @@ pub struct Affine {
     /// Added next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add: Option<f64>,
-    /// Least and greatest value, last.
+    /// Least and greatest value, last; one of them may be open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clip: Option<[f64; 2]>,
+    pub clip: Option<[Option<f64>; 2]>,
 }
 
 impl Affine {
@@ -131,9 +167,10 @@ impl Affine {
             return Some("`divide` is 0".to_owned());
         }
         match self.clip {
-            Some([low, high]) if low.is_nan() || high.is_nan() || low > high => {
+            Some([Some(low), Some(high)]) if low.is_nan() || high.is_nan() || low > high => {
                 Some(format!("`clip` is [{low}, {high}], expected the lower bound first"))
             }
+            Some([None, None]) => Some("`clip` has neither bound".to_owned()),
             _ => None,
         }
     }
@@ -155,13 +192,11 @@ impl Affine {
         }
         if let Some([low, high]) = self.clip {
             // Not `clamp`, which would keep -0.0 apart and panic on bounds that `problem` has refused anyway.
-            x = if x < low {
-                low
-            } else if x > high {
-                high
-            } else {
-                x
-            };
+            match (low, high) {
+                (Some(low), _) if x < low => x = low,
+                (_, Some(high)) if x > high => x = high,
+                _ => {}
+            }
         }
         x
     }
@@ -187,7 +222,7 @@ mod tests {
         let scaler = Affine {
             multiply: Some(2.0),
             add: Some(1.0),
-            clip: Some([0.0, 8.0]),
+            clip: Some([Some(0.0), Some(8.0)]),
             ..Affine::default()
         };
         assert_eq!([scaler.apply(3.0), scaler.apply(9.0), scaler.apply(-9.0)], [7.0, 8.0, 0.0]);

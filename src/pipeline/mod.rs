@@ -12,19 +12,29 @@ use crate::schema::{self, Frame, Kind, Schema};
 mod arithmetic;
 mod check;
 mod column;
+mod curve;
+mod cut;
 mod datetime;
 mod error;
 mod expand;
 mod fill;
 mod function;
+mod hash;
+mod impute;
 mod lookup;
 mod map;
+mod normal;
+mod several;
+mod similarity;
 mod sparse;
 mod spec;
+mod spline;
 mod text;
 mod tokens;
+mod tree;
 mod unicode;
 
+pub use curve::{Method, Power};
 pub use error::{PipelineError, RowFault, RowProblem};
 pub use function::{Affine, Function};
 pub use spec::StepSpec;
@@ -32,14 +42,22 @@ pub use spec::StepSpec;
 use arithmetic::{AffineStep, CombineStep, FunctionStep, ThresholdStep};
 use check::CheckStep;
 use column::{Column, Dtype, Slots, View, to_f64};
+use curve::{InterpolateStep, PowerStep};
+use cut::CutStep;
 use datetime::DatetimeStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use hash::HashStep;
+use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
+use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
+use similarity::SimilarityStep;
 use sparse::SparseProjectStep;
+use spline::SplineStep;
 use text::TextStep;
 use tokens::TokensStep;
+use tree::TreeStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
 type Slot = usize;
@@ -55,7 +73,20 @@ enum Operation {
     Threshold(ThresholdStep),
     Map(MapStep),
     Expand(ExpandStep),
+    Similarity(SimilarityStep),
+    Hash(HashStep),
     Affine(AffineStep),
+    Cut(CutStep),
+    Interpolate(InterpolateStep),
+    Power(PowerStep),
+    Project(ProjectStep),
+    Products(ProductsStep),
+    Normalize(NormalizeStep),
+    Aggregate(AggregateStep),
+    Tree(TreeStep),
+    Spline(SplineStep),
+    Neighbours(NeighboursStep),
+    Regress(RegressStep),
     Text(TextStep),
     Tokens(Box<TokensStep>),
     Datetime(DatetimeStep),
@@ -137,6 +168,9 @@ pub struct Workspace {
     /// Cells that a lookup did not know and made missing: (row, operation).
     unseen: Vec<(usize, usize)>,
     features: Vec<f64>,
+    /// The numbers of one row, for steps that need them side by side.
+    scratch: Vec<f64>,
+    near: Near,
     n_rows: usize,
 }
 
@@ -273,7 +307,7 @@ impl Pipeline {
         workspace.refused_by.resize(n_rows, 0);
         workspace.faults.clear();
         workspace.unseen.clear();
-        let Workspace { columns, refused_by, faults, unseen, .. } = workspace;
+        let Workspace { columns, refused_by, faults, unseen, scratch, near, .. } = workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
         for (index, operation) in self.operations.iter().enumerate() {
             let mut slots = Slots::new(frame.columns(), columns);
@@ -286,7 +320,20 @@ impl Pipeline {
                 Operation::Threshold(step) => step.run(&mut slots),
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
                 Operation::Expand(step) => step.run(&mut slots, index, &mut run),
+                Operation::Similarity(step) => step.run(&mut slots, &mut run),
+                Operation::Hash(step) => step.run(&mut slots, n_rows),
                 Operation::Affine(step) => step.run(&mut slots),
+                Operation::Cut(step) => step.run(&mut slots, n_rows),
+                Operation::Interpolate(step) => step.run(&mut slots),
+                Operation::Power(step) => step.run(&mut slots),
+                Operation::Project(step) => step.run(&mut slots, n_rows),
+                Operation::Products(step) => step.run(&mut slots, n_rows),
+                Operation::Normalize(step) => step.run(&mut slots, n_rows),
+                Operation::Aggregate(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Tree(step) => step.run(&mut slots, &mut run, n_rows),
+                Operation::Spline(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Neighbours(step) => step.run(&mut slots, n_rows, near),
+                Operation::Regress(step) => step.run(&mut slots, n_rows, scratch),
                 Operation::Text(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Tokens(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
@@ -644,7 +691,20 @@ impl Plan {
             "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
             "map" => map::load(self, self.parameters(step)?),
             "expand" => expand::load(self, self.parameters(step)?),
+            "similarity" => similarity::load(self, self.parameters(step)?),
+            "hash_category" => hash::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
+            "cut" => cut::load(self, self.parameters(step)?),
+            "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
+            "power" => curve::load_power(self, self.parameters(step)?),
+            "project" => several::load_project(self, self.parameters(step)?),
+            "products" => several::load_products(self, self.parameters(step)?),
+            "normalize" => several::load_normalize(self, &self.parameters(step)?),
+            "aggregate" => several::load_aggregate(self, &self.parameters(step)?),
+            "spline" => spline::load(self, self.parameters(step)?),
+            "neighbours" => impute::load_neighbours(self, self.parameters(step)?),
+            "regress" => impute::load_regress(self, self.parameters(step)?),
+            "tree" => tree::load(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
             "datetime" => datetime::load(self, self.parameters(step)?),
             "text" => text::load(self, self.parameters(step)?),
@@ -652,8 +712,7 @@ impl Plan {
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, check, combine, copy, datetime, drop, expand, fill, function, \
-                                     indicate_missing, map, select, text, threshold, tokens";
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, text, threshold, tokens, tree";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),

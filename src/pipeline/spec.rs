@@ -44,6 +44,8 @@ impl std::fmt::Display for Value {
 pub(super) struct CheckSpec {
     pub(super) columns: Vec<String>,
     pub(super) refuse: Vec<Refusal>,
+    #[serde(default)]
+    pub(super) between: Option<[Option<f64>; 2]>,
 }
 
 /// What a check refuses.
@@ -55,6 +57,7 @@ pub(super) enum Refusal {
     NotPositive,
     Negative,
     Zero,
+    Outside,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,6 +94,9 @@ pub(super) struct CombineSpec {
     pub(super) left: Operand,
     pub(super) right: Operand,
     pub(super) output: String,
+    /// What a division by zero gives.
+    #[serde(default)]
+    pub(super) by_zero: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -100,6 +106,10 @@ pub(super) enum Operator {
     Subtract,
     Multiply,
     Divide,
+    #[serde(rename = "floor_divide")]
+    FloorDivide,
+    Modulo,
+    Power,
 }
 
 #[derive(Debug, Deserialize)]
@@ -184,7 +194,7 @@ pub(super) struct AffineColumn {
     #[serde(default, deserialize_with = "given")]
     add: Option<f64>,
     #[serde(default, deserialize_with = "given")]
-    clip: Option<[f64; 2]>,
+    clip: Option<[Option<f64>; 2]>,
 }
 
 /// A value that is there: `null`, which is how some write NaN, is not the same as an absent key.

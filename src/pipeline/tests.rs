@@ -193,6 +193,29 @@ fn a_value_is_expanded_to_several_columns() {
 }
 
 #[test]
+fn texts_are_compared_and_hashed() {
+    check(
+        json!([
+            {"op": "map", "name": "known", "columns": [{"column": "year", "keys": [1999], "values": ["RL"],
+                "unseen": "missing", "missing": "keep"}]},
+            {"op": "similarity", "name": "like", "columns": [
+                {"column": "zone", "outputs": ["z0", "z1"], "texts": ["R", "other"], "missing": {"row": [0.5, 0.25]}}]},
+            {"op": "hash_category", "name": "hash", "columns": ["zone", "year"], "outputs": ["h0", "h1"], "method": "md5"},
+        ]),
+        &["z0", "z1", "h0", "h1"],
+        rows(),
+        "[0.6666666666666666, 0.0, 0.0, 2.0]\n[0.5, 0.25, 0.0, 0.0]\n[0.0, 1.0, 0.0, 1.0]",
+    );
+    check(
+        json!([{"op": "similarity", "name": "like", "columns": [
+            {"column": "zone", "outputs": ["z0"], "texts": ["RL"], "missing": "error"}]}]),
+        &["z0"],
+        rows(),
+        "[1.0]\n[0.0]\nrow 1 Some(\"zone\") missing_value: step `like` does not take a missing value in `zone`",
+    );
+}
+
+#[test]
 fn unsound_steps_are_refused_with_step_and_column() {
     #[track_caller]
     fn refused(step: serde_json::Value, expected: &str) {
@@ -203,8 +226,7 @@ fn unsound_steps_are_refused_with_step_and_column() {
     }
     refused(
         json!({"op": "scale", "name": "s", "columns": []}),
-        "step 2 (`s`): unknown operation `scale`; this version knows affine, check, combine, copy, datetime, drop, expand, fill, \
-         function, indicate_missing, map, select, text, threshold, tokens",
+        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, text, threshold, tokens, tree",
     );
     refused(
         json!({"op": "drop", "name": "s", "columns": ["sold"]}),
@@ -266,6 +288,14 @@ fn unsound_steps_are_refused_with_step_and_column() {
         json!({"outputs": ["x", "x"]}),
         "`x`: the step would create this column, but it exists already",
     );
+    refused(
+        json!({"op": "similarity", "name": "s", "columns": [{"column": "zone", "outputs": ["x"], "texts": [], "missing": "zeros"}]}),
+        "step 2 (`s`), column `zone`: 0 texts, but 1 outputs",
+    );
+    refused(
+        json!({"op": "hash_category", "name": "s", "columns": ["area"], "outputs": ["x"], "method": "md5"}),
+        "step 2 (`s`), column `area`: this step takes text, but the column holds numbers",
+    );
     let error = load(json!([]), &["area", "zone"]).unwrap_err().to_string();
     let expected = "step 1 (`features`), column `zone`: a feature must be numeric, but this column holds categories or text after the last step";
     assert_eq!(error, expected);
@@ -288,6 +318,154 @@ fn a_filled_in_number_is_the_same_category_however_it_is_written() {
     for filling in [json!(20), json!(20.0)] {
         check(steps(filling), &["sold"], rows(), "[1.0]\n[1.0]\n[1.0]");
     }
+}
+
+#[test]
+fn numbers_are_put_into_bins() {
+    check(
+        json!([
+            {"op": "cut", "name": "c", "columns": [
+                {"column": "area", "output": "left", "edges": [0.0, 2.0], "closed": "left", "values": [0, 1, 2]},
+                {"column": "area", "output": "right", "edges": [0.0, 2.0], "closed": "right", "values": [null, 1, 2]},
+                {"column": "year", "edges": [0.0], "closed": "left", "values": ["old", 7]}]},
+            {"op": "map", "name": "m", "columns": [
+                {"column": "year", "keys": ["old", 7], "values": [-1, 1], "unseen": "error", "missing": "error"}]},
+        ]),
+        &["left", "right", "year"],
+        rows(),
+        "[2.0, 1.0, 1.0]\n[NaN, NaN, 1.0]\n[1.0, NaN, -1.0]",
+    );
+}
+
+#[test]
+fn curves_follow_their_points() {
+    check(
+        json!([
+            {"op": "interpolate", "name": "i", "columns": [
+                {"column": "area", "x": [0.0, 1.0, 1.0, 4.0], "y": [0.0, 1.0, 3.0, 6.0]},
+                {"column": "sold", "x": [0.0, 2009.0, 2009.0], "y": [0.0, 0.25, 0.75], "both": true, "margin": 0.0}]},
+            {"op": "power", "name": "p", "columns": [{"column": "year", "method": "power", "exponent": 2}]},
+        ]),
+        &["area", "sold", "year"],
+        rows(),
+        "[4.0, 0.75, 3996001.0]\n[NaN, 0.75, 4036081.0]\n[0.0, 0.0, 1.0]",
+    );
+}
+
+#[test]
+fn several_columns_make_new_ones() {
+    check(
+        json!([
+            {"op": "project", "name": "p", "columns": ["area", "year"], "outputs": ["sum", "difference"],
+                "matrix": [[1, 1], [1, -1]], "subtract": [0, 1], "offset": [0.5, 0]},
+            {"op": "products", "name": "m", "columns": ["area", "year"], "outputs": ["one", "square"], "factors": [[], [0, 0]]},
+            {"op": "aggregate", "name": "a", "columns": ["area", "year"], "output": "mean", "statistic": "mean", "skip_missing": true},
+        ]),
+        &["sum", "difference", "one", "square", "mean"],
+        rows(),
+        "[2000.5, -1996.0, 1.0, 4.0, 1000.5]\n[NaN, NaN, 1.0, NaN, 2009.0]\n[-1.5, 2.0, 1.0, 0.0, -0.5]",
+    );
+}
+
+#[test]
+fn trees_splines_and_imputers() {
+    check(
+        json!([
+            {"op": "tree", "name": "t", "columns": ["area", "year"], "output": "leaf", "nodes": [
+                {"column": 0, "threshold": 1.5, "left": 1, "right": 2}, {"value": -1}, {"column": 1, "threshold": 2000, "left": 3, "right": 4},
+                {"value": 5}, {"value": 6}]},
+            {"op": "spline", "name": "s", "column": "area", "outputs": ["s0", "s1"], "knots": [-2, 0, 4, 6], "degree": 1},
+            {"op": "neighbours", "name": "n", "columns": ["area", "year"], "rows": [[1, 2000], [3, 2010], [null, 2011]],
+                "count": 1, "weights": "uniform"},
+        ]),
+        &["leaf", "s0", "s1", "area"],
+        rows(),
+        "[5.0, 0.5, 0.5, 2.0]\n[6.0, NaN, NaN, 3.0]\n[-1.0, 1.0, 0.0, 0.0]",
+    );
+    check(
+        json!([
+            {"op": "regress", "name": "r", "columns": ["area", "year"], "initial": [1, 2], "sequence": [
+                {"column": 0, "from": [1], "coefficients": [0.5], "intercept": 1, "clip": [null, 900]}]},
+            {"op": "normalize", "name": "n", "columns": ["area", "sold"], "norm": "max"},
+        ]),
+        &["area", "year"],
+        rows(),
+        "[0.0009955201592832255, 1999.0]\n[0.44776119402985076, 2009.0]\n[0.0, -1.0]",
+    );
+}
+
+#[test]
+fn a_number_outside_of_bounds_is_refused() {
+    check(
+        json!([{"op": "check", "name": "o", "columns": ["year"], "refuse": ["outside"], "between": [0, 2000]}]),
+        &["year"],
+        rows(),
+        "[1999.0]\n\
+         row 1 Some(\"year\") out_of_domain: step `o` takes only [0, 2000] values in `year`, found 2009\n\
+         row 2 Some(\"year\") out_of_domain: step `o` takes only [0, 2000] values in `year`, found -1",
+    );
+}
+
+#[test]
+fn unsound_numeric_steps_are_refused() {
+    #[track_caller]
+    fn refused(step: serde_json::Value, expected: &str) {
+        let error = load(json!([step]), &["area"]).unwrap_err();
+        assert_eq!(error.to_string(), format!("step 1 (`s`){expected}"));
+    }
+    let cut = |edges: serde_json::Value, values: serde_json::Value| {
+        json!({"op": "cut", "name": "s", "columns": [
+            {"column": "area", "edges": edges, "closed": "left", "values": values}]})
+    };
+    refused(
+        cut(json!([1]), json!([1])),
+        ", column `area`: 1 edges, but 1 values; expected one more than edges",
+    );
+    refused(
+        cut(json!([2, 1]), json!([1, 2, 3])),
+        ", column `area`: the edges are not in ascending order",
+    );
+    refused(
+        json!({"op": "interpolate", "name": "s", "columns": [{"column": "area", "x": [1, 2], "y": [1]}]}),
+        ", column `area`: 2 knots `x`, but 1 `y`; expected as many, at least one",
+    );
+    refused(
+        json!({"op": "project", "name": "s", "columns": ["area", "year"], "outputs": ["a"], "matrix": [[1]]}),
+        ": the matrix does not have 1 rows (outputs) of 2 numbers (columns)",
+    );
+    refused(
+        json!({"op": "products", "name": "s", "columns": ["area"], "outputs": ["a"], "factors": [[1]]}),
+        ": the factor 1 is not among the 1 columns",
+    );
+    refused(
+        json!({"op": "products", "name": "s", "columns": ["area"], "outputs": ["a", "a"], "factors": [[], []]}),
+        ", column `a`: two outputs of this name",
+    );
+    refused(
+        json!({"op": "tree", "name": "s", "columns": ["area"], "output": "a", "nodes": [
+            {"column": 0, "threshold": 1, "left": 0, "right": 1}, {"value": 1}]}),
+        ": node 0 is not sound: its column is one of 1, its children come after it, its numbers are finite",
+    );
+    refused(
+        json!({"op": "spline", "name": "s", "column": "area", "outputs": ["a"], "knots": [1, 2, 3, 4], "degree": 1}),
+        ", column `area`: 1 outputs for 2 splines",
+    );
+    refused(
+        json!({"op": "neighbours", "name": "s", "columns": ["area"], "rows": [[1, 2]], "count": 1, "weights": "all"}),
+        ": row 0 does not have a finite number or null for each column",
+    );
+    refused(
+        json!({"op": "regress", "name": "s", "columns": ["area"], "initial": [], "sequence": []}),
+        ": `initial` does not have a finite number for each column",
+    );
+    refused(
+        json!({"op": "check", "name": "s", "columns": ["area"], "refuse": ["outside"]}),
+        ": `outside` and `between` belong together",
+    );
+    refused(
+        json!({"op": "power", "name": "s", "columns": [{"column": "zone", "method": "power", "exponent": 1}]}),
+        ", column `zone`: `s` needs a number column, but this one holds text",
+    );
 }
 
 #[test]

@@ -5,6 +5,26 @@ where those differ. The libraries are not imported: classes are registered by na
 read.
 """
 
-from . import datetime, feature_engine, sklearn, text
+from . import (
+    categories,
+    datetime,
+    encoders,
+    feature_engine,
+    feature_engine_numeric,
+    sklearn,
+    sklearn_numeric,
+    tabulate,
+    text,
+)
 
-__all__ = ["datetime", "feature_engine", "sklearn", "text"]
+__all__ = [
+    "categories",
+    "datetime",
+    "encoders",
+    "feature_engine",
+    "feature_engine_numeric",
+    "sklearn",
+    "sklearn_numeric",
+    "tabulate",
+    "text",
+]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..context import FUNCTIONS, Context, Label, Outcome
+from ..context import FUNCTIONS, Context, Label
 from ..registry import register_converter
 from ..values import is_missing
 
@@ -157,61 +157,11 @@ def convert_simple_imputer(step: Any, ctx: Context) -> None:
     labels = ctx.labels
     statistics: dict[Label, Any] = dict(zip(labels, step.statistics_))
     if step.add_indicator:
-        ctx.indicate_missing({labels[i]: f"missingindicator_{ctx.name(labels[i])}" for i in step.indicator_.features_})
+        flagged = [labels[i] for i in step.indicator_.features_]
+        ctx.indicate_missing({label: f"missingindicator_{ctx.plain_name(label)}" for label in flagged})
     # None is a value to it, which objects are filled with where most of them are None: they stay missing.
     empty = [label for label, statistic in statistics.items() if is_missing(statistic) and statistic is not None]
     if not getattr(step, "keep_empty_features", False):
         # 1.2 keeps a column of nothing under the strategy `constant`, whose statistic is never missing.
         ctx.drop(empty)
     ctx.fill({label: value for label, value in statistics.items() if not is_missing(value)})
-
-
-@register_converter("sklearn.preprocessing.OrdinalEncoder")
-def convert_ordinal_encoder(step: Any, ctx: Context) -> None:
-    """The position among the categories. Missing is a category if it was seen in training, else it is unseen."""
-    if getattr(step, "_infrequent_enabled", False):
-        ctx.unsupported("it gathers infrequent categories", "leave out min_frequency and max_categories")
-    for i, label in enumerate(ctx.labels):
-        known: dict[Any, Any] = {}
-        missing: Outcome = "error"
-        for code, category in enumerate(step.categories_[i]):
-            if is_missing(category):
-                encoded = step.encoded_missing_value
-                missing = "keep" if is_missing(encoded) else {"value": encoded}
-            else:
-                known[category] = float(code)
-        unseen: Outcome = "error"
-        if step.handle_unknown == "use_encoded_value":
-            unseen = "missing" if is_missing(step.unknown_value) else {"value": float(step.unknown_value)}
-            if missing == "error":
-                missing = "keep" if unseen == "missing" else unseen
-        ctx.map(label, list(known), list(known.values()), unseen=unseen, missing=missing)
-
-
-@register_converter("sklearn.preprocessing.OneHotEncoder")
-def convert_one_hot_encoder(step: Any, ctx: Context) -> None:
-    """A column of 1 and 0 for each category, in place of the column itself."""
-    if getattr(step, "_infrequent_enabled", False):
-        ctx.unsupported("it gathers infrequent categories", "leave out min_frequency and max_categories")
-    refuses = step.handle_unknown == "error"
-    inputs = ctx.labels
-    for i, label in enumerate(inputs):
-        categories = list(step.categories_[i])
-        dropped = None if step.drop_idx_ is None else step.drop_idx_[i]
-        seen = [category for category in categories if not is_missing(category)]
-        missing: Outcome = {"value": 0.0}
-        if refuses:
-            # The first column looks at everything, so that an unseen value is refused even when all others are zero.
-            outcome: Outcome = "error" if len(seen) == len(categories) else {"value": 0.0}
-            guard = f"{ctx.name(label)}_is_known"
-            ctx.map(label, seen, [0.0] * len(seen), unseen="error", missing=outcome, output=guard)
-            ctx.drop([guard])
-        for code, category in enumerate(categories):
-            if code == dropped:
-                continue
-            output = f"{ctx.name(label)}_{category}"
-            if is_missing(category):
-                ctx.map(label, [], [], unseen={"value": 0.0}, missing={"value": 1.0}, output=output)
-            else:
-                ctx.map(label, [category], [1.0], unseen={"value": 0.0}, missing=missing, output=output)
-    ctx.drop(inputs)
