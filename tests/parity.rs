@@ -91,7 +91,9 @@ fn csv_rows(text: &str, schema: &Schema) -> Vec<String> {
                 let value = match field.kind() {
                     _ if cell == "NA" || cell.is_empty() => "null".to_owned(),
                     Kind::Int | Kind::Float => cell.to_owned(),
-                    Kind::String | Kind::Bool => serde_json::to_string(cell).unwrap(),
+                    Kind::String | Kind::Bool | Kind::Datetime => {
+                        serde_json::to_string(cell).unwrap()
+                    }
                 };
                 let comma = if row.len() > 1 { "," } else { "" };
                 write!(row, "{comma}\"{name}\":{value}").unwrap();

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.pipeline import FeatureUnion, Pipeline
@@ -176,3 +177,17 @@ def dict_vectorizer(draw: Draw) -> Case:
         fit=lambda step, X, y: step.fit(X.to_dict("records")),
         transform=lambda step, X: step.transform(X.to_dict("records")),
     )  # fmt: skip
+
+
+@parity("sklearn.feature_extraction.text.TfidfVectorizer (then TruncatedSVD)", family="text")
+def tfidf_svd(draw: Draw) -> Case:
+    train, test = text_frames(draw)
+    steps = Pipeline([("words", TfidfVectorizer(**counting(draw))), ("svd", TruncatedSVD(draw.integer(1, 3)))])
+    return Case(
+        within(draw, steps),
+        train,
+        test,
+        names=False,
+        absolute=1e-14,
+        reason="components of a sum that cancels",
+    )

@@ -647,7 +647,8 @@ class Context:
         if keep:
             self.columns += new
         else:
-            rest = [column for column in scope if column not in inputs]
+            used = {column.name for column in inputs}
+            rest = [column for column in scope if column.name not in used]
             self._keep(rest + new, scope + new)
 
     def emit_in_place(self, op: str, labels: Sequence[Label], **parameters: Any) -> None:
@@ -756,9 +757,10 @@ class Context:
         taken = set(self._state.live)
         names = []
         for output in outputs:
-            name = str(output)
-            if name in taken:
-                name = self._unique(name)
+            wanted = self._state.prefix + str(output)
+            name, number = wanted, 2
+            while name in taken:
+                name, number = f"{wanted}_{number}", number + 1
             taken.add(name)
             names.append(name)
         self._state.live += names

@@ -122,7 +122,11 @@ pub(super) fn load_project(plan: &mut Plan, step: &StepSpec) -> Result<bool, Pip
     for output in &outputs {
         let slot = plan.derive(Dtype::Float, &inputs);
         first.get_or_insert(slot);
-        plan.append(output, slot)?;
+        if columns.contains(output) {
+            plan.replace(output, slot);
+        } else {
+            plan.append(output, slot)?;
+        }
     }
     let factors =
         (0..columns.len()).flat_map(|column| matrix.iter().map(move |row| row[column])).collect();

@@ -56,7 +56,7 @@ def convert_hashing_vectorizer(step: Any, ctx: Context) -> None:
             "say n_features=2**16",
         )
     label = _one_column(ctx)
-    outputs = [f"{_prefix(ctx)}hashingvectorizer{i}" for i in range(step.n_features)]
+    outputs = [f"hashingvectorizer{i}" for i in range(step.n_features)]
     norm = {} if step.norm is None else {"norm": step.norm}
     ctx.check([label], "missing")
     ctx.tokens(label, outputs, **_analysis(step, ctx), hash={"alternate_sign": bool(step.alternate_sign)}, **norm)
@@ -66,11 +66,10 @@ def convert_hashing_vectorizer(step: Any, ctx: Context) -> None:
 def _bag(step: Any, ctx: Context, **weights: Any) -> None:
     label = _one_column(ctx)
     terms = [str(term) for term in step.get_feature_names_out()]
-    prefix = _prefix(ctx)
     ctx.check([label], "missing")
     ctx.tokens(
         label,
-        [prefix + term for term in terms],
+        terms,
         **_analysis(step, ctx),
         vocabulary=terms,
         **{key: value for key, value in weights.items() if value not in (None, False)},
@@ -97,13 +96,6 @@ def _one_column(ctx: Context) -> Any:
             'put it into a ColumnTransformer: ("words", vectorizer, "column"), with the name alone, not in a list',
         )
     return ctx.columns[0].label
-
-
-def _prefix(ctx: Context) -> str:
-    """What a ColumnTransformer or FeatureUnion puts before the names of a branch."""
-    column = ctx.columns[0]
-    name, label = column.name, str(column.label)
-    return name[: -len(label)] if name.endswith(f"__{label}") else ""
 
 
 def _analysis(step: Any, ctx: Context) -> dict[str, Any]:
