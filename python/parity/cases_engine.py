@@ -94,7 +94,7 @@ def equal_width_discretiser(draw: Draw) -> Case:
     return Case(cls(bins=draw.integer(2, 6), variables=variables(draw, train), **cut_options(draw, cls)), train, holes(draw, test, 0.1))
 
 
-@parity("feature_engine.discretisation.GeometricWidthDiscretiser", family="discretise")
+@parity("feature_engine.discretisation.GeometricWidthDiscretiser", family="discretise", generations=("current",))
 def geometric_width_discretiser(draw: Draw) -> Case:
     draw.rows(8)
     cls = discretisation.GeometricWidthDiscretiser
