@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from feature_engine.encoding import RareLabelEncoder
 from feature_engine.selection import DropFeatures
 from feature_engine.transformation import LogTransformer
 from feature_engine.wrappers import SklearnTransformerWrapper
@@ -182,26 +181,3 @@ def log_transformer(draw: Draw) -> Case:
         LogTransformer(variables=variables, base=draw.choice(["e", "10"])), train, test,
         tolerance=1e-15, reason="the last bit of a logarithm",
     )  # fmt: skip
-
-
-@parity("feature_engine.encoding.RareLabelEncoder", family="encode")
-def rare_label_encoder(draw: Draw) -> Case:
-    options: dict[str, object] = {
-        "tol": draw.choice([0.05, 0.1, 0.3, 0.6]), "n_categories": draw.choice([1, 2, 5]),
-        "max_n_categories": draw.choice([None, None, 2]), "replace_with": draw.choice(["Rare", "other", "ß"]),
-    }  # fmt: skip
-    missing = 0.0
-    if "missing_values" in RareLabelEncoder().get_params():
-        options["missing_values"] = draw.choice(["raise", "ignore"])
-        missing = draw.choice([0.0, 0.2]) if options["missing_values"] == "ignore" else 0.0
-    integers = draw.choice([0.0, 0.0, 0.5])
-    if integers:
-        options["ignore_format"] = True
-        if draw.chance():
-            options["replace_with"] = draw.choice([0, -1, 99])
-    train, test = draw.category_frames(missing=missing, unseen=0.2, integers=integers)
-    if not missing and draw.chance(0.3):
-        first = train.columns[0]
-        if str(train[first].dtype) == "object":
-            test.loc[0, first] = np.nan
-    return Case(RareLabelEncoder(**options), train, test)

@@ -39,7 +39,9 @@ def arbitrary_number_imputer(draw: Draw) -> Case:
         numbers = {name: draw.choice([0, -1, 99.5]) for name in variables(draw, train) or train.columns}
         return Case(imputation.ArbitraryNumberImputer(imputer_dict=numbers), train, test)
     number = draw.choice([999, -1, 2.5])
-    return Case(imputation.ArbitraryNumberImputer(arbitrary_number=number, variables=variables(draw, train)), train, test)
+    return Case(
+        imputation.ArbitraryNumberImputer(arbitrary_number=number, variables=variables(draw, train)), train, test
+    )
 
 
 @parity("feature_engine.imputation.EndTailImputer", family="impute")
@@ -64,7 +66,9 @@ def drop_missing_data(draw: Draw) -> Case:
         train = train.bfill().ffill().dropna(axis=1)
         test = test[train.columns]
     threshold = draw.choice([None, None, 0.3, 0.5, 0.75, 1])
-    transformer = imputation.DropMissingData(missing_only=draw.chance(), threshold=threshold, variables=variables(draw, train))
+    transformer = imputation.DropMissingData(
+        missing_only=draw.chance(), threshold=threshold, variables=variables(draw, train)
+    )
     return Case(transformer, train, test)
 
 
@@ -83,7 +87,11 @@ def equal_frequency_discretiser(draw: Draw) -> Case:
     draw.rows(8)
     cls = discretisation.EqualFrequencyDiscretiser
     train, test = floats(draw)
-    return Case(cls(q=draw.integer(2, 6), variables=variables(draw, train), **cut_options(draw, cls)), train, holes(draw, test, 0.1))
+    return Case(
+        cls(q=draw.integer(2, 6), variables=variables(draw, train), **cut_options(draw, cls)),
+        train,
+        holes(draw, test, 0.1),
+    )
 
 
 @parity("feature_engine.discretisation.EqualWidthDiscretiser", family="discretise")
@@ -91,7 +99,11 @@ def equal_width_discretiser(draw: Draw) -> Case:
     draw.rows(8)
     cls = discretisation.EqualWidthDiscretiser
     train, test = draw.number_frames(nullable=False)
-    return Case(cls(bins=draw.integer(2, 6), variables=variables(draw, train), **cut_options(draw, cls)), train, holes(draw, test, 0.1))
+    return Case(
+        cls(bins=draw.integer(2, 6), variables=variables(draw, train), **cut_options(draw, cls)),
+        train,
+        holes(draw, test, 0.1),
+    )
 
 
 @parity("feature_engine.discretisation.GeometricWidthDiscretiser", family="discretise", generations=("current",))
@@ -99,7 +111,11 @@ def geometric_width_discretiser(draw: Draw) -> Case:
     draw.rows(8)
     cls = discretisation.GeometricWidthDiscretiser
     train, test = floats(draw)
-    return Case(cls(bins=draw.integer(2, 6), variables=variables(draw, train), **cut_options(draw, cls)), train, holes(draw, test, 0.1))
+    return Case(
+        cls(bins=draw.integer(2, 6), variables=variables(draw, train), **cut_options(draw, cls)),
+        train,
+        holes(draw, test, 0.1),
+    )
 
 
 @parity("feature_engine.discretisation.ArbitraryDiscretiser", family="discretise")
@@ -108,7 +124,9 @@ def arbitrary_discretiser(draw: Draw) -> Case:
     train, test = draw.number_frames(nullable=False)
     bins = {}
     for name in train.columns:
-        edges = sorted({float(np.round(x, 2)) for x in [*draw.sample(list(train[name]), min(3, len(train))), -1e9, 1e9]})
+        edges = sorted(
+            {float(np.round(x, 2)) for x in [*draw.sample(list(train[name]), min(3, len(train))), -1e9, 1e9]}
+        )
         bins[name] = edges if draw.chance(0.6) else [-np.inf, *edges[1:-1], 0.5, np.inf]
         bins[name] = sorted(set(bins[name]))
     return Case(cls(binning_dict=bins, errors=draw.choice(["ignore", "raise"]), **cut_options(draw, cls)), train, test)
@@ -123,7 +141,10 @@ def decision_tree_discretiser(draw: Draw) -> Case:
     options: dict[str, Any] = {}
     if has(cls, "bin_output"):
         output = draw.choice(["prediction", "prediction", "bin_number", "boundaries"])
-        options = {"bin_output": output, "precision": draw.choice([1, 3]) if output == "boundaries" else draw.choice([None, 2])}
+        options = {
+            "bin_output": output,
+            "precision": draw.choice([1, 3]) if output == "boundaries" else draw.choice([None, 2]),
+        }
     return Case(
         cls(cv=2, regression=regression, scoring="neg_mean_squared_error" if regression else "roc_auc",
             random_state=0, variables=variables(draw, train), **options),
@@ -160,13 +181,22 @@ def log_cp_transformer(draw: Draw) -> Case:
 @parity("feature_engine.transformation.ReciprocalTransformer", family="function")
 def reciprocal_transformer(draw: Draw) -> Case:
     train, test = draw.number_frames(positive=True, nullable=False)
-    return Case(transformation.ReciprocalTransformer(variables=variables(draw, train)), train, spoiled(draw, test), tolerance=0.0)
+    return Case(
+        transformation.ReciprocalTransformer(variables=variables(draw, train)),
+        train,
+        spoiled(draw, test),
+        tolerance=0.0,
+    )
 
 
 @parity("feature_engine.transformation.PowerTransformer", family="function")
 def engine_power_transformer(draw: Draw) -> Case:
     train, test = draw.number_frames(positive=draw.chance(), nullable=False)
-    return Case(transformation.PowerTransformer(variables=variables(draw, train), exp=draw.choice([0.5, 2, 3, 0.3, 1.7])), train, holes(draw, test, 0.1))
+    return Case(
+        transformation.PowerTransformer(variables=variables(draw, train), exp=draw.choice([0.5, 2, 3, 0.3, 1.7])),
+        train,
+        holes(draw, test, 0.1),
+    )
 
 
 @parity("feature_engine.transformation.BoxCoxTransformer", family="function")
@@ -203,7 +233,11 @@ if hasattr(transformation, "ArcSinhTransformer"):
     def arc_sinh_transformer(draw: Draw) -> Case:
         train, test = draw.number_frames(nullable=False)
         options = {"loc": draw.choice([0.0, 1.5]), "scale": draw.choice([1.0, 0.3])}
-        return Case(transformation.ArcSinhTransformer(variables=variables(draw, train), **options), train, holes(draw, test, 0.1))
+        return Case(
+            transformation.ArcSinhTransformer(variables=variables(draw, train), **options),
+            train,
+            holes(draw, test, 0.1),
+        )
 
 
 # --- outliers -------------------------------------------------------------------------------------------------------
@@ -246,7 +280,12 @@ def outlier_trimmer(draw: Draw) -> Case:
     draw.rows(8)
     options = capping(draw)
     train, test = floats(draw, missing=0.2 if options["missing_values"] == "ignore" else 0.0)
-    return Case(outliers.OutlierTrimmer(variables=variables(draw, train), **options), train, holes(draw, test, 0.1), tolerance=0.0)
+    return Case(
+        outliers.OutlierTrimmer(variables=variables(draw, train), **options),
+        train,
+        holes(draw, test, 0.1),
+        tolerance=0.0,
+    )
 
 
 # --- creation -------------------------------------------------------------------------------------------------------
@@ -301,7 +340,10 @@ def relative_features(draw: Draw) -> Case:
 @parity("feature_engine.creation.CyclicalFeatures", family="create")
 def cyclical_features(draw: Draw) -> Case:
     train, test = draw.frames(
-        {name: draw.ints(low=1, high=24) if draw.chance() else draw.floats(low=0.5, high=60.0) for name in draw.names(draw.integer(1, 4))}
+        {
+            name: draw.ints(low=1, high=24) if draw.chance() else draw.floats(low=0.5, high=60.0)
+            for name in draw.names(draw.integer(1, 4))
+        }
     )
     values = draw.choice([None, {train.columns[0]: 7}])
     return Case(
@@ -364,16 +406,53 @@ def _selection(name: str, make: Any, y: Any = None, cases: Any = 40, generations
         return chosen(draw, make(cls, draw), y)
 
 
-_selection("DropConstantFeatures", lambda cls, draw: cls(tol=draw.choice([1, 0.9]), missing_values=draw.choice(["raise", "ignore"])))
+_selection(
+    "DropConstantFeatures",
+    lambda cls, draw: cls(tol=draw.choice([1, 0.9]), missing_values=draw.choice(["raise", "ignore"])),
+)
 _selection("DropDuplicateFeatures", lambda cls, draw: cls())
 _selection("DropCorrelatedFeatures", lambda cls, draw: cls(threshold=draw.choice([0.3, 0.8])))
-_selection("SmartCorrelatedSelection", lambda cls, draw: cls(threshold=draw.choice([0.3, 0.8]), selection_method=draw.choice(["variance", "cardinality", "missing_values"])))
+_selection(
+    "SmartCorrelatedSelection",
+    lambda cls, draw: cls(
+        threshold=draw.choice([0.3, 0.8]), selection_method=draw.choice(["variance", "cardinality", "missing_values"])
+    ),
+)
 _selection("DropHighPSIFeatures", lambda cls, draw: cls(split_frac=0.5, bins=3))
-_selection("RecursiveFeatureAddition", lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2), "float", 15)
-_selection("RecursiveFeatureElimination", lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2), "float", 15)
-_selection("SelectByShuffling", lambda cls, draw: cls(LinearRegression(), scoring="r2", cv=2, random_state=0), "float", 15)
-_selection("SelectBySingleFeaturePerformance", lambda cls, draw: cls(LinearRegression(), scoring="neg_mean_squared_error", cv=2), "float", 15)
-_selection("SelectByTargetMeanPerformance", lambda cls, draw: cls(scoring="r2", bins=2, cv=2, threshold=-1e9, regression=True), "float", 15)
-_selection("SelectByInformationValue", lambda cls, draw: cls(bins=2, threshold=0.0, strategy="equal_width"), "binary", 15)
-_selection("ProbeFeatureSelection", lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2, random_state=0), "float", 10)
+_selection(
+    "RecursiveFeatureAddition",
+    lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2),
+    "float",
+    15,
+)
+_selection(
+    "RecursiveFeatureElimination",
+    lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2),
+    "float",
+    15,
+)
+_selection(
+    "SelectByShuffling", lambda cls, draw: cls(LinearRegression(), scoring="r2", cv=2, random_state=0), "float", 15
+)
+_selection(
+    "SelectBySingleFeaturePerformance",
+    lambda cls, draw: cls(LinearRegression(), scoring="neg_mean_squared_error", cv=2),
+    "float",
+    15,
+)
+_selection(
+    "SelectByTargetMeanPerformance",
+    lambda cls, draw: cls(scoring="r2", bins=2, cv=2, threshold=-1e9, regression=True),
+    "float",
+    15,
+)
+_selection(
+    "SelectByInformationValue", lambda cls, draw: cls(bins=2, threshold=0.0, strategy="equal_width"), "binary", 15
+)
+_selection(
+    "ProbeFeatureSelection",
+    lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2, random_state=0),
+    "float",
+    10,
+)
 _selection("MRMR", lambda cls, draw: cls(method="FCQ", regression=True, max_features=2), "float", 10, ("current",))

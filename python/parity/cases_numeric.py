@@ -82,7 +82,9 @@ def holes(draw: Draw, frame: pd.DataFrame, probability: float = 0.3) -> pd.DataF
 def k_bins_discretizer(draw: Draw) -> Case:
     draw.rows(8)
     train, test = draw.number_frames(nullable=False)
-    options = {"quantile_method": "averaged_inverted_cdf"} if "quantile_method" in KBinsDiscretizer().get_params() else {}
+    options = (
+        {"quantile_method": "averaged_inverted_cdf"} if "quantile_method" in KBinsDiscretizer().get_params() else {}
+    )
     return Case(
         KBinsDiscretizer(
             n_bins=draw.integer(2, 6),
@@ -145,9 +147,7 @@ def polynomial_features(draw: Draw) -> Case:
 
 @parity("sklearn.impute.MissingIndicator", family="impute")
 def missing_indicator(draw: Draw) -> Case:
-    columns = {
-        name: draw.floats(missing=draw.choice([0.0, 0.3])) for name in draw.names(draw.integer(1, 4))
-    }
+    columns = {name: draw.floats(missing=draw.choice([0.0, 0.3])) for name in draw.names(draw.integer(1, 4))}
     train, test = draw.frames(columns)
     train.iloc[0, 0] = np.nan
     return Case(
@@ -210,13 +210,17 @@ def factor_analysis(draw: Draw) -> Case:
 @parity("sklearn.random_projection.GaussianRandomProjection", family="project")
 def gaussian_projection(draw: Draw) -> Case:
     frames = normals(draw, 2, 6)
-    return projected(draw, GaussianRandomProjection(n_components=draw.integer(1, 4), random_state=draw.integer(0, 99)), frames)
+    return projected(
+        draw, GaussianRandomProjection(n_components=draw.integer(1, 4), random_state=draw.integer(0, 99)), frames
+    )
 
 
 @parity("sklearn.random_projection.SparseRandomProjection", family="project")
 def sparse_projection(draw: Draw) -> Case:
     frames = normals(draw, 2, 6)
-    return projected(draw, SparseRandomProjection(n_components=draw.integer(1, 4), random_state=draw.integer(0, 99)), frames)
+    return projected(
+        draw, SparseRandomProjection(n_components=draw.integer(1, 4), random_state=draw.integer(0, 99)), frames
+    )
 
 
 @parity("sklearn.discriminant_analysis.LinearDiscriminantAnalysis", family="project")
@@ -283,7 +287,9 @@ def generic_univariate_select(draw: Draw) -> Case:
 
 @parity("sklearn.feature_selection.SelectFromModel", family="select")
 def select_from_model(draw: Draw) -> Case:
-    return selected(draw, SelectFromModel(LinearRegression(), threshold=draw.choice(["mean", "median", "0.5*mean"])), "float")
+    return selected(
+        draw, SelectFromModel(LinearRegression(), threshold=draw.choice(["mean", "median", "0.5*mean"])), "float"
+    )
 
 
 @parity("sklearn.feature_selection.RFE", family="select")

@@ -13,6 +13,7 @@ from .errors import ExportError, ParityError, SchemaError, UnknownStepError, Uns
 from .exporter import export, read_pipeline
 from .registry import converter_of, register_converter
 from .schema import rows_to_frame
+from .text import Text
 
 __all__ = [
     "Column",
@@ -21,6 +22,7 @@ __all__ = [
     "ExportError",
     "ParityError",
     "SchemaError",
+    "Text",
     "UnknownStepError",
     "UnsupportedStepError",
     "artifact_digest",

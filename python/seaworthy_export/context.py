@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, NoReturn, Union, cast
@@ -19,7 +19,8 @@ import pandas as pd
 
 from .errors import ExportError, UnknownStepError, UnsupportedStepError
 from .registry import find_converter, known_near, known_parent
-from .values import class_name, is_integer, is_missing, json_scalar
+from .text import Text
+from .values import class_name, is_integer, is_missing, is_number, json_scalar
 
 Label = Hashable
 Step = dict[str, Any]
@@ -33,7 +34,9 @@ FUNCTIONS = (
     "cosh", "arccosh", "arctanh", "exp2", "trunc", "radians", "degrees",
 )  # fmt: skip
 
-INT, FLOAT, CATEGORY = "int", "float", "category"
+INT, FLOAT, CATEGORY, DATETIME = "int", "float", "category", "datetime"
+MAX_DENSE = 2000
+"""Sparse matrices with more columns stay sparse while the pipeline is read."""
 _DTYPES = {INT: np.dtype("int64"), FLOAT: np.dtype("float64"), CATEGORY: np.dtype(object)}
 _INT64 = range(-(2**63), 2**63)
 
@@ -47,7 +50,7 @@ class Column:
     label: Label
     """What the Python object calls it: a column label of the frame, or a position in an array."""
     kind: str
-    """How the artifact holds it: `int`, `float` or `category`."""
+    """How the artifact holds it: `int`, `float`, `category` or `datetime`."""
     dtype: Any
     """The type it has in Python."""
 
@@ -154,8 +157,9 @@ class Context:
 
     def _number(self, label: Label, what: str) -> Column:
         column = self.column(label)
-        if column.kind == CATEGORY:
-            self.unsupported(f"`{what}` takes numbers, but the column {label!r} holds categories at this point")
+        if column.kind in (CATEGORY, DATETIME):
+            held = "categories" if column.kind == CATEGORY else "dates"
+            self.unsupported(f"`{what}` takes numbers, but the column {label!r} holds {held} at this point")
         return column
 
     # --- steps -----------------------------------------------------------------------------------------------------
@@ -195,7 +199,7 @@ class Context:
         wanted = [refusal for refusal in REFUSALS if refusal in refuse]
         for label in labels:
             column = self.column(label)
-            applicable = wanted if column.kind != CATEGORY else [r for r in wanted if r == "missing"]
+            applicable = wanted if column.kind in (INT, FLOAT) else [r for r in wanted if r == "missing"]
             if applicable and not (column.kind == INT and applicable == ["infinite"]):
                 self._emit("check", [column.name], refuse=applicable, **more)
 
@@ -296,12 +300,17 @@ class Context:
         gone = [self.column(label) for label in labels]
         if gone:
             self._emit("drop", [column.name for column in gone])
-            self.columns = [column for column in self.columns if column not in gone]
-            self._state.live = [name for name in self._state.live if name not in {column.name for column in gone}]
+            names = {column.name for column in gone}
+            self.columns = [column for column in self.columns if column.name not in names]
+            self._state.live = [name for name in self._state.live if name not in names]
 
     def select(self, labels: Iterable[Label]) -> None:
         """Keeps these columns, in this order."""
         self._keep([self.column(label) for label in labels], self.columns)
+
+    def keep(self, columns: Sequence[Column]) -> None:
+        """Keeps these columns, in this order; like `select`, where labels are not enough to tell columns apart."""
+        self._keep(columns, self.columns)
 
     def _keep(self, chosen: Sequence[Column], scope: Sequence[Column]) -> None:
         # Columns outside this step's view belong to other branches and stay.
@@ -387,7 +396,8 @@ class Context:
             "missing": self._outcome(missing, ("keep", "error")),
         }
         results = list(table.values()) + [o["value"] for o in outcomes.values() if isinstance(o, dict)]
-        category = any(isinstance(result, str) for result in results)
+        kept = outcomes["unseen"] == "keep" and column.kind == CATEGORY
+        category = any(isinstance(result, str) for result in results) or (kept and not any(map(is_number, results)))
         if outcomes["unseen"] == "keep" and not category:
             self.unsupported(f"the map of {label!r} keeps unseen values, and gives only numbers for the others")
         if category:
@@ -455,11 +465,7 @@ class Context:
                 self.map(label, list(table), [0] * len(table), **values, output=guard)
                 self.drop([guard])
             return
-        names: list[str] = []
-        for output in outputs:
-            name = self._unique(str(output))
-            names.append(name)
-            self._state.live.append(name)
+        names = self._new_names(outputs)
         numbers = [value for row in table.values() if ones is None for value in row]
         numbers += [value for other in others.values() if isinstance(other, dict) for value in other["row"]]
         whole = "missing" not in (unseen, missing) and all(is_integer(value) for value in numbers)
@@ -468,6 +474,46 @@ class Context:
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
         self._emit("expand", [entry])
         self.columns += [Column(name, output, INT if whole else FLOAT, dtype) for name, output in zip(names, outputs)]
+
+    def similarity(
+        self,
+        label: Label,
+        outputs: Sequence[Label],
+        texts: Sequence[str],
+        *,
+        missing: str | Sequence[Any] = "missing",
+    ) -> None:
+        """How alike a text is to each of some texts, as difflib's `quick_ratio`: a new column for each, at the end.
+
+        `missing` is what becomes of a missing value, as for `expand`.
+        """
+        column = self.column(label)
+        if column.kind != CATEGORY:
+            self.unsupported(f"`similarity` takes strings, but the column {label!r} holds numbers at this point")
+        if len(outputs) != len(texts):
+            raise ValueError(f"similarity takes as many texts as outputs; got {len(texts)} and {len(outputs)}")
+        other = missing if isinstance(missing, str) else {"row": self._numbers(missing, len(outputs))}
+        names = self._new_names(outputs)
+        self._emit("similarity", [{"column": column.name, "outputs": names, "texts": list(texts), "missing": other}])
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def hash_category(self, labels: Sequence[Label], outputs: Sequence[Label], method: str) -> None:
+        """How many of the values of a row hash to each of the outputs, which are new columns at the end."""
+        columns = [self.column(label) for label in labels]
+        for column in columns:
+            if column.kind != CATEGORY:
+                self.unsupported(f"`hash_category` takes strings, but the column {column.label!r} holds numbers here")
+        names = self._new_names(outputs)
+        self._emit("hash_category", [column.name for column in columns], outputs=names, method=method)
+        self.columns += [Column(name, output, FLOAT, np.dtype("int64")) for name, output in zip(names, outputs)]
+
+    def _new_names(self, outputs: Sequence[Label]) -> list[str]:
+        names: list[str] = []
+        for output in outputs:
+            name = self._unique(str(output))
+            names.append(name)
+            self._state.live.append(name)
+        return names
 
     def _numbers(self, row: Sequence[Any], width: int) -> list[Any]:
         if len(row) != width:
@@ -633,6 +679,113 @@ class Context:
             return {key: self._plain(item, what) for key, item in value.items()}
         return value if isinstance(value, bool) else self._scalar(value, what)
 
+    def text(self, label: Label, functions: Text, *, output: Label | None = None) -> None:
+        """Applies functions of text to each value: `ctx.text("cabin", Text().split(" ", 0).slice(0, 1))`.
+
+        A number is written as `str` writes it first. With `output` the result is a new column at the end.
+        """
+        column = self.column(label)
+        if not functions.functions:
+            raise ValueError("the chain of functions is empty")
+        if column.kind == DATETIME or pd.api.types.is_bool_dtype(column.dtype):
+            self.unsupported(f"the column {label!r} of type {column.dtype} is not text")
+        if column.kind == INT and str(column.dtype).startswith("float"):
+            self.affine({label: {"multiply": 1.0}})  # pandas writes 1.0 there
+            column = self.column(label)
+        chain = []
+        for function in functions.functions:
+            if isinstance(function, dict):
+                ((name, parameters),) = function.items()
+                if name in ("append", "prepend") and "column" in parameters:
+                    function = {name: {"column": self.name(parameters["column"])}}
+            chain.append(function)
+        kind = {"text": CATEGORY, "int": INT, "float": FLOAT}[functions.result]
+        entry = {"column": column.name}
+        if output is not None:
+            entry["output"] = self._unique(str(output))
+        self._emit("text", [entry], functions=chain)
+        if output is None:
+            self._replace(column, kind=kind)
+        else:
+            self._append(Column(entry["output"], output, kind, column.dtype))
+
+    def datetime(
+        self,
+        label: Label,
+        parts: Mapping[Label, str],
+        *,
+        formats: Sequence[str] | None = None,
+        zone: Mapping[str, Sequence[int]] | None = None,
+    ) -> None:
+        """New columns of integers at the end, `{output: part}`: `year`, `month`, `weekend`, … of a column of dates.
+
+        A column of text is read by `formats`: `"ISO8601"` or directives of `strptime`; a text that none reads is
+        an error of the row. `zone` says where the clock stands: `changes` in seconds since 1970 UTC, and `offsets` in
+        seconds.
+        """
+        column = self.column(label)
+        if (column.kind == DATETIME) == (formats is not None) or column.kind in (INT, FLOAT):
+            self.unsupported(f"the column {label!r} of type {column.dtype} does not hold dates")
+        entries, columns = [], []
+        for output, part in parts.items():
+            name = self._unique(str(output))
+            self._state.live.append(name)
+            columns.append(Column(name, output, INT, np.dtype("int64")))
+            entries.append({"part": part, "output": name})
+        step: Step = {"op": "datetime", "name": self.path, "source": self._source, "column": column.name}
+        if formats is not None:
+            step["formats"] = list(formats)
+        if zone is not None:
+            step["zone"] = {key: list(values) for key, values in zone.items()}
+        self._state.steps.append({**step, "outputs": entries})
+        self.columns += columns
+
+    def tokens(self, label: Label, outputs: Sequence[Label], **parameters: Any) -> None:
+        """A bag of words: a new column at the end for each term, see `tokens` in docs/artifact.md."""
+        column = self.column(label)
+        if column.kind != CATEGORY:
+            self.unsupported(f"the column {label!r} does not hold text")
+        taken = set(self._state.live)
+        names = []
+        for output in outputs:
+            name = str(output)
+            if name in taken:
+                name = self._unique(name)
+            taken.add(name)
+            names.append(name)
+        self._state.live += names
+        self._emit_plain("tokens", column=column.name, **parameters, outputs=names)
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def project(self, outputs: Sequence[Label], matrix: Any) -> None:
+        """New columns at the end: all the columns times `matrix`, which has a row for each output."""
+        inputs = list(self.columns)
+        names = []
+        for output in outputs:
+            names.append(self._unique(str(output)))
+            self._state.live.append(names[-1])
+        rows = [[float(value) for value in row] for row in matrix]
+        self._emit_plain("project", columns=[column.name for column in inputs], outputs=names, matrix=rows)
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def _emit_plain(self, op: str, **parameters: Any) -> None:
+        self._state.steps.append({"op": op, "name": self.path, "source": self._source, **parameters})
+
+    def reweigh(self, **parameters: Any) -> bool:
+        """Adds weights to the bag of words that the columns are, all of it and in order; false if they are not one."""
+        steps = self._state.steps
+        # The column of text is dropped after the step.
+        at = -2 if len(steps) > 1 and steps[-1]["op"] == "drop" else -1
+        last = steps[at] if steps else {}
+        if last.get("op") != "tokens" or last["outputs"] != [column.name for column in self.columns]:
+            return False
+        if any(last.get(key) not in (None, False) for key in ("idf", "norm", "sublinear")):
+            return False
+        outputs = last.pop("outputs")
+        last.update({key: value for key, value in parameters.items() if value not in (None, False)})
+        last["outputs"] = outputs
+        return True
+
     def _scalar(self, value: Any, what: str) -> Any:
         try:
             scalar = json_scalar(value)
@@ -662,10 +815,13 @@ class Context:
         for position, column in zip(positions, after):
             self.columns[position] = replace(column, label=self.columns[position].label)
 
-    def apply_branches(self, branches: Sequence[tuple[str, Any, Sequence[int], float | None]]) -> None:
+    def apply_branches(
+        self, branches: Sequence[tuple[str, Any, Sequence[int], float | None]], scalars: Collection[str] = ()
+    ) -> None:
         """Converts fitted steps that each take some of the columns; their outputs, one after the other, are the result.
 
-        A branch is its name, the step (or `"passthrough"`), the positions of its columns and its weight.
+        A branch is its name, the step (or `"passthrough"`), the positions of its columns and its weight. Those named in
+        `scalars` take their one column as a Series.
         """
         scope = list(self.columns)
         outputs: list[Column] = []
@@ -678,7 +834,11 @@ class Context:
                 plain = scope[position].name
                 self.copy(scope[position].label, plain[len(outer) :] if plain.startswith(outer) else plain)
                 inputs.append(replace(self.columns[-1], label=scope[position].label))
-            inner = Context(self._state, self._child(name), step, _take(self.frame, positions), inputs)
+            taken = _take(self.frame, positions)
+            if name in scalars:
+                # A column selected by its name alone arrives as a Series, not as a frame.
+                taken = taken.iloc[:, 0] if isinstance(taken, pd.DataFrame) else taken[:, 0]
+            inner = Context(self._state, self._child(name), step, taken, inputs)
             if not (isinstance(step, str) and step == "passthrough"):
                 inner.frame, inner.columns = convert_step(self._state, step, inner.path, inner.frame, inputs)
             if weight is not None:
@@ -718,10 +878,15 @@ def _require_fitted(step: Any, ctx: Context) -> None:
     try:
         check_is_fitted(step)
     except NotFittedError:
+        if hasattr(step, "steps") or hasattr(step, "transformer_list"):
+            return  # its parts are asked in their turn: one that learns nothing makes the whole look unfitted
         # What learns nothing (a FunctionTransformer, most hand-written classes) has nothing to show for a fit.
         learns = any(key.endswith("_") and not key.startswith("_") for key in vars(step))
         if learns or type(step).__module__.split(".")[0] in ("sklearn", "feature_engine"):
-            stateless = ("Binarizer", "FunctionTransformer", "Normalizer")
+            # A union learns by its parts, and its older versions do not know whether those are fitted.
+            stateless = (
+                "Binarizer", "FeatureHasher", "FeatureUnion", "FunctionTransformer", "HashingVectorizer", "Normalizer",
+            )  # fmt: skip
             if type(step).__name__ not in stateless:
                 ctx.unsupported("it is not fitted", "call pipeline.fit(X, y) before export(pipeline, ...)")
     except TypeError:
@@ -731,6 +896,11 @@ def _require_fitted(step: Any, ctx: Context) -> None:
 def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
     after = step.transform(frame)
     if hasattr(after, "toarray"):
+        # A bag of words stays sparse: there may be more terms than would fit.
+        width = after.shape[1]
+        if width == len(ctx.columns) and width > MAX_DENSE:
+            after = after.tocsr()
+            return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
         after = after.toarray()
     if isinstance(after, pd.Series) or getattr(after, "ndim", 2) == 1:
         after = np.asarray(after).reshape(-1, 1)
@@ -745,7 +915,9 @@ def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
         after = np.asarray(after)
         return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
     labels = list(after.columns)
-    if set(labels) == set(ctx.labels) and len(set(labels)) == width:
+    if labels == ctx.labels:
+        columns = list(ctx.columns)
+    elif set(labels) == set(ctx.labels) and len(set(labels)) == width:
         columns = [ctx.column(label) for label in labels]
     elif all(isinstance(label, int) for label in ctx.labels) or not isinstance(frame, pd.DataFrame):
         columns = list(ctx.columns)
@@ -780,7 +952,30 @@ def rename_columns(state: State, columns: Sequence[Column], names: Sequence[str]
     return copied(columns, names)
 
 
+_TEXT = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
+
+
+def as_taken(steps: Sequence[Any], frame: Any) -> Any:
+    """Rows in the form in which the first of the steps takes them.
+
+    A vectorizer of text takes a Series, which is the only column of the frame; a DictVectorizer takes dicts.
+    """
+    first: Any = steps[0] if steps else None
+    while hasattr(first, "steps") or hasattr(first, "transformer_list"):
+        inner = first.steps if hasattr(first, "steps") else first.transformer_list
+        first = inner[0][1] if inner else None
+    name = type(first).__name__
+    if isinstance(frame, pd.DataFrame) and type(first).__module__.startswith("sklearn.feature_extraction"):
+        if name in _TEXT and frame.shape[1] == 1:
+            return frame.iloc[:, 0]
+        if name == "DictVectorizer":
+            return frame.to_dict("records")
+    return frame
+
+
 def _take(frame: Any, positions: Sequence[int]) -> Any:
+    if isinstance(frame, pd.Series):
+        return frame
     return frame.iloc[:, list(positions)] if isinstance(frame, pd.DataFrame) else frame[:, list(positions)]
 
 

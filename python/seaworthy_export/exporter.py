@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import hashlib
 import importlib.metadata
@@ -18,11 +19,25 @@ from typing import Any, Callable, Union
 
 import numpy as np
 import pandas as pd
+import scipy.sparse
 from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
 from .artifact import compact, pretty, write_artifact
-from .context import CATEGORY, FLOAT, FUNCTIONS, INT, Column, Context, State, convert_step, rename_columns
+from .context import (
+    CATEGORY,
+    DATETIME,
+    FLOAT,
+    FUNCTIONS,
+    INT,
+    MAX_DENSE,
+    Column,
+    Context,
+    State,
+    as_taken,
+    convert_step,
+    rename_columns,
+)
 from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
 from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, is_classifier, open_session, run_graph
@@ -241,22 +256,68 @@ def _plan(
     schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
     reading = _read(transformers, schema, lambda features: estimator.predict(features))
     for column in reading.columns:
-        if column.kind == CATEGORY:
+        if column.kind in (CATEGORY, DATETIME):
+            held = "categories" if column.kind == CATEGORY else "dates"
             raise UnsupportedStepError(
-                f"the column {column.label!r} still holds categories when it reaches {class_name(estimator)}\n"
+                f"the column {column.label!r} still holds {held} when it reaches {class_name(estimator)}\n"
                 "hint: encode it, for example with feature_engine.encoding.OrdinalEncoder"
             )
+    preprocess = reading.preprocess
+    reduced = _reduce(estimator, estimator_path, reading)
+    if reduced is not None:
+        estimator, preprocess = reduced
     return _Plan(
         schema=schema,
         state=reading.state,
         columns=reading.columns,
         features=as_matrix(reading.output),
         good_rows=reading.good_rows,
-        preprocess=reading.preprocess,
+        preprocess=preprocess,
         estimator=estimator,
         estimator_path=estimator_path,
         postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
     )
+
+
+def _reduce(estimator: Any, path: str, reading: Reading) -> tuple[Any, Callable[[Any], Any]] | None:
+    """Moves the matrix of a linear estimator over a wide bag of words into the pipeline, whose rows are sparse.
+
+    The features are its scores without the intercept then, and the graph adds intercept and link. None where there is
+    nothing to gain, or where the estimator does not compute its answers from such scores.
+    """
+    weights: Any = getattr(estimator, "coef_", None)
+    width = len(reading.columns)
+    if width <= MAX_DENSE or hasattr(weights, "toarray") or not hasattr(estimator, "intercept_"):
+        return None
+    matrix = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+    if matrix.shape[1] != width or not any(step["op"] == "tokens" for step in reading.state.steps):
+        return None
+    before = reading.preprocess
+
+    def scores(frame: Any) -> NDArray[np.float64]:
+        # SciPy sums a row's products from left to right, as the server does.
+        return np.asarray(scipy.sparse.csr_matrix(before(frame)) @ np.ascontiguousarray(matrix.T))
+
+    small = copy.copy(estimator)
+    unit = np.eye(len(matrix))
+    small.coef_ = unit[0] if np.ndim(weights) == 1 else unit
+    small.n_features_in_ = len(matrix)
+    small.__dict__.pop("feature_names_in_", None)
+    rows = reading.good_rows.iloc[:200]
+    ask = "predict_proba" if hasattr(estimator, "predict_proba") else "predict"
+    try:
+        expected, found = getattr(estimator, ask)(before(rows)), getattr(small, ask)(scores(rows))
+        if not np.allclose(np.asarray(found, float), np.asarray(expected, float), rtol=1e-9, atol=1e-12):
+            return None
+    except (AttributeError, TypeError, ValueError):
+        return None
+    ctx = Context(reading.state, path, estimator, None, reading.columns)
+    names = [f"score_{i}" for i in range(len(matrix))] if len(matrix) > 1 else ["score"]
+    ctx.project(names, matrix)
+    ctx.select(names)
+    reading.columns = ctx.columns
+    reading.output = scores(reading.good_rows)
+    return small, scores
 
 
 @dataclass
@@ -300,6 +361,7 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
     """Converts the transformers one after the other; `consume` is given what comes out, and may refuse it."""
 
     def preprocess(frame: Any) -> Any:
+        frame = as_taken([transformer for _, transformer in transformers], frame)
         for _, transformer in transformers:
             if transformer is not None and not isinstance(transformer, str):
                 frame = transformer.transform(frame)
@@ -321,12 +383,12 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
                 f"the pipeline accepts none of the rows of `inputs`; of the first it says: {why}"
             ) from error
     state = State(live=[field["name"] for field in schema.fields])
-    kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY}
+    kinds = {"int": INT, "bool": INT, "float": FLOAT, "string": CATEGORY, "datetime": DATETIME}
     current = [
         Column(field["name"], field["name"], kinds[field["type"]], good_rows[field["name"]].dtype)
         for field in schema.fields
     ]
-    frame: Any = good_rows
+    frame: Any = as_taken([transformer for _, transformer in transformers], good_rows)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path, transformer in transformers:
@@ -342,7 +404,10 @@ def _names_out(transformers: Sequence[tuple[str, Any]], names: Sequence[str]) ->
     try:
         for _, transformer in transformers:
             if transformer is not None and not isinstance(transformer, str):
-                names = transformer.get_feature_names_out(names)
+                try:
+                    names = transformer.get_feature_names_out(names)
+                except Exception:  # feature-engine takes fewer names than scikit-learn gives it
+                    names = transformer.get_feature_names_out()
     except Exception:  # they raise what they like
         return None
     return [str(name) for name in names]

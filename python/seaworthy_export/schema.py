@@ -17,7 +17,7 @@ import pandas as pd
 from .errors import SchemaError
 from .values import Json, is_integer, is_missing, json_scalar
 
-TYPES = ("int", "float", "string", "bool")
+TYPES = ("int", "float", "string", "bool", "datetime")
 OVERRIDES = (
     "type", "nullable", "required", "default", "aliases", "categories", "minimum", "maximum", "enforce", "sensitive",
     "description", "example",
@@ -57,6 +57,9 @@ def rows_to_frame(rows: Sequence[Mapping[str, Json]], dtypes: Mapping[str, Any])
     columns = {}
     for name, dtype in dtypes.items():
         values = [row[name] for row in rows]
+        if pd.api.types.is_datetime64_any_dtype(dtype):
+            columns[name] = _dates(values, dtype)
+            continue
         plain = isinstance(dtype, np.dtype)
         if plain and dtype.kind in "iub" and any(value is None for value in values):
             dtype = np.dtype("float64" if dtype.kind != "b" else "object")
@@ -191,6 +194,8 @@ def _typed(name: str, column: pd.Series, wanted: str | None) -> tuple[str, pd.Se
         column = pd.Series([np.nan if is_missing(value) else value for value in column], column.index, dtype=object)
         discrete = discrete or kind == "int"
     discrete = discrete and kind == "int"
+    if "datetime" in (kind, wanted) and wanted is not None and wanted != kind:
+        raise SchemaError(f"field `{name}` is said to be {wanted}, and holds {kind}; convert the column before")
     if wanted is None or wanted == kind:
         return kind, _canonical(column, kind), discrete
     if wanted == "string":
@@ -215,6 +220,8 @@ def _typed(name: str, column: pd.Series, wanted: str | None) -> tuple[str, pd.Se
 
 def _kind(name: str, column: pd.Series, wanted: str | None) -> str:
     dtype = column.dtype
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        return "datetime"
     if pd.api.types.is_bool_dtype(dtype) and not pd.api.types.is_object_dtype(dtype):
         return "bool"
     if pd.api.types.is_integer_dtype(dtype):
@@ -226,7 +233,7 @@ def _kind(name: str, column: pd.Series, wanted: str | None) -> str:
     if not pd.api.types.is_object_dtype(dtype):
         raise SchemaError(
             f"column `{name}` has the type {dtype}, which no field can have\n"
-            "hint: turn it into numbers or strings before the pipeline is fitted; dates are not served by this version"
+            "hint: turn it into numbers, strings or dates before the pipeline is fitted"
         )
     kinds: dict[str, object] = {}
     for value in column:
@@ -270,7 +277,19 @@ def _canonical(column: pd.Series, kind: str) -> pd.Series:
     return column
 
 
+def _dates(values: Sequence[Any], dtype: Any) -> pd.Series:
+    """ISO 8601 as dates of a column's type: what a client sends with an offset is turned to UTC."""
+    dates = [pd.NaT if value is None else pd.Timestamp(value) for value in values]
+    zone = getattr(dtype, "tz", None)
+    dates = [date if date is pd.NaT or date.tz is None else date.tz_convert("UTC").tz_localize(None) for date in dates]
+    if zone is None:
+        return pd.Series(dates, dtype=dtype)
+    return pd.to_datetime(pd.Series(dates), utc=True).dt.tz_convert(zone).astype(dtype)
+
+
 def _cell(value: Any, kind: str) -> Json:
+    if kind == "datetime":
+        return None if is_missing(value) else _iso(pd.Timestamp(value))
     scalar = json_scalar(value) if not (isinstance(value, float) and np.isinf(value)) else None
     if scalar is None:
         return None
@@ -279,6 +298,23 @@ def _cell(value: Any, kind: str) -> Json:
     if kind == "int":
         return int(scalar)
     return bool(scalar) if kind == "bool" else scalar
+
+
+def _is_date(text: str) -> bool:
+    try:
+        pd.Timestamp(text)
+    except ValueError:
+        return False
+    return text[4:5] == "-" and text[7:8] == "-"
+
+
+def _iso(date: pd.Timestamp) -> str:
+    """A date as a client sends it: in UTC when it has a time zone; without the clock when that stands at midnight."""
+    if date.tz is not None:
+        return f"{date.tz_convert('UTC').tz_localize(None).isoformat(timespec='microseconds').replace('.000000', '')}Z"
+    if date == date.normalize():
+        return str(date.strftime("%Y-%m-%d"))
+    return str(date.isoformat(timespec="microseconds").replace(".000000", ""))
 
 
 def _checked(name: str, key: str, value: Any, kind: str) -> Any:
@@ -292,6 +328,7 @@ def _checked(name: str, key: str, value: Any, kind: str) -> Any:
         "float": isinstance(scalar, (int, float)) and not isinstance(scalar, bool),
         "string": isinstance(scalar, str),
         "bool": isinstance(scalar, bool),
+        "datetime": isinstance(scalar, str) and _is_date(scalar),
     }[kind]
     if not fits:
         raise SchemaError(f"field `{name}` is {kind}, so its `{key}` cannot be {value!r}")

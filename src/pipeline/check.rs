@@ -38,7 +38,11 @@ pub(super) fn load(plan: &mut Plan, spec: CheckSpec) -> Result<(), PipelineError
     for column in spec.columns {
         let input = plan.slot(&column)?;
         if needs_numbers && !plan.slots[input].dtype.is_number() {
-            let kind = if plan.slots[input].dtype == Dtype::Text { "text" } else { "categories" };
+            let kind = match plan.slots[input].dtype {
+                Dtype::Text => "text",
+                Dtype::Datetime => "dates",
+                _ => "categories",
+            };
             return Err(plan.error(
                 Some(&column),
                 format!("only `missing` can be refused in a column of {kind}"),

@@ -22,6 +22,8 @@ pub(super) enum Dtype {
     Int,
     /// Any string, with missing.
     Text,
+    /// int64 microseconds since 1970 on the clock of the column, with a mask.
+    Datetime,
     /// One of these values, with missing.
     Category(Arc<[Key]>),
 }
@@ -43,6 +45,57 @@ pub(super) enum Column {
     Text(TextColumn),
     /// Indices into the values of [`Dtype::Category`], or [`MISSING_CODE`].
     Category(Vec<u32>),
+    /// Many columns at once, few of whose values are not 0. Read through [`Slots::sparse`].
+    Sparse(SparseBlock),
+}
+
+/// The rows of many float64 columns, each as the values that are not 0, in the order of their columns.
+#[derive(Debug, Default)]
+pub(super) struct SparseBlock {
+    /// Where each row ends in `indices` and `values`.
+    ends: Vec<usize>,
+    indices: Vec<u32>,
+    values: Vec<f64>,
+}
+
+impl SparseBlock {
+    fn clear(&mut self) {
+        self.ends.clear();
+        self.indices.clear();
+        self.values.clear();
+    }
+
+    /// Where the next row starts; [`Self::add`] and [`Self::end_row`] write it.
+    pub(super) fn begin_row(&self) -> usize {
+        self.indices.len()
+    }
+
+    /// Adds to the value of a column that is not below those written since `start`.
+    pub(super) fn add(&mut self, index: u32, value: f64, start: usize) {
+        match (self.indices[start..].last(), self.values.last_mut()) {
+            (Some(last), Some(sum)) if *last == index => *sum += value,
+            _ => {
+                self.indices.push(index);
+                self.values.push(value);
+            }
+        }
+    }
+
+    /// The row that is being written.
+    pub(super) fn row_mut(&mut self, start: usize) -> (&[u32], &mut [f64]) {
+        (&self.indices[start..], &mut self.values[start..])
+    }
+
+    pub(super) fn end_row(&mut self) {
+        self.ends.push(self.indices.len());
+    }
+
+    /// The columns and values of a row.
+    pub(super) fn row(&self, row: usize) -> (&[u32], &[f64]) {
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let end = self.ends[row];
+        (&self.indices[start..end], &self.values[start..end])
+    }
 }
 
 impl Default for Column {
@@ -67,6 +120,8 @@ impl<'a> From<&'a Column> for View<'a> {
             Column::Int(column) => View::Int(column),
             Column::Text(column) => View::Text(column),
             Column::Category(codes) => View::Category(codes),
+            // Steps that read single columns of a block have them taken out first.
+            Column::Sparse(_) => View::Float(&[]),
         }
     }
 }
@@ -154,6 +209,11 @@ impl<'a> Slots<'a> {
         }
     }
 
+    /// The rows of a block.
+    pub(super) fn sparse(&self, slot: Slot) -> Option<&SparseBlock> {
+        self.columns.get(slot.checked_sub(self.frame.len())?)?.sparse()
+    }
+
     /// A slot to read and a later one to write.
     pub(super) fn pair(&mut self, input: Slot, output: Slot) -> (View<'_>, &mut Column) {
         let n_fields = self.frame.len();
@@ -179,6 +239,11 @@ pub(super) struct Before<'a> {
 }
 
 impl Before<'_> {
+    /// The rows of a block.
+    pub(super) fn sparse(&self, slot: Slot) -> Option<&SparseBlock> {
+        self.columns.get(slot.checked_sub(self.frame.len())?)?.sparse()
+    }
+
     pub(super) fn read(&self, slot: Slot) -> View<'_> {
         match self.frame.get(slot) {
             Some(column) => column.into(),
@@ -188,6 +253,35 @@ impl Before<'_> {
 }
 
 impl Column {
+    fn sparse(&self) -> Option<&SparseBlock> {
+        match self {
+            Self::Sparse(block) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// The floats, to be written to where they stand.
+    pub(super) fn floats_mut(&mut self) -> Option<&mut Vec<f64>> {
+        match self {
+            Self::Float(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// The column as an empty block, with its buffers kept if it was one.
+    pub(super) fn as_sparse(&mut self) -> &mut SparseBlock {
+        if !matches!(self, Self::Sparse(_)) {
+            *self = Self::Sparse(SparseBlock::default());
+        }
+        match self {
+            Self::Sparse(block) => {
+                block.clear();
+                block
+            }
+            _ => unreachable!("was made one above"),
+        }
+    }
+
     /// The column as an empty vector of floats, with its buffer kept if it was one.
     pub(super) fn as_floats(&mut self) -> &mut Vec<f64> {
         if !matches!(self, Self::Float(_)) {

@@ -72,6 +72,18 @@ pub enum RowProblem {
         /// The categories it knows, shortened.
         known: String,
     },
+    /// A text that the fitted step does not take.
+    #[error("step `{step}` expects {expected} in `{column}`, found {found}")]
+    UnfitText {
+        /// The step's name.
+        step: String,
+        /// The column that it refused.
+        column: String,
+        /// What it takes, e.g. `a number`.
+        expected: &'static str,
+        /// The text found, as JSON, shortened.
+        found: String,
+    },
 }
 
 impl RowProblem {
@@ -81,7 +93,7 @@ impl RowProblem {
         match self {
             Self::MissingValue { .. } => "missing_value",
             Self::InfiniteValue { .. } => "infinite_value",
-            Self::OutOfDomain { .. } => "out_of_domain",
+            Self::OutOfDomain { .. } | Self::UnfitText { .. } => "out_of_domain",
             Self::UnseenCategory { .. } => "unseen_category",
         }
     }

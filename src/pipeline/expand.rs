@@ -33,7 +33,7 @@ struct ExpandColumn {
 /// What becomes of a value that is not looked up.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Otherwise {
+pub(super) enum Otherwise {
     Zeros,
     Missing,
     Error,
@@ -65,7 +65,7 @@ enum Rows {
 }
 
 #[derive(Debug)]
-enum Other {
+pub(super) enum Other {
     Zeros,
     Missing,
     Error,
@@ -78,23 +78,13 @@ pub(super) fn load(plan: &mut Plan, spec: ExpandSpec) -> Result<(), PipelineErro
 
 fn load_column(plan: &mut Plan, spec: ExpandColumn) -> Result<(), PipelineError> {
     let lookup = Lookup::load(plan, &spec.column, &spec.keys)?;
-    let wrong = |problem: String| plan.error(Some(&spec.column), problem);
+    let name = spec.column.clone();
+    let wrong = |problem: String| plan.error(Some(&name), problem);
     let (n_keys, n_outputs) = (spec.keys.len(), spec.outputs.len());
     if n_outputs == 0 {
         return Err(wrong("there are no outputs".to_owned()));
     }
-    let numbers = |row: &[Option<f64>], what: &str| {
-        if row.len() != n_outputs {
-            return Err(wrong(format!(
-                "{what} has {} numbers, but there are {n_outputs} outputs",
-                row.len()
-            )));
-        }
-        if row.iter().flatten().any(|value| !value.is_finite()) {
-            return Err(wrong(format!("a number of {what} is not finite")));
-        }
-        Ok(row.iter().map(|value| value.unwrap_or(f64::NAN)).collect::<Vec<f64>>())
-    };
+    let numbers = |row: &[Option<f64>], what: &str| numbers(row, n_outputs, what).map_err(wrong);
     let counted = |n: usize, what: &str| {
         if n == n_keys { Ok(()) } else { Err(wrong(format!("{n_keys} keys, but {n} {what}"))) }
     };
@@ -120,16 +110,8 @@ fn load_column(plan: &mut Plan, spec: ExpandColumn) -> Result<(), PipelineError>
             return Err(wrong("it takes either `rows` or `ones`".to_owned()));
         }
     };
-    let other = |otherwise: &Otherwise, what: &str| {
-        Ok(match otherwise {
-            Otherwise::Zeros => Other::Zeros,
-            Otherwise::Missing => Other::Missing,
-            Otherwise::Error => Other::Error,
-            Otherwise::Row(row) => Other::Row(numbers(row, &format!("the row of `{what}`"))?),
-        })
-    };
-    let unseen = other(&spec.unseen, "unseen")?;
-    let missing = other(&spec.missing, "missing")?;
+    let unseen = Other::load(&spec.unseen, n_outputs, "unseen").map_err(wrong)?;
+    let missing = Other::load(&spec.missing, n_outputs, "missing").map_err(wrong)?;
     let first = plan.slots.len();
     for output in &spec.outputs {
         let slot = plan.derive(Dtype::Float, &[lookup.input]);
@@ -138,6 +120,17 @@ fn load_column(plan: &mut Plan, spec: ExpandColumn) -> Result<(), PipelineError>
     let step = ExpandStep { lookup, first, n_outputs, rows, unseen, missing };
     plan.operations.push(Operation::Expand(step));
     Ok(())
+}
+
+/// A row of a table, with NaN for what is missing.
+fn numbers(row: &[Option<f64>], n_outputs: usize, what: &str) -> Result<Vec<f64>, String> {
+    if row.len() != n_outputs {
+        return Err(format!("{what} has {} numbers, but there are {n_outputs} outputs", row.len()));
+    }
+    if row.iter().flatten().any(|value| !value.is_finite()) {
+        return Err(format!("a number of {what} is not finite"));
+    }
+    Ok(row.iter().map(|value| value.unwrap_or(f64::NAN)).collect())
 }
 
 impl ExpandStep {
@@ -176,7 +169,27 @@ impl ExpandStep {
 }
 
 impl Other {
-    fn write(&self, outputs: &mut [Column], row: usize) {
+    /// Checked for a step of that many outputs; the error says what is wrong with `what`.
+    pub(super) fn load(
+        otherwise: &Otherwise,
+        n_outputs: usize,
+        what: &str,
+    ) -> Result<Self, String> {
+        Ok(match otherwise {
+            Otherwise::Zeros => Self::Zeros,
+            Otherwise::Missing => Self::Missing,
+            Otherwise::Error => Self::Error,
+            Otherwise::Row(row) => {
+                Self::Row(numbers(row, n_outputs, &format!("the row of `{what}`"))?)
+            }
+        })
+    }
+
+    pub(super) fn is_error(&self) -> bool {
+        matches!(self, Self::Error)
+    }
+
+    pub(super) fn write(&self, outputs: &mut [Column], row: usize) {
         match self {
             Self::Zeros => {}
             Self::Missing | Self::Error => {

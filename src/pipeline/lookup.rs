@@ -129,9 +129,14 @@ impl Lookup {
 
     /// A missing value where the table takes none.
     pub(super) fn missing(&self, row: usize, run: &mut Run<'_>) {
-        let fields = &run.pipeline.slots[self.input].fields;
-        run.refuse(row, self.step, |run| run.blame(row, self.step, &self.column, fields));
+        missing_cell(row, self.step, self.input, &self.column, run);
     }
+}
+
+/// A missing value in `column`, which is in the slot `input`, where `step` takes none.
+pub(super) fn missing_cell(row: usize, step: usize, input: Slot, column: &str, run: &mut Run<'_>) {
+    let fields = &run.pipeline.slots[input].fields;
+    run.refuse(row, step, |run| run.blame(row, step, column, fields));
 }
 
 impl Table {
@@ -146,7 +151,7 @@ impl Table {
                     })
                     .collect(),
             ),
-            Dtype::Int => Self::Int(
+            Dtype::Int | Dtype::Datetime => Self::Int(
                 indexed()
                     .filter_map(|(at, key)| match key {
                         Key::Int(value) => Some((*value, at)),

@@ -4,6 +4,7 @@
 //! slot is written once, so `drop`, `select` and `copy` cost nothing at run time and no name is looked up per request.
 //! A row that a step refuses is remembered and left out of the features; it never disturbs another row.
 
+use hashbrown::{HashMap, HashSet};
 use serde::de::DeserializeOwned;
 
 use crate::schema::{self, Frame, Kind, Schema};
@@ -13,18 +14,25 @@ mod check;
 mod column;
 mod curve;
 mod cut;
+mod datetime;
 mod error;
 mod expand;
 mod fill;
 mod function;
+mod hash;
 mod impute;
 mod lookup;
 mod map;
 mod normal;
 mod several;
+mod similarity;
+mod sparse;
 mod spec;
 mod spline;
+mod text;
+mod tokens;
 mod tree;
+mod unicode;
 
 pub use curve::{Method, Power};
 pub use error::{PipelineError, RowFault, RowProblem};
@@ -36,13 +44,19 @@ use check::CheckStep;
 use column::{Column, Dtype, Slots, View, to_f64};
 use curve::{InterpolateStep, PowerStep};
 use cut::CutStep;
+use datetime::DatetimeStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use hash::HashStep;
 use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
+use similarity::SimilarityStep;
+use sparse::SparseProjectStep;
 use spline::SplineStep;
+use text::TextStep;
+use tokens::TokensStep;
 use tree::TreeStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
@@ -59,6 +73,8 @@ enum Operation {
     Threshold(ThresholdStep),
     Map(MapStep),
     Expand(ExpandStep),
+    Similarity(SimilarityStep),
+    Hash(HashStep),
     Affine(AffineStep),
     Cut(CutStep),
     Interpolate(InterpolateStep),
@@ -71,6 +87,11 @@ enum Operation {
     Spline(SplineStep),
     Neighbours(NeighboursStep),
     Regress(RegressStep),
+    Text(TextStep),
+    Tokens(Box<TokensStep>),
+    Datetime(DatetimeStep),
+    Dense(DenseStep),
+    SparseProject(SparseProjectStep),
 }
 
 impl Operation {
@@ -101,8 +122,40 @@ pub struct Pipeline {
     operations: Vec<Operation>,
     slots: Vec<SlotInfo>,
     n_fields: usize,
-    /// The features: name and slot, in the order of the graph's columns.
+    /// The features: name and slot, in the order of the graph's columns. Those out of a block have the block's.
     features: Vec<(String, Slot)>,
+    /// Where the features come from: single columns, with their position,
+    gathered: Vec<(usize, Slot)>,
+    /// and blocks.
+    gathered_blocks: Vec<GatheredBlock>,
+}
+
+/// The positions that the columns of a block have among the features.
+#[derive(Debug)]
+struct GatheredBlock {
+    slot: Slot,
+    /// For each column where its positions start in `positions`; one more than there are columns.
+    starts: Vec<usize>,
+    positions: Vec<usize>,
+}
+
+/// Takes one column out of a block, for a step that computes with it.
+#[derive(Debug)]
+struct DenseStep {
+    block: Slot,
+    index: u32,
+    output: Slot,
+}
+
+impl DenseStep {
+    fn run(&self, slots: &mut Slots<'_>, n_rows: usize) {
+        let (before, outputs) = slots.split(self.output, 1);
+        let Some(block) = before.sparse(self.block) else { return };
+        outputs[0].as_floats().extend((0..n_rows).map(|row| {
+            let (indices, values) = block.row(row);
+            indices.binary_search(&self.index).map_or(0.0, |at| values[at])
+        }));
+    }
 }
 
 /// The buffers of a run, and what it found. Used again from run to run.
@@ -167,20 +220,56 @@ impl Pipeline {
         plan.index = steps.len();
         "features".clone_into(&mut plan.step);
         let mut named = Vec::with_capacity(features.len());
-        for feature in features {
-            let slot = plan.slot(feature)?;
+        let mut gathered = Vec::new();
+        let mut in_blocks: Vec<Vec<(usize, usize)>> = vec![Vec::new(); plan.blocks.len()];
+        let by_name = plan.by_name();
+        let mut seen = HashSet::with_capacity(features.len());
+        for (at, feature) in features.iter().enumerate() {
+            let slot = match by_name.get(feature.as_str()) {
+                Some(slot) => *slot,
+                None => plan.slot(feature)?,
+            };
+            let slot = match plan.in_block(slot) {
+                Some((block, index)) => {
+                    in_blocks[block].push((index, at));
+                    plan.blocks[block].slot
+                }
+                None => {
+                    gathered.push((at, slot));
+                    slot
+                }
+            };
             if !plan.slots[slot].dtype.is_number() {
                 return Err(plan.error(
                     Some(feature),
                     "a feature must be numeric, but this column holds categories or text after the last step".to_owned(),
                 ));
             }
-            if named.iter().any(|(name, _)| name == feature) {
+            if !seen.insert(feature.as_str()) {
                 return Err(plan.error(Some(feature), "listed twice among the features".to_owned()));
             }
             named.push((feature.clone(), slot));
         }
+        let gathered_blocks = plan
+            .blocks
+            .iter()
+            .zip(in_blocks)
+            .filter(|(_, columns)| !columns.is_empty())
+            .map(|(block, mut columns)| {
+                columns.sort_unstable();
+                GatheredBlock {
+                    slot: block.slot,
+                    starts: (0..=block.n)
+                        .map(|index| columns.partition_point(|(column, _)| *column < index))
+                        .collect(),
+                    positions: columns.into_iter().map(|(_, at)| at).collect(),
+                }
+            })
+            .collect();
+        drop((by_name, seen));
         Ok(Self {
+            gathered,
+            gathered_blocks,
             step_names: steps.iter().map(|step| step.name.clone()).collect(),
             operations: plan.operations,
             slots: plan.slots,
@@ -231,6 +320,8 @@ impl Pipeline {
                 Operation::Threshold(step) => step.run(&mut slots),
                 Operation::Map(step) => step.run(&mut slots, index, &mut run),
                 Operation::Expand(step) => step.run(&mut slots, index, &mut run),
+                Operation::Similarity(step) => step.run(&mut slots, &mut run),
+                Operation::Hash(step) => step.run(&mut slots, n_rows),
                 Operation::Affine(step) => step.run(&mut slots),
                 Operation::Cut(step) => step.run(&mut slots, n_rows),
                 Operation::Interpolate(step) => step.run(&mut slots),
@@ -243,6 +334,11 @@ impl Pipeline {
                 Operation::Spline(step) => step.run(&mut slots, n_rows, scratch),
                 Operation::Neighbours(step) => step.run(&mut slots, n_rows, near),
                 Operation::Regress(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Text(step) => step.run(&mut slots, n_rows, &mut run),
+                Operation::Tokens(step) => step.run(&mut slots, n_rows, &mut run),
+                Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
+                Operation::Dense(step) => step.run(&mut slots, n_rows),
+                Operation::SparseProject(step) => step.run(&mut slots, n_rows),
             }
         }
         workspace.faults.sort_by_key(|fault| fault.row);
@@ -258,8 +354,8 @@ impl Pipeline {
         features.clear();
         features.resize(n_passed * n_features, 0.0);
         let all = n_passed == refused_by.len();
-        for (at, (_, slot)) in self.features.iter().enumerate() {
-            let cells = features.iter_mut().skip(at).step_by(n_features.max(1));
+        for (at, slot) in &self.gathered {
+            let cells = features.iter_mut().skip(*at).step_by(n_features.max(1));
             match slots.read(*slot) {
                 View::Float(values) if all => {
                     cells.zip(values).for_each(|(cell, value)| *cell = *value);
@@ -270,6 +366,18 @@ impl Pipeline {
                 column => {
                     let passed = (0..refused_by.len()).filter(|row| refused_by[*row] == 0);
                     cells.zip(passed).for_each(|(cell, row)| *cell = column.number(row));
+                }
+            }
+        }
+        for gathered in &self.gathered_blocks {
+            let Some(block) = slots.sparse(gathered.slot) else { continue };
+            let passed = (0..refused_by.len()).filter(|row| refused_by[*row] == 0);
+            for (cells, row) in features.chunks_mut(n_features.max(1)).zip(passed) {
+                let (indices, values) = block.row(row);
+                for (index, value) in indices.iter().zip(values) {
+                    let index = *index as usize;
+                    let positions = gathered.starts[index]..gathered.starts[index + 1];
+                    gathered.positions[positions].iter().for_each(|at| cells[*at] = *value);
                 }
             }
         }
@@ -377,9 +485,22 @@ struct Plan {
     step: String,
     operations: Vec<Operation>,
     slots: Vec<SlotInfo>,
-    /// The columns that exist now, in order.
+    /// The columns that exist now, in order. The slot of a column in a block is one of [`Block::columns`].
     names: Vec<(String, Slot)>,
+    blocks: Vec<Block>,
 }
+
+/// Many columns in one slot. Each of them has a number in place of a slot, so that it has a name like any other column.
+#[derive(Debug)]
+struct Block {
+    slot: Slot,
+    /// The number of its first column.
+    first: usize,
+    n: usize,
+}
+
+/// From here on, numbers are those of columns in blocks.
+const IN_BLOCKS: usize = usize::MAX / 2;
 
 impl Plan {
     fn new(schema: &Schema) -> Self {
@@ -388,6 +509,7 @@ impl Plan {
                 Kind::Int | Kind::Bool => Dtype::Int,
                 Kind::Float => Dtype::Float,
                 Kind::String => Dtype::Text,
+                Kind::Datetime => Dtype::Datetime,
             },
             fields: vec![index],
             steps: Vec::new(),
@@ -396,6 +518,7 @@ impl Plan {
         Self {
             index: 0,
             step: String::new(),
+            blocks: Vec::new(),
             operations: Vec::new(),
             slots: fields.iter().enumerate().map(slot).collect(),
             names: fields
@@ -436,6 +559,74 @@ impl Plan {
                 Some(name),
                 format!("`{}` needs a number column, but this one holds text", self.step),
             ))
+        }
+    }
+
+    /// A slot for a block of columns, which are appended under these names.
+    fn derive_block(&mut self, inputs: &[Slot], names: &[String]) -> Result<Slot, PipelineError> {
+        let slot = self.derive(Dtype::Float, inputs);
+        let first = self.blocks.last().map_or(IN_BLOCKS, |block| block.first + block.n);
+        let mut known: HashSet<&str> = self.names.iter().map(|(name, _)| name.as_str()).collect();
+        for name in names {
+            if name.is_empty() {
+                return Err(self.error(None, "the name of an output column is empty".to_owned()));
+            }
+            if !known.insert(name) {
+                let problem = "the step would create this column, but it exists already".to_owned();
+                return Err(self.error(Some(name), problem));
+            }
+        }
+        drop(known);
+        self.names.extend(names.iter().zip(first..).map(|(name, number)| (name.clone(), number)));
+        self.blocks.push(Block { slot, first, n: names.len() });
+        Ok(slot)
+    }
+
+    /// The block that a column is in, and its position there.
+    fn in_block(&self, slot: Slot) -> Option<(usize, usize)> {
+        if slot < IN_BLOCKS {
+            return None;
+        }
+        let block = self.blocks.iter().position(|block| slot < block.first + block.n)?;
+        Some((block, slot - self.blocks[block].first))
+    }
+
+    fn by_name(&self) -> HashMap<&str, Slot> {
+        self.names.iter().map(|(name, slot)| (name.as_str(), *slot)).collect()
+    }
+
+    /// Takes the columns that the parameters of a step name out of their blocks, each into a slot of its own.
+    fn take_out(&mut self, parameters: &serde_json::Map<String, serde_json::Value>) {
+        fn strings<'a>(value: &'a serde_json::Value, found: &mut HashSet<&'a str>) {
+            match value {
+                serde_json::Value::String(text) => {
+                    found.insert(text);
+                }
+                serde_json::Value::Array(values) => {
+                    values.iter().for_each(|value| strings(value, found));
+                }
+                serde_json::Value::Object(values) => {
+                    values.values().for_each(|value| strings(value, found));
+                }
+                _ => {}
+            }
+        }
+        let mut named = HashSet::new();
+        parameters.values().for_each(|value| strings(value, &mut named));
+        for at in 0..self.names.len() {
+            let (name, slot) = &self.names[at];
+            if let Some((block, index)) = self.in_block(*slot)
+                && named.contains(name.as_str())
+            {
+                let block = self.blocks[block].slot;
+                let SlotInfo { dtype, fields, steps } = self.slots[block].clone();
+                self.slots.push(SlotInfo { dtype, fields, steps });
+                let output = self.slots.len() - 1;
+                self.names[at].1 = output;
+                // A block has as many columns as a u32 can count.
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                self.operations.push(Operation::Dense(DenseStep { block, index, output }));
+            }
         }
     }
 
@@ -485,6 +676,12 @@ impl Plan {
     }
 
     fn add(&mut self, step: &StepSpec) -> Result<(), PipelineError> {
+        if !self.blocks.is_empty() && !matches!(step.op.as_str(), "copy" | "drop" | "select") {
+            if step.op == "project" && sparse::load_project(self, step)? {
+                return Ok(());
+            }
+            self.take_out(&step.parameters);
+        }
         match step.op.as_str() {
             "check" => check::load(self, self.parameters(step)?),
             "fill" => fill::load_fill(self, self.parameters(step)?),
@@ -494,6 +691,8 @@ impl Plan {
             "threshold" => arithmetic::load_threshold(self, self.parameters(step)?),
             "map" => map::load(self, self.parameters(step)?),
             "expand" => expand::load(self, self.parameters(step)?),
+            "similarity" => similarity::load(self, self.parameters(step)?),
+            "hash_category" => hash::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
             "cut" => cut::load(self, self.parameters(step)?),
             "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
@@ -507,12 +706,13 @@ impl Plan {
             "regress" => impute::load_regress(self, self.parameters(step)?),
             "tree" => tree::load(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
+            "datetime" => datetime::load(self, self.parameters(step)?),
+            "text" => text::load(self, self.parameters(step)?),
+            "tokens" => tokens::load(self, self.parameters(step)?),
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, drop, expand, fill, function, \
-                                     indicate_missing, interpolate, map, neighbours, normalize, power, products, project, \
-                                     regress, select, spline, threshold, tree";
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, text, threshold, tokens, tree";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),
@@ -530,21 +730,32 @@ impl Plan {
     }
 
     fn drop_columns(&mut self, spec: &spec::ColumnsSpec) -> Result<(), PipelineError> {
-        for column in &spec.columns {
-            self.slot(column)?;
-            self.names.retain(|(name, _)| name != column);
-        }
-        Ok(())
+        let mut gone = HashSet::with_capacity(spec.columns.len());
+        let unknown = {
+            let known = self.by_name();
+            spec.columns
+                .iter()
+                .find(|name| !known.contains_key(name.as_str()) || !gone.insert(name.as_str()))
+        };
+        self.names.retain(|(name, _)| !gone.contains(name.as_str()));
+        unknown.map_or(Ok(()), |name| self.slot(name).map(|_| ()))
     }
 
     fn select(&mut self, spec: &spec::ColumnsSpec) -> Result<(), PipelineError> {
         let mut names: Vec<(String, Slot)> = Vec::with_capacity(spec.columns.len());
+        let known = self.by_name();
+        let mut seen = HashSet::with_capacity(spec.columns.len());
         for column in &spec.columns {
-            if names.iter().any(|(name, _)| name == column) {
+            if !seen.insert(column.as_str()) {
                 return Err(self.error(Some(column), "selected twice".to_owned()));
             }
-            names.push((column.clone(), self.slot(column)?));
+            let slot = match known.get(column.as_str()) {
+                Some(slot) => *slot,
+                None => self.slot(column)?,
+            };
+            names.push((column.clone(), slot));
         }
+        drop(known);
         self.names = names;
         Ok(())
     }

@@ -193,6 +193,29 @@ fn a_value_is_expanded_to_several_columns() {
 }
 
 #[test]
+fn texts_are_compared_and_hashed() {
+    check(
+        json!([
+            {"op": "map", "name": "known", "columns": [{"column": "year", "keys": [1999], "values": ["RL"],
+                "unseen": "missing", "missing": "keep"}]},
+            {"op": "similarity", "name": "like", "columns": [
+                {"column": "zone", "outputs": ["z0", "z1"], "texts": ["R", "other"], "missing": {"row": [0.5, 0.25]}}]},
+            {"op": "hash_category", "name": "hash", "columns": ["zone", "year"], "outputs": ["h0", "h1"], "method": "md5"},
+        ]),
+        &["z0", "z1", "h0", "h1"],
+        rows(),
+        "[0.6666666666666666, 0.0, 0.0, 2.0]\n[0.5, 0.25, 0.0, 0.0]\n[0.0, 1.0, 0.0, 1.0]",
+    );
+    check(
+        json!([{"op": "similarity", "name": "like", "columns": [
+            {"column": "zone", "outputs": ["z0"], "texts": ["RL"], "missing": "error"}]}]),
+        &["z0"],
+        rows(),
+        "[1.0]\n[0.0]\nrow 1 Some(\"zone\") missing_value: step `like` does not take a missing value in `zone`",
+    );
+}
+
+#[test]
 fn unsound_steps_are_refused_with_step_and_column() {
     #[track_caller]
     fn refused(step: serde_json::Value, expected: &str) {
@@ -203,9 +226,7 @@ fn unsound_steps_are_refused_with_step_and_column() {
     }
     refused(
         json!({"op": "scale", "name": "s", "columns": []}),
-        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, drop, \
-         expand, fill, function, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, spline, \
-         threshold, tree",
+        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, text, threshold, tokens, tree",
     );
     refused(
         json!({"op": "drop", "name": "s", "columns": ["sold"]}),
@@ -266,6 +287,14 @@ fn unsound_steps_are_refused_with_step_and_column() {
     wrong(
         json!({"outputs": ["x", "x"]}),
         "`x`: the step would create this column, but it exists already",
+    );
+    refused(
+        json!({"op": "similarity", "name": "s", "columns": [{"column": "zone", "outputs": ["x"], "texts": [], "missing": "zeros"}]}),
+        "step 2 (`s`), column `zone`: 0 texts, but 1 outputs",
+    );
+    refused(
+        json!({"op": "hash_category", "name": "s", "columns": ["area"], "outputs": ["x"], "method": "md5"}),
+        "step 2 (`s`), column `area`: this step takes text, but the column holds numbers",
     );
     let error = load(json!([]), &["area", "zone"]).unwrap_err().to_string();
     let expected = "step 1 (`features`), column `zone`: a feature must be numeric, but this column holds categories or text after the last step";
@@ -437,4 +466,126 @@ fn unsound_numeric_steps_are_refused() {
         json!({"op": "power", "name": "s", "columns": [{"column": "zone", "method": "power", "exponent": 1}]}),
         ", column `zone`: `s` needs a number column, but this one holds text",
     );
+}
+
+#[test]
+fn text_goes_through_a_chain_of_functions() {
+    check(
+        json!([
+            {"op": "text", "name": "letter", "columns": [{"column": "zone", "output": "letter"}], "functions": [
+                {"split": {"index": 0, "absent": "missing"}}, {"slice": {"stop": 1}}, "lower",
+                {"append": {"column": "year"}}, {"replace": {"find": "r", "with": "é"}}]},
+            {"op": "text", "name": "length", "columns": [{"column": "letter"}], "functions": ["length"]},
+            {"op": "text", "name": "digits", "columns": [{"column": "year"}], "functions": [
+                {"extract": {"patterns": [{"pattern": "^(\\d)\\d", "group": 1}, {"pattern": "-", "value": "0"}], "otherwise": "keep"}},
+                {"number": {"type": "int", "otherwise": "error"}}]},
+            {"op": "text", "name": "cast", "columns": [{"column": "zone"}], "functions": [
+                {"number": {"type": "float", "otherwise": "error"}}]},
+        ]),
+        &["letter", "year"],
+        json!([
+            {"area": 1, "year": 1999, "sold": 1, "zone": null},
+            {"area": 1, "year": 1999, "sold": 1, "zone": "RL x"},
+            {"area": 1, "year": -3, "sold": 1, "zone": " 1_0.5 "},
+        ]),
+        "[NaN, 1.0]\n[3.0, 0.0]\n\
+         row 1 Some(\"zone\") out_of_domain: step `cast` expects a number in `zone`, found \"RL x\"",
+    );
+}
+
+#[test]
+fn words_are_counted_in_sparse_rows() {
+    let tokens = json!({"op": "tokens", "name": "words", "column": "zone", "lowercase": true, "analyzer": "word",
+        "token": {"word": 1}, "ngrams": [1, 2], "vocabulary": ["a", "a b", "b"], "idf": [1, 2, 3], "outputs": ["A", "AB", "B"]});
+    let rows = json!([
+        {"year": 1, "sold": 1, "zone": "a B-a"},
+        {"year": 2, "sold": 1, "zone": null},
+        {"year": 3, "sold": 1, "zone": "c, b"},
+    ]);
+    check(
+        json!([tokens]),
+        &["B", "year", "A", "AB"],
+        rows.clone(),
+        "[3.0, 1.0, 2.0, 2.0]\n[0.0, 2.0, 0.0, 0.0]\n[3.0, 3.0, 0.0, 0.0]",
+    );
+    check(
+        json!([tokens,
+            {"op": "affine", "name": "s", "columns": [{"column": "B", "divide": 3}]},
+            {"op": "project", "name": "p", "columns": ["A", "year", "AB"], "outputs": ["x", "y"],
+                "matrix": [[1, 10, 0], [0, 0, 100]], "offset": [0.5, 0]},
+            {"op": "drop", "name": "d", "columns": ["A"]}]),
+        &["B", "x", "y", "AB"],
+        rows,
+        "[1.0, 12.5, 200.0, 2.0]\n[0.0, 20.5, 0.0, 0.0]\n[1.0, 30.5, 0.0, 0.0]",
+    );
+}
+
+#[test]
+fn dates_are_taken_apart() {
+    check(
+        json!([{"op": "datetime", "name": "d", "column": "zone", "formats": ["ISO8601", "%d.%m.%Y"],
+            "zone": {"changes": [0], "offsets": [0, 3600]}, "outputs": [
+            {"part": "year", "output": "y"}, {"part": "week", "output": "w"}, {"part": "hour", "output": "h"},
+            {"part": "ordinal", "output": "o"}]}]),
+        &["y", "w", "h", "o"],
+        json!([
+            {"year": 1, "sold": 1, "zone": "2021-01-02T23:30"},
+            {"year": 1, "sold": 1, "zone": "31.12.1969"},
+            {"year": 1, "sold": 1, "zone": null},
+            {"year": 1, "sold": 1, "zone": "31.11.1969"},
+        ]),
+        "[2021.0, 53.0, 0.0, 737793.0]\n[1969.0, 1.0, 0.0, 719162.0]\n[NaN, NaN, NaN, NaN]\n\
+         row 3 Some(\"zone\") out_of_domain: step `d` expects a date in `zone`, found \"31.11.1969\"",
+    );
+}
+
+#[test]
+fn unsound_text_and_dates_are_refused() {
+    #[track_caller]
+    fn refused(step: serde_json::Value, expected: &str) {
+        let found = load(json!([step]), &["area"]).unwrap_err().to_string();
+        assert!(found.contains(expected), "{found}");
+    }
+    let text = |functions: serde_json::Value| json!({"op": "text", "name": "t", "columns": [{"column": "zone"}], "functions": functions});
+    refused(text(json!([])), "step 1 (`t`): `functions` is empty");
+    refused(text(json!([{"slice": {"step": 0}}])), "column `zone`: the step of a slice is 0");
+    refused(text(json!(["length", "lower"])), "can only be the last function");
+    refused(
+        text(json!([{"append": {"column": "nowhere"}}])),
+        "column `nowhere`: there is no such column",
+    );
+    let extract = |pattern: &str, group: usize| {
+        text(
+            json!([{"extract": {"patterns": [{"pattern": pattern, "group": group}], "otherwise": "keep"}}]),
+        )
+    };
+    refused(extract("(", 0), "is not a regular expression known here");
+    refused(extract("(?=a)", 0), "look-around");
+    refused(extract("(a)", 2), "the pattern \"(a)\" has no group 2");
+    let tokens = |change: &str, value: serde_json::Value| {
+        let mut step = json!({"op": "tokens", "name": "t", "column": "zone", "analyzer": "word", "token": {"word": 2},
+            "ngrams": [1, 1], "vocabulary": ["a", "b"], "outputs": ["A", "B"]});
+        step[change] = value;
+        step
+    };
+    refused(tokens("outputs", json!(["A"])), "2 terms, but 1 outputs");
+    refused(
+        tokens("outputs", json!(["A", "year"])),
+        "column `year`: the step would create this column",
+    );
+    refused(tokens("outputs", json!(["A", "A"])), "column `A`: the step would create this column");
+    refused(tokens("vocabulary", json!(["a", "a"])), "the term \"a\" is listed twice");
+    refused(tokens("idf", json!([1])), "1 values of idf, but 2 outputs");
+    refused(tokens("hash", json!({"alternate_sign": true})), "one of `vocabulary` and `hash`");
+    refused(tokens("ngrams", json!([2, 1])), "the range of n-grams is 2 to 1");
+    refused(tokens("token", json!({"pattern": "(a)(b)"})), "has 2 groups, expected one at most");
+    refused(tokens("column", json!("nowhere")), "column `nowhere`: there is no such column");
+    let datetime = |column: &str, formats: serde_json::Value| {
+        json!({"op": "datetime", "name": "d", "column": column,
+        "formats": formats, "outputs": [{"part": "year", "output": "y"}]})
+    };
+    refused(datetime("zone", json!(null)), "this column holds text, so `formats` is needed");
+    refused(datetime("zone", json!(["%B"])), "the directive `%B`");
+    refused(datetime("zone", json!(["%Y-%m"])), "lacks one of %Y, %m and %d");
+    refused(datetime("area", json!(null)), "needs a column of dates");
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
+use super::datetime;
 use super::json::{Integer, Scan, Scanner};
 use super::{CellError, CellProblem, Column, Field, Frame, Kind, Scalar, Schema, SyntaxError};
 
@@ -103,7 +104,7 @@ impl Schema {
         frame: &mut Frame,
     ) -> Result<Decoded, SyntaxError> {
         let belongs = |(field, column): (&Field, &Column)| match field.kind() {
-            Kind::Int | Kind::Bool => matches!(column, Column::Int(_)),
+            Kind::Int | Kind::Bool | Kind::Datetime => matches!(column, Column::Int(_)),
             Kind::Float => matches!(column, Column::Float(_)),
             Kind::String => matches!(column, Column::Text(_)),
         };
@@ -239,6 +240,10 @@ impl Cell {
             Some(Scalar::Int(value)) => Absent::Int(*value),
             Some(Scalar::Float(value)) => Absent::Float(*value),
             Some(Scalar::Bool(value)) => Absent::Int(i64::from(*value)),
+            Some(Scalar::Text(value)) if field.kind() == Kind::Datetime => {
+                // A default that is no date is refused with the schema.
+                datetime::parse(value).map_or(Absent::Missing, Absent::Int)
+            }
             Some(Scalar::Text(value)) => Absent::Text(value.clone()),
             None if spec.required => Absent::Error,
             None => Absent::Missing,
@@ -275,7 +280,7 @@ impl Limits {
             greatest: bound(&spec.maximum, f64::floor).unwrap_or(i128::MAX),
             categories: spec.categories.as_ref().map(|_| match field.kind() {
                 Kind::String => Categories::Text(texts),
-                Kind::Int | Kind::Float | Kind::Bool => Categories::Int(ints),
+                Kind::Int | Kind::Float | Kind::Bool | Kind::Datetime => Categories::Int(ints),
             }),
         }
     }
@@ -722,6 +727,18 @@ impl<'r, 'a> Reader<'r, 'a> {
                     Some(breach) => {
                         let mut scratch = String::new();
                         self.error(key, || breach.problem(field, quoted(raw.value(&mut scratch))));
+                    }
+                }
+            }
+            (b'"', Kind::Datetime, Column::Int(values)) => {
+                let raw = self.scan.string()?;
+                match datetime::parse(raw.value(&mut self.scratch)) {
+                    Some(value) => values.push(value),
+                    None => {
+                        let mut scratch = String::new();
+                        self.error(key, || CellProblem::Datetime {
+                            found: quoted(raw.value(&mut scratch)),
+                        });
                     }
                 }
             }

@@ -290,6 +290,10 @@ fn slow_cell(schema: &Schema, index: usize, text: &str) -> Result<Cell, &'static
             let value: String = serde_json::from_str(text).unwrap();
             if known(Scalar::Text(value.clone())) { Ok(Cell::Text(value)) } else { Err("category") }
         }
+        Kind::Datetime if text.starts_with('"') => {
+            let value: String = serde_json::from_str(text).unwrap();
+            super::datetime::parse(&value).map(Cell::Int).ok_or("datetime")
+        }
         Kind::Bool if text == "true" => Ok(Cell::Int(1)),
         Kind::Bool if text == "false" => Ok(Cell::Int(0)),
         _ => Err("type"),
@@ -515,6 +519,9 @@ impl Dice {
             return "null".to_owned();
         }
         match (field.kind(), field.spec().enforce) {
+            (Kind::Datetime, _) => self
+                .pick(&["\"2024-02-29\"", "\"2024-02-29T12:30:00.5Z\"", "\"2023-02-29\""])
+                .to_owned(),
             (Kind::Bool, _) => self.pick(&["true", "false"]).to_owned(),
             (Kind::Int, true) => self.pick(&["1", "2", "2.0", "1", "20e-1"]).to_owned(),
             (Kind::Float, true) => self.pick(&["0", "-0.5", "1", "0.125", "-0"]).to_owned(),

@@ -54,6 +54,12 @@ pub enum CellProblem {
         /// The number as written, shortened.
         found: String,
     },
+    /// A string that is no date.
+    #[error("expected a date such as \"2024-02-29T12:30:00Z\", found {found}")]
+    Datetime {
+        /// The string as JSON, shortened.
+        found: String,
+    },
     /// An integer outside the signed 64-bit range.
     #[error(
         "the integer {found} is outside the 64-bit range (-9223372036854775808 to 9223372036854775807)"
@@ -129,6 +135,7 @@ impl CellProblem {
             Self::Null { .. } => "null",
             Self::Type { .. } => "type",
             Self::NotInteger { .. } => "not_integer",
+            Self::Datetime { .. } => "datetime",
             Self::OutOfRange { .. } => "out_of_range",
             Self::NotFinite { .. } => "not_finite",
             Self::Minimum { .. } => "minimum",

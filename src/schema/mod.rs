@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) mod datetime;
 mod decode;
 #[cfg(test)]
 mod differential;
@@ -42,6 +43,8 @@ pub enum Kind {
     String,
     /// `true` or `false`; a column of 1 and 0.
     Bool,
+    /// A point in time as text, ISO 8601; a column of microseconds since 1970.
+    Datetime,
 }
 
 impl Kind {
@@ -53,6 +56,7 @@ impl Kind {
             Self::Float => "a number",
             Self::String => "a string",
             Self::Bool => "true or false",
+            Self::Datetime => "a date such as \"2024-02-29T12:30:00Z\"",
         }
     }
 }
@@ -148,7 +152,7 @@ impl Field {
     #[must_use]
     pub fn column(&self) -> Column {
         match self.kind {
-            Kind::Int | Kind::Bool => Column::Int(IntColumn::default()),
+            Kind::Int | Kind::Bool | Kind::Datetime => Column::Int(IntColumn::default()),
             Kind::Float => Column::Float(Vec::new()),
             Kind::String => Column::Text(TextColumn::default()),
         }
@@ -159,6 +163,7 @@ impl Field {
             (Kind::Int, Scalar::Int(_)) | (Kind::Float, Scalar::Int(_)) => true,
             (Kind::Float, Scalar::Float(value)) => value.is_finite(),
             (Kind::String, Scalar::Text(_)) | (Kind::Bool, Scalar::Bool(_)) => true,
+            (Kind::Datetime, Scalar::Text(text)) => datetime::parse(text).is_some(),
             _ => false,
         }
     }
@@ -174,7 +179,8 @@ impl TryFrom<FieldSpec> for Field {
             "float" => Kind::Float,
             "string" => Kind::String,
             "bool" => Kind::Bool,
-            other @ ("datetime" | "image" | "tensor") => {
+            "datetime" => Kind::Datetime,
+            other @ ("image" | "tensor") => {
                 return Err(wrong(format!(
                     "the type `{other}` is part of the format, but this version of seaworthy does not serve it yet"
                 )));

@@ -5,6 +5,26 @@ where those differ. The libraries are not imported: classes are registered by na
 read.
 """
 
-from . import feature_engine, feature_engine_numeric, sklearn, sklearn_numeric
+from . import (
+    categories,
+    datetime,
+    encoders,
+    feature_engine,
+    feature_engine_numeric,
+    sklearn,
+    sklearn_numeric,
+    tabulate,
+    text,
+)
 
-__all__ = ["feature_engine", "feature_engine_numeric", "sklearn", "sklearn_numeric"]
+__all__ = [
+    "categories",
+    "datetime",
+    "encoders",
+    "feature_engine",
+    "feature_engine_numeric",
+    "sklearn",
+    "sklearn_numeric",
+    "tabulate",
+    "text",
+]

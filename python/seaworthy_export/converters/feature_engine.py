@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..context import CATEGORY, Context, Label, Outcome
+from ..context import Context, Outcome
 from ..registry import register_converter
 from ..values import is_missing
+from .tabulate import tabulate
 
 
 @register_converter("feature_engine.imputation.CategoricalImputer")
@@ -48,7 +49,11 @@ def convert_log_transformer(step: Any, ctx: Context) -> None:
 def convert_sklearn_wrapper(step: Any, ctx: Context) -> None:
     """The wrapped transformer on some columns, written back into their places."""
     inner = step.transformer_
-    if type(inner).__name__ in ("OneHotEncoder", "PolynomialFeatures"):
+    if type(inner).__name__ == "OneHotEncoder":
+        chosen = list(step.variables_)
+        tabulate(step, ctx, chosen, lambda label: inner.categories_[chosen.index(label)])
+        return
+    if type(inner).__name__ == "PolynomialFeatures":
         # Drops its inputs and puts its outputs at the end.
         labels = list(step.variables_)
         positions = {label: i for i, label in enumerate(ctx.labels)}
@@ -94,30 +99,3 @@ def convert_rare_label_encoder(step: Any, ctx: Context) -> None:
 
 def _fits(value: Any, dtype: Any) -> bool:
     return bool(pd.api.types.is_float_dtype(dtype)) or isinstance(value, int) or float(value).is_integer()
-
-
-@register_converter("feature_engine.encoding.OrdinalEncoder")
-@register_converter("feature_engine.encoding.CountFrequencyEncoder")
-@register_converter("feature_engine.encoding.MeanEncoder")
-def convert_dict_encoder(step: Any, ctx: Context) -> None:
-    """`Series.map(encoder_dict_)`, which makes an unseen category missing; `unseen` then says what becomes of it.
-
-    `raise` looks for missing values after the encoding, so that with `missing_values="ignore"` it refuses those as
-    well; `encode` fills them all.
-    """
-    labels: list[Label] = list(step.variables_)
-    ignore = getattr(step, "missing_values", "raise") == "ignore"
-    if not ignore:
-        ctx.check(labels, "missing")
-    for label in labels:
-        mapping = {key: value for key, value in step.encoder_dict_[label].items() if not is_missing(key)}
-        unseen: Outcome = "missing"
-        missing: Outcome = "keep" if ignore else "error"
-        if step.unseen == "raise":
-            unseen = missing = "error"
-        elif step.unseen == "encode":
-            unseen = {"value": step._unseen}
-            missing = unseen if ignore else "error"
-        ctx.map(label, list(mapping), list(mapping.values()), unseen=unseen, missing=missing)
-        if ctx.column(label).kind == CATEGORY:
-            ctx.unsupported(f"the codes of {label!r} are not numbers")

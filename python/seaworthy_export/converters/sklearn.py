@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..context import FUNCTIONS, Context, Label, Outcome
+from ..context import FUNCTIONS, Context, Label
 from ..registry import register_converter
 from ..values import is_missing
 
@@ -30,8 +30,8 @@ def convert_column_transformer(step: Any, ctx: Context) -> None:
     """Each branch on copies of its columns; what the branches give is what is left, in their order."""
     weights = step.transformer_weights or {}
     named = list(getattr(step, "feature_names_in_", []))
-    branches = []
-    for name, inner, _ in step.transformers_:
+    branches, scalars = [], []
+    for name, inner, selector in step.transformers_:
         if isinstance(inner, str) and inner == "drop":
             continue
         # Names, masks, slices and callables were resolved when it was fitted, to positions among the columns seen then.
@@ -40,13 +40,15 @@ def convert_column_transformer(step: Any, ctx: Context) -> None:
             continue
         if named and hasattr(ctx.frame, "columns"):
             positions = [ctx.labels.index(named[i]) for i in positions]
+        if isinstance(selector, (str, int)) and not isinstance(selector, bool):
+            scalars.append(name)
         # Recent versions put an identity in the place of `passthrough`.
         passed = isinstance(inner, str) or (type(inner).__name__ == "FunctionTransformer" and inner.func is None)
         if passed and _refuses_na(step):
             own = [ctx.columns[i] for i in positions if getattr(ctx.columns[i].dtype, "na_value", None) is pd.NA]
             ctx.check([column.label for column in own], "missing")
         branches.append((name, inner, positions, weights.get(name)))
-    ctx.apply_branches(branches)
+    ctx.apply_branches(branches, scalars)
 
 
 def _refuses_na(step: Any) -> bool:
@@ -163,54 +165,3 @@ def convert_simple_imputer(step: Any, ctx: Context) -> None:
         # 1.2 keeps a column of nothing under the strategy `constant`, whose statistic is never missing.
         ctx.drop(empty)
     ctx.fill({label: value for label, value in statistics.items() if not is_missing(value)})
-
-
-@register_converter("sklearn.preprocessing.OrdinalEncoder")
-def convert_ordinal_encoder(step: Any, ctx: Context) -> None:
-    """The position among the categories. Missing is a category if it was seen in training, else it is unseen."""
-    if getattr(step, "_infrequent_enabled", False):
-        ctx.unsupported("it gathers infrequent categories", "leave out min_frequency and max_categories")
-    for i, label in enumerate(ctx.labels):
-        known: dict[Any, Any] = {}
-        missing: Outcome = "error"
-        for code, category in enumerate(step.categories_[i]):
-            if is_missing(category):
-                encoded = step.encoded_missing_value
-                missing = "keep" if is_missing(encoded) else {"value": encoded}
-            else:
-                known[category] = float(code)
-        unseen: Outcome = "error"
-        if step.handle_unknown == "use_encoded_value":
-            unseen = "missing" if is_missing(step.unknown_value) else {"value": float(step.unknown_value)}
-            if missing == "error":
-                missing = "keep" if unseen == "missing" else unseen
-        ctx.map(label, list(known), list(known.values()), unseen=unseen, missing=missing)
-
-
-@register_converter("sklearn.preprocessing.OneHotEncoder")
-def convert_one_hot_encoder(step: Any, ctx: Context) -> None:
-    """A column of 1 and 0 for each category, in place of the column itself."""
-    if getattr(step, "_infrequent_enabled", False):
-        ctx.unsupported("it gathers infrequent categories", "leave out min_frequency and max_categories")
-    refuses = step.handle_unknown == "error"
-    inputs = ctx.labels
-    for i, label in enumerate(inputs):
-        categories = list(step.categories_[i])
-        dropped = None if step.drop_idx_ is None else step.drop_idx_[i]
-        seen = [category for category in categories if not is_missing(category)]
-        missing: Outcome = {"value": 0.0}
-        if refuses:
-            # The first column looks at everything, so that an unseen value is refused even when all others are zero.
-            outcome: Outcome = "error" if len(seen) == len(categories) else {"value": 0.0}
-            guard = f"{ctx.name(label)}_is_known"
-            ctx.map(label, seen, [0.0] * len(seen), unseen="error", missing=outcome, output=guard)
-            ctx.drop([guard])
-        for code, category in enumerate(categories):
-            if code == dropped:
-                continue
-            output = f"{ctx.name(label)}_{category}"
-            if is_missing(category):
-                ctx.map(label, [], [], unseen={"value": 0.0}, missing={"value": 1.0}, output=output)
-            else:
-                ctx.map(label, [category], [1.0], unseen={"value": 0.0}, missing=missing, output=output)
-    ctx.drop(inputs)

@@ -79,6 +79,7 @@ fn field_schema(field: &Field, accepts: &Accepts) -> Map<String, Value> {
         Kind::Float => ("number", Some("double")),
         Kind::String => ("string", None),
         Kind::Bool => ("boolean", None),
+        Kind::Datetime => ("string", Some("date-time")),
     };
     put("type", if nullable { json!([name, "null"]) } else { json!(name) });
     if let Some(format) = format {
@@ -246,5 +247,6 @@ fn example_value(field: &Field, accepts: &Accepts) -> Value {
         (Kind::Float, None) => json!(1.0),
         (Kind::String, _) => json!("text"),
         (Kind::Bool, _) => json!(false),
+        (Kind::Datetime, _) => json!("2024-02-29T12:30:00Z"),
     }
 }

@@ -7,11 +7,12 @@ use super::{Described, PATH, REQUEST_ID};
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Every code of a row's error; see docs/artifact.md, section 3.
-pub(super) const ROW_CODES: [&str; 17] = [
+pub(super) const ROW_CODES: [&str; 18] = [
     "missing",
     "null",
     "type",
     "not_integer",
+    "datetime",
     "out_of_range",
     "not_finite",
     "minimum",

@@ -1,0 +1,163 @@
+"""Cases of category_encoders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import category_encoders as ce
+
+from .draw import Draw
+from .harness import Case, parity
+
+FAMILY = "category_encoders"
+
+
+def _case(draw: Draw, encoder: type, target: str = "", *, unknown: Any = (), missing: Any = (), **options: Any) -> Case:
+    """A case of any of them; `unknown` and `missing` are the strategies beside those that all have."""
+    train, test = draw.category_frames(missing=draw.choice([0.0, 0.1, 0.3]), unseen=0.2, integers=0.15)
+    if draw.chance(0.2):
+        train["number"], test["number"] = draw.floats(missing=0.1)
+    options["handle_unknown"] = draw.choice(["value", "value", "error", "return_nan", *unknown])
+    options["handle_missing"] = draw.choice(["value", "value", "error", "return_nan", *missing])
+    options["drop_invariant"] = draw.chance(0.2)
+    options["return_df"] = draw.chance(0.8)
+    if draw.chance(0.3):
+        options["cols"] = draw.sample(list(train.columns), draw.integer(1, train.shape[1]))
+    if draw.chance(0.15) and "min_group_size" in encoder().get_params():
+        options["min_group_size"] = draw.choice([2, 0.2])
+        options["handle_missing"], options["handle_unknown"] = "value", "value"
+    y = draw.target(target) if target else None
+    return Case(encoder(**options), train, test, y=y)
+
+
+@parity("category_encoders.OrdinalEncoder", family=FAMILY)
+def ordinal(draw: Draw) -> Case:
+    return _case(draw, ce.OrdinalEncoder)
+
+
+@parity("category_encoders.OneHotEncoder", family=FAMILY)
+def one_hot(draw: Draw) -> Case:
+    return _case(draw, ce.OneHotEncoder, unknown=["indicator"], missing=["indicator", "ignore"],
+                 use_cat_names=draw.chance())  # fmt: skip
+
+
+@parity("category_encoders.BinaryEncoder", family=FAMILY)
+def binary(draw: Draw) -> Case:
+    return _case(draw, ce.BinaryEncoder, unknown=["indicator"], missing=["indicator"])
+
+
+@parity("category_encoders.BaseNEncoder", family=FAMILY)
+def base_n(draw: Draw) -> Case:
+    return _case(draw, ce.BaseNEncoder, unknown=["indicator"], missing=["indicator"], base=draw.integer(1, 5))
+
+
+@parity("category_encoders.GrayEncoder", family=FAMILY)
+def gray(draw: Draw) -> Case:
+    return _case(draw, ce.GrayEncoder, unknown=["indicator"], missing=["indicator"])
+
+
+@parity("category_encoders.CountEncoder", family=FAMILY)
+def count(draw: Draw) -> Case:
+    case = _case(draw, ce.CountEncoder, normalize=draw.chance())
+    if draw.chance(0.3):
+        case.transformer.set_params(
+            min_group_size=draw.choice([2, 0.2]), combine_min_nan_groups=draw.choice([True, "force"])
+        )
+    return case
+
+
+@parity("category_encoders.TargetEncoder", family=FAMILY)
+def target(draw: Draw) -> Case:
+    return _case(draw, ce.TargetEncoder, draw.choice(["float", "binary"]), smoothing=draw.choice([1, 10, 0.5]),
+                 min_samples_leaf=draw.choice([1, 5, 20]))  # fmt: skip
+
+
+@parity("category_encoders.LeaveOneOutEncoder", family=FAMILY)
+def leave_one_out(draw: Draw) -> Case:
+    return _case(draw, ce.LeaveOneOutEncoder, draw.choice(["float", "binary"]), sigma=draw.choice([None, 0.3]))
+
+
+@parity("category_encoders.MEstimateEncoder", family=FAMILY)
+def m_estimate(draw: Draw) -> Case:
+    return _case(draw, ce.MEstimateEncoder, "binary", m=draw.choice([1.0, 0.3, 5]), randomized=draw.chance(0.3))
+
+
+@parity("category_encoders.JamesSteinEncoder", family=FAMILY)
+def james_stein(draw: Draw) -> Case:
+    model = draw.choice(["independent", "pooled", "beta", "binary"])
+    return _case(draw, ce.JamesSteinEncoder, "binary", model=model, randomized=draw.chance(0.3))
+
+
+@parity("category_encoders.CatBoostEncoder", family=FAMILY)
+def cat_boost(draw: Draw) -> Case:
+    return _case(draw, ce.CatBoostEncoder, draw.choice(["float", "binary"]), a=draw.choice([1, 0.5, 3]),
+                 sigma=draw.choice([None, 0.3]))  # fmt: skip
+
+
+@parity("category_encoders.GLMMEncoder", family=FAMILY, cases=10)
+def glmm(draw: Draw) -> Case:
+    return _case(draw, ce.GLMMEncoder, draw.choice(["float", "binary"]))
+
+
+@parity("category_encoders.WOEEncoder", family=FAMILY)
+def woe(draw: Draw) -> Case:
+    return _case(draw, ce.WOEEncoder, "binary", regularization=draw.choice([1.0, 0.2]), randomized=draw.chance(0.3))
+
+
+@parity("category_encoders.SumEncoder", family=FAMILY)
+def sum_coding(draw: Draw) -> Case:
+    return _case(draw, ce.SumEncoder, unknown=["indicator"], missing=["indicator"])
+
+
+@parity("category_encoders.HelmertEncoder", family=FAMILY)
+def helmert(draw: Draw) -> Case:
+    return _case(draw, ce.HelmertEncoder, unknown=["indicator"], missing=["indicator"])
+
+
+@parity("category_encoders.BackwardDifferenceEncoder", family=FAMILY)
+def backward_difference(draw: Draw) -> Case:
+    return _case(draw, ce.BackwardDifferenceEncoder, unknown=["indicator"], missing=["indicator"])
+
+
+@parity("category_encoders.PolynomialEncoder", family=FAMILY)
+def polynomial(draw: Draw) -> Case:
+    return _case(draw, ce.PolynomialEncoder, unknown=["indicator"], missing=["indicator"])
+
+
+@parity("category_encoders.QuantileEncoder", family=FAMILY)
+def quantile(draw: Draw) -> Case:
+    return _case(draw, ce.QuantileEncoder, "float", quantile=draw.choice([0.5, 0.1, 0.9]), m=draw.choice([1.0, 0.0, 4]))
+
+
+@parity("category_encoders.SummaryEncoder", family=FAMILY)
+def summary(draw: Draw) -> Case:
+    return _case(draw, ce.SummaryEncoder, "float", quantiles=draw.choice([(0.25, 0.75), (0.1, 0.5, 0.9)]))
+
+
+@parity("category_encoders.RankHotEncoder", family=FAMILY)
+def rank_hot(draw: Draw) -> Case:
+    return _case(draw, ce.RankHotEncoder, use_cat_names=draw.chance())
+
+
+@parity("category_encoders.HashingEncoder", family=FAMILY)
+def hashing(draw: Draw) -> Case:
+    train, test = draw.category_frames(missing=draw.choice([0.0, 0.1, 0.3]), unseen=0.4)
+    if draw.chance(0.3):
+        train["number"], test["number"] = draw.floats(missing=0.1)
+    options: dict[str, Any] = {
+        "n_components": draw.integer(1, 20),
+        "hash_method": draw.choice(["md5", "md5", "sha256"]),
+    }
+    options["drop_invariant"] = draw.chance(0.2)
+    if draw.chance(0.3):
+        names = [name for name in train if name != "number"]
+        options["cols"] = draw.sample(names, draw.integer(1, len(names)))
+    return Case(ce.HashingEncoder(max_process=1, **options), train, test, refusable=True)
+
+
+if hasattr(ce, "CountTargetEncoder"):
+
+    @parity("category_encoders.CountTargetEncoder", family=FAMILY, generations=("current",))
+    def count_target(draw: Draw) -> Case:
+        options = {"min_samples_leaf": draw.choice([1, 5, 20]), "smoothing": draw.choice([0.5, 10])}
+        return _case(draw, ce.CountTargetEncoder, draw.choice(["binary", "multiclass"]), **options)

@@ -1,0 +1,222 @@
+"""Converters of what is done to categories beside encoding them by a table: comparing, hashing, matching, sampling.
+
+feature-engine 1.5 to 1.9, category_encoders 2.6 to 2.11.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..context import CATEGORY, FLOAT, INT, Column, Context, Label, Outcome
+from ..registry import register_converter
+from ..values import is_integer, is_missing
+from .tabulate import Asker
+
+
+@register_converter("feature_engine.encoding.StringSimilarityEncoder")
+def convert_string_similarity_encoder(step: Any, ctx: Context) -> None:
+    """`SequenceMatcher.quick_ratio` of the value's text and of each category it knows.
+
+    Some texts are taken for a missing value, depending on the version; which, the encoder is asked.
+    """
+    asker = Asker(step, ctx)
+    labels = [ctx.column(label).label for label in step.variables_]
+    kept = [at for at, source in enumerate(asker.sources) if source is not None and source.label not in labels]
+    start = len(kept)
+    outputs: dict[int, Column] = {at: source for at in kept if (source := asker.sources[at]) is not None}
+    for label, variable in zip(labels, step.variables_):
+        column = ctx.column(label)
+        texts = [str(text) for text in step.encoder_dict_[variable]]
+        block = list(range(start, start + len(texts)))
+        start += len(texts)
+        if column.kind != CATEGORY:
+            ctx.unsupported(
+                f"the column {label!r} holds numbers, which it compares by their digits",
+                "make it a column of strings before the pipeline is fitted",
+            )
+        (missing,) = asker.ask(column, [np.nan], block)
+        if isinstance(missing, Exception):
+            ctx.check([label], "missing")
+        # What another text than its own is taken for: nothing, or the empty one.
+        taken: dict[str, str | None] = {}
+        for text in ("nan", "<NA>", "None", "NaN", "NaT"):
+            (answer,) = asker.ask(column, [text], block)
+            if answer == _ratios(text, texts):
+                continue
+            if answer == _ratios("", texts):
+                taken[text] = ""
+            elif isinstance(answer, tuple) and all(value is None for value in answer):
+                taken[text] = None
+            else:
+                ctx.unsupported(f"what it makes of {text!r} in {label!r} is neither that text nor a missing one")
+        trained = [value for value in dict.fromkeys(ctx.values(label)) if isinstance(value, str) and value not in taken]
+        for text, answer in zip(trained, asker.ask(column, trained, block)):
+            if answer != _ratios(text, texts):
+                ctx.unsupported(f"its similarities of {text!r} in {label!r} are not those of difflib")
+        instead: Any = "missing"
+        if isinstance(missing, tuple) and any(value is not None for value in missing):
+            instead = missing
+            if None in taken.values():
+                ctx.unsupported(f"it tells a missing value in {label!r} from a text that says so")
+        if taken:
+            ctx.map(label, list(taken), list(taken.values()), unseen="keep", missing="keep")
+        names = [_named(column, name) for name in asker.labels[block[0] : block[-1] + 1]] if block else []
+        before = len(ctx.columns)
+        if block:
+            ctx.similarity(label, names, texts, missing=instead)
+        outputs.update(zip(block, ctx.columns[before:]))
+    ctx.keep([outputs[at] for at in range(len(asker.labels))])
+    ctx.relabel(asker.labels)
+
+
+def _ratios(text: str, others: list[str]) -> tuple[float, ...]:
+    """As the artifact computes them."""
+    have = Counter(text)
+    ratios = []
+    for other in others:
+        total = len(text) + len(other)
+        ratios.append(2.0 * sum((have & Counter(other)).values()) / total if total else 1.0)
+    return tuple(ratios)
+
+
+def _named(column: Column, name: Any) -> str:
+    label = str(column.label)
+    return column.name + str(name)[len(label) :] if str(name).startswith(label) else str(name)
+
+
+@register_converter("feature_engine.preprocessing.MatchCategories")
+def convert_match_categories(step: Any, ctx: Context) -> None:
+    """A category that training did not see becomes missing, or an error of the row as a missing one is."""
+    raises = step.missing_values == "raise"
+    if raises:
+        ctx.check(step.variables_, "missing")
+    for label in step.variables_:
+        known = [value for value in step.category_dict_[label] if not is_missing(value)]
+        ctx.map(label, known, known, unseen="error" if raises else "missing", missing="error" if raises else "keep")
+
+
+@register_converter("feature_engine.preprocessing.MatchVariables")
+@register_converter("feature_engine.preprocessing.MatchColumnsToTrainSet")
+def convert_match_variables(step: Any, ctx: Context) -> None:
+    """The columns of the training frame, in its order: others are dropped, absent ones filled with a constant."""
+    names: list[Label] = list(step.feature_names_in_)
+    present = [label for label in names if label in ctx.labels]
+    if getattr(step, "missing_values", "raise") == "raise":
+        ctx.check(present, "missing")
+    source = ctx.labels[0]
+    fill = step.fill_value
+    for label in names:
+        if label in present:
+            continue
+        empty = is_missing(fill)
+        outcome: Outcome = "missing" if empty else {"value": fill}
+        ctx.map(source, [], [], unseen=outcome, missing="keep" if empty else {"value": fill}, output=label)
+    ctx.select(names)
+    if not getattr(step, "match_dtypes", False):
+        return
+    for label in names:
+        old, new = ctx.column(label).dtype, step.dtype_dict_[label]
+        if label in present:
+            _cast(ctx, label, old, new)
+        elif not is_missing(fill) or not pd.api.types.is_float_dtype(new):
+            ctx.unsupported(f"it adds the column {label!r} and casts it to {new}", "leave out match_dtypes")
+
+
+def _cast(ctx: Context, label: Label, old: Any, new: Any) -> None:
+    """`astype`, as far as a column of training's type can need it: for the sake of a value that is missing."""
+    column = ctx.column(label)
+    if isinstance(new, pd.CategoricalDtype):
+        known = [value for value in new.categories if not is_missing(value)]
+        ctx.map(label, known, known, unseen="missing", missing="keep")
+    elif column.kind == INT and isinstance(new, np.dtype) and new.kind in "iu":
+        ctx.check([label], "missing")  # NaN is no integer
+    elif column.kind == INT and isinstance(new, np.dtype) and new.kind == "b":
+        ctx.map(label, [0, 1], [0, 1], unseen={"value": 1}, missing={"value": 1})  # NaN is true
+    else:
+        double = column.kind == FLOAT and isinstance(new, np.dtype) and new.kind == "f" and new.itemsize == 8
+        words = column.kind == CATEGORY and not pd.api.types.is_numeric_dtype(new)
+        if double or words or str(old) == str(new):
+            return
+        ctx.unsupported(f"it casts the column {label!r} from {old} to {new}", "leave out match_dtypes")
+
+
+@register_converter("feature_engine.imputation.RandomSampleImputer")
+def convert_random_sample_imputer(step: Any, ctx: Context) -> None:
+    """A row alone is always given the same value of the training column, when the seed is one for all."""
+    hint = "set random_state to an integer, with seed='general'"
+    if step.seed != "general":
+        ctx.unsupported(
+            "it draws from the training column with a seed made of other values of the row "
+            f"({step.random_state}), by NumPy's legacy generator",
+            hint,
+        )
+    if step.random_state is None:
+        ctx.unsupported("it draws at random, without a seed: no two runs agree", hint)
+    fills: dict[Label, Any] = {}
+    for label in step.variables_:
+        known = step.X_[label].dropna()
+        if len(known) == 0:
+            # There is nothing to draw from, which raises.
+            ctx.check([label], "missing")
+            continue
+        value = known.sample(1, replace=True, random_state=step.random_state).iloc[0]
+        fills[label] = int(value) if isinstance(value, (bool, np.bool_)) else value
+    for label, value in fills.items():
+        column = ctx.column(label)
+        if column.kind == INT and not is_integer(value) and float(value).is_integer():
+            value = int(value)
+        ctx.fill({label: value})
+
+
+@register_converter("category_encoders.hashing.HashingEncoder")
+def convert_hashing_encoder(step: Any, ctx: Context) -> None:
+    """The hash of each value's text, modulo the number of outputs; how often each occurs in the row."""
+    if getattr(step, "min_group_lumping_", None) or getattr(step, "composite_members_", None):
+        ctx.unsupported("it lumps or combines categories before it hashes them", "leave out min_group_size")
+    if not step.cols:
+        return
+    if step.hash_method not in ("md5", "sha256"):
+        ctx.unsupported(f"it hashes by {step.hash_method}", "use hash_method='md5' or 'sha256'")
+    alone = copy.copy(step)
+    alone.max_process, alone.return_df = 1, True
+    columns = [ctx.column(label) for label in step.cols]
+    for column in columns:
+        if column.kind != CATEGORY:
+            ctx.unsupported(
+                f"it hashes the digits of the numbers in {column.label!r}",
+                "make it a column of strings before the pipeline is fitted",
+            )
+    asker = Asker(alone, ctx)
+    holes = {column.label: _hole(asker, alone, ctx, column) for column in columns}
+    for label, text in holes.items():
+        if text is not None:
+            ctx.fill({label: text})
+    columns = [ctx.column(label) for label in step.cols]
+    names = [f"col_{i}" for i in range(step.n_components)]
+    kept = [column for column in ctx.columns if column not in columns]
+    before = len(ctx.columns)
+    ctx.hash_category([column.label for column in columns], names, step.hash_method)
+    made = dict(zip(names, ctx.columns[before:]))
+    passed = {column.label: column for column in kept}
+    ctx.keep([made[label] if label in made else passed[label] for label in asker.labels])
+    ctx.relabel(asker.labels)
+
+
+def _hole(asker: Asker, step: Any, ctx: Context, column: Column) -> str | None:
+    """The text that a missing value is hashed as; None when it is not."""
+    outputs = [
+        at for at, label in enumerate(asker.labels) if str(label).startswith("col_") and asker.sources[at] is None
+    ]
+    (answer,) = asker.ask(column, [np.nan], outputs)
+    candidates = ["nan", "<NA>", "None", "NaT"]
+    for text, found in zip(candidates, asker.ask(column, candidates, outputs)):
+        if found == answer:
+            return text
+    if not isinstance(answer, tuple) or sum(answer) >= len(step.cols):
+        ctx.unsupported(f"what it makes of a missing value in {column.label!r} cannot be told")
+    return None
