@@ -28,7 +28,7 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, PowerTransformer, RobustScaler, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVR
 
 from seaworthy_export import ExportError, ParityError
@@ -160,6 +160,25 @@ def test_a_transformed_target_becomes_postprocessing(tmp_path: Any) -> None:
     directory = exported(pipeline, frame, tmp_path)
     assert manifest(directory)["postprocess"] == [{"op": "function", "function": "expm1"}]
     require_parity(pipeline, frame, directory)
+
+
+@pytest.mark.parametrize(
+    ("transformer", "expected"),
+    [
+        (StandardScaler(), ["affine"]),
+        (RobustScaler(with_centering=False), ["affine"]),
+        (MinMaxScaler(), ["affine"]),
+        (PowerTransformer(), ["affine", "power"]),
+        (PowerTransformer("box-cox", standardize=False), ["power"]),
+    ],
+)
+def test_the_transformer_of_a_target_is_inverted(transformer: Any, expected: list[str], tmp_path: Any) -> None:
+    frame = training_rows()[NUMBERS]
+    estimator = TransformedTargetRegressor(LinearRegression(), transformer=transformer)
+    pipeline = fit(SCALE, frame, estimator=estimator, y=np.exp(helpers.target(frame) / 1000))
+    # The export compares its own inverse with the estimator's on the golden rows.
+    directory = exported(pipeline, frame, tmp_path)
+    assert [step["op"] for step in manifest(directory)["postprocess"]] == expected
 
 
 def test_a_target_transformed_by_a_lambda_is_refused(tmp_path: Any) -> None:
