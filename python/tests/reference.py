@@ -234,6 +234,31 @@ class Interpreter:
             frame[output] = value
         return frame
 
+    def op_expand(self, frame: dict[str, Cell], step: dict[str, Any]) -> dict[str, Cell]:
+        for entry in step["columns"]:
+            cell, width = frame[entry["column"]], len(entry["outputs"])
+            assert len(entry["keys"]) == len(entry.get("rows", entry.get("ones"))) == len(set(entry["keys"]))
+            hits = [at for at, key in enumerate(entry["keys"]) if not missing(cell.value) and key == cell.value]
+            unseen = None if missing(cell.value) or hits else self.first(cell)
+            other = entry["missing" if missing(cell.value) else "unseen"]
+            row: list[Any] = [0.0] * width
+            if hits and "rows" in entry:
+                row = entry["rows"][hits[0]]
+            elif hits and entry["ones"][hits[0]] is not None:
+                row[entry["ones"][hits[0]]] = 1.0
+            elif not hits and other == "error":
+                if unseen is None:
+                    self.refuse(cell, "missing_value")
+                raise RowError("unseen_category", unseen)
+            elif not hits and other == "missing":
+                row = [None] * width
+            elif not hits and other != "zeros":
+                row = other["row"]
+            for name, value in zip(entry["outputs"], row):
+                assert name not in frame
+                frame[name] = Cell(None, cell.origins, unseen) if value is None else Cell(value, cell.origins)
+        return frame
+
     def op_affine(self, frame: dict[str, Cell], step: dict[str, Any]) -> dict[str, Cell]:
         for entry in step["columns"]:
             cell = frame[entry["column"]]
