@@ -60,7 +60,7 @@ schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI docu
 	target/venv-schemathesis/bin/python tests/schemathesis/run.py $(TARGET)/debug/seaworthy
 
 .PHONY: check
-check: fmt clippy doc deny ## Check format, lints, documentation and dependencies
+check: fmt clippy doc python-lint deny ## Check format, lints, documentation and dependencies
 
 .PHONY: fmt
 fmt:
@@ -73,6 +73,11 @@ clippy:
 .PHONY: doc
 doc:
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --no-deps
+
+# Paths from the folder, since its pyproject.toml configures the tools.
+.PHONY: python-lint
+python-lint: venv
+	cd python && ../target/venv/bin/ruff check . && ../target/venv/bin/ruff format --check . && ../target/venv/bin/mypy
 
 # Compiling cargo-deny takes minutes: only `make tools` does it, and CI, which keeps it.
 .PHONY: deny

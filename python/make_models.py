@@ -96,7 +96,7 @@ def find_python(wanted: str | None) -> str:
 
 
 def create_environment(python: str, model: Model) -> Path:
-    """The interpreter of the model's virtual environment: the one that the tests use too, made anew when it is stale."""
+    """The interpreter of the model's environment, which the tests use too; made anew when it is stale."""
     directory = TARGET / model.environment
     files = [PYTHON / model.requirements, PYTHON / "requirements-dev.txt"]
     requirements = [part for file in files for part in ("--requirements", str(file))]

@@ -1,4 +1,4 @@
-"""Cases of feature-engine's transformers of numbers: imputers, discretisers, transformations, outliers, creation, selection."""
+"""Cases of feature-engine's transformers of numbers: imputers, discretisers, outliers, creation, selection."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def end_tail_imputer(draw: Draw) -> Case:
     method = draw.choice(["gaussian", "iqr", "max"])
     tail = draw.choice(["left", "right"])
     return Case(
-        imputation.EndTailImputer(imputation_method=method, tail=tail, fold=draw.choice([1, 2.5, 3]), variables=variables(draw, train)),
+        imputation.EndTailImputer(
+            imputation_method=method, tail=tail, fold=draw.choice([1, 2.5, 3]), variables=variables(draw, train)
+        ),
         train, test,
     )  # fmt: skip
 
@@ -173,7 +175,9 @@ def log_cp_transformer(draw: Draw) -> Case:
     else:
         constant = {name: max(float(-train[name].min()), 0) + 0.5 for name in train.columns} if c == "dict" else "auto"
     return Case(
-        transformation.LogCpTransformer(variables=None if c == "dict" else variables(draw, train), base=draw.choice(["e", "10"]), C=constant),
+        transformation.LogCpTransformer(
+            variables=None if c == "dict" else variables(draw, train), base=draw.choice(["e", "10"]), C=constant
+        ),
         train, holes(draw, test, 0.1), absolute=1e-14, reason=CURVES,
     )  # fmt: skip
 
@@ -347,7 +351,9 @@ def cyclical_features(draw: Draw) -> Case:
     )
     values = draw.choice([None, {train.columns[0]: 7}])
     return Case(
-        creation.CyclicalFeatures(variables=None if values is None else list(values), max_values=values, drop_original=draw.chance(0.3)),
+        creation.CyclicalFeatures(
+            variables=None if values is None else list(values), max_values=values, drop_original=draw.chance(0.3)
+        ),
         train, holes(draw, test, 0.1), absolute=1e-15,
     )  # fmt: skip
 

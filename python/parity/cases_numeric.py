@@ -44,7 +44,10 @@ from .harness import GENERATION, Case, parity
 
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 SUMS = "a BLAS library sums in an order of its own"
-CURVES = "the last bits of a power or a logarithm differ between the libraries, and a difference of nearly equal ones widens that"
+CURVES = (
+    "the last bits of a power or a logarithm differ between the libraries, "
+    "and a difference of nearly equal ones widens that"
+)
 
 
 def floats(draw: Draw, low: int = 1, high: int = 5, *, missing: float = 0.0, positive: bool = False) -> Frames:

@@ -44,9 +44,7 @@ def convert_drop_missing_data(step: Any, ctx: Context) -> None:
     flags = {label: f"{label}_is_missing" for label in step.variables_}
     ctx.indicate_missing(flags)
     counted = list(flags.values())
-    ctx.emit_many(
-        "aggregate", counted, ["missing_count"], keep=True, single=True, statistic="sum", skip_missing=False
-    )
+    ctx.emit_many("aggregate", counted, ["missing_count"], keep=True, single=True, statistic="sum", skip_missing=False)
     allowed = math.floor(len(flags) - len(flags) * step.threshold)
     ctx.check(["missing_count"], "outside", between=(None, allowed))
     ctx.drop([*flags.values(), "missing_count"])
@@ -76,9 +74,7 @@ def _pandas_cut(
     values: list[Any] = list(range(len(bins) - 1))
     outside: Any = None
     if boundaries:
-        cut = pd.cut(
-            ctx.values(label), bins, **({"include_lowest": True, "precision": precision} if lowest else {})
-        )
+        cut = pd.cut(ctx.values(label), bins, **({"include_lowest": True, "precision": precision} if lowest else {}))
         values = [str(interval) for interval in cut.cat.categories]
         # `astype(str)` of pandas 3 leaves missing values alone.
         outside = "nan" if int(pd.__version__.split(".")[0]) < 3 else None
@@ -274,9 +270,7 @@ def convert_math_features(step: Any, ctx: Context) -> None:
     for function, output in zip(functions, step._get_new_features_name()):
         name = function if isinstance(function, str) else getattr(function, "__name__", repr(function))
         if name not in _STATISTICS or (callable(function) and getattr(np, name, None) is not function):
-            ctx.unsupported(
-                f"the function `{name}` cannot be read off", "use one of " + ", ".join(sorted(_STATISTICS))
-            )
+            ctx.unsupported(f"the function `{name}` cannot be read off", "use one of " + ", ".join(sorted(_STATISTICS)))
         statistic, ddof = _STATISTICS[name]
         if callable(function) and ddof:
             # pandas 1 and 2 put its own `std` in the place of NumPy's, pandas 3 does not.
