@@ -147,7 +147,7 @@ def golden_lines(
     budget: int,
     labels: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
-    """The lines of `golden.jsonl`: rows that succeed, then rows that must fail."""
+    """The lines of `golden.jsonl`: rows that succeed, of the training data and made up, then rows that must fail."""
     base_position = next(
         (p for p in range(len(schema.frame)) if answer(predictor, schema, schema.row(p), labels).error is None), 0
     )
@@ -175,7 +175,40 @@ def golden_lines(
         found = ask(row)
         if found.error is None:
             lines.append({"input": row, "features": found.features, "output": found.output})
-    return lines + unseen + errors
+    shown = [line["input"] for line in (*lines, *unseen)]
+    tables: list[dict[str, Any]] = []
+    for row in _table_rows(schema, steps, base, shown, lambda row: ask(row).error is None):
+        found = ask(row)
+        if found.error is None and len(tables) < max(budget // 4, 1):
+            tables.append({"input": row, "features": found.features, "output": found.output})
+    return lines + unseen + tables + errors
+
+
+def _table_rows(
+    schema: Schema, steps: Sequence[Step], base: Row, shown: Sequence[Row], succeeds: Callable[[Row], bool]
+) -> Iterable[Row]:
+    """Rows with the keys of tables that no training row has, and with values that no table has.
+
+    Without them a changed entry of a table would go unnoticed until a client sends its key. One row shows an entry of
+    each field; of a field only values are taken with which the base row still succeeds.
+    """
+    entries: dict[str, list[Any]] = {}
+    for field in schema.fields:
+        name, kind = field["name"], field["type"]
+        if kind not in ("string", "int") or field.get("enforce"):
+            continue
+        known = [row[name] for row in shown if name in row]
+        wanted: list[Any] = []
+        for step in steps:
+            for entry in step.get("columns", ()) if step["op"] in ("map", "expand") else ():
+                if isinstance(entry, dict) and entry.get("column") == name:
+                    wanted += [key for key in entry["keys"] if type(key) is (str if kind == "string" else int)]
+        if wanted:
+            wanted.append(UNHEARD_OF if kind == "string" else max(wanted) + 1)
+        fresh = [value for value in dict.fromkeys(wanted) if value not in known]
+        entries[name] = [value for value in fresh if succeeds({**base, name: value})]
+    for position in range(max(map(len, entries.values()), default=0)):
+        yield {**base, **{name: values[position] for name, values in entries.items() if position < len(values)}}
 
 
 def _enforced(schema: Schema, name: str, value: Any) -> bool:
