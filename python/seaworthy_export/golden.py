@@ -169,24 +169,21 @@ def golden_lines(
                 unseen.append({"input": row, "features": found.features, "output": found.output})
     errors = errors[: max(budget // 3, 1)]
     unseen = unseen[: max(budget // 8, 1)]
+    tables: list[dict[str, Any]] = []
+    for row in _table_rows(schema, steps, base, lambda row: ask(row).error is None):
+        found = ask(row)
+        if found.error is None and len(tables) < max(budget // 8, 1):
+            tables.append({"input": row, "features": found.features, "output": found.output})
     lines: list[dict[str, Any]] = []
-    for position in choose_rows(schema, max(budget - len(errors) - len(unseen), 1)):
+    for position in choose_rows(schema, max(budget - len(errors) - len(unseen) - len(tables), 1)):
         row = schema.row(position)
         found = ask(row)
         if found.error is None:
             lines.append({"input": row, "features": found.features, "output": found.output})
-    shown = [line["input"] for line in (*lines, *unseen)]
-    tables: list[dict[str, Any]] = []
-    for row in _table_rows(schema, steps, base, shown, lambda row: ask(row).error is None):
-        found = ask(row)
-        if found.error is None and len(tables) < max(budget // 4, 1):
-            tables.append({"input": row, "features": found.features, "output": found.output})
     return lines + unseen + tables + errors
 
 
-def _table_rows(
-    schema: Schema, steps: Sequence[Step], base: Row, shown: Sequence[Row], succeeds: Callable[[Row], bool]
-) -> Iterable[Row]:
+def _table_rows(schema: Schema, steps: Sequence[Step], base: Row, succeeds: Callable[[Row], bool]) -> Iterable[Row]:
     """Rows with the keys of tables that no training row has, and with values that no table has.
 
     Without them a changed entry of a table would go unnoticed until a client sends its key. One row shows an entry of
@@ -197,7 +194,7 @@ def _table_rows(
         name, kind = field["name"], field["type"]
         if kind not in ("string", "int") or field.get("enforce"):
             continue
-        known = [row[name] for row in shown if name in row]
+        known = {json_scalar(value) for value in schema.frame[name] if not is_missing(value)}
         wanted: list[Any] = []
         for step in steps:
             for entry in step.get("columns", ()) if step["op"] in ("map", "expand") else ():

@@ -84,7 +84,7 @@ fn check_as_json_is_one_object_for_each_artifact() {
     assert_eq!(lines.len(), 2);
     for line in &lines {
         let proof = &line["proof"];
-        assert_eq!((line["passed"].as_bool(), proof["rows"].as_u64()), (Some(true), Some(67)));
+        assert_eq!((line["passed"].as_bool(), proof["rows"].as_u64()), (Some(true), Some(64)));
         for what in ["feature", "output"] {
             let share = proof[format!("{what}_difference")]["share"].as_f64().unwrap();
             assert!((0.0..=1.0).contains(&share), "{proof}");
