@@ -45,6 +45,11 @@ def short(name: str) -> tuple[str, str]:
     return name.partition(".")[0], name.rpartition(".")[2]
 
 
+# Some classes are of one generation only; that of today has them all.
+of_today = pytest.mark.skipif(harness.GENERATION != "current", reason="the list is that of the current libraries")
+
+
+@of_today
 def test_every_converter_has_cases() -> None:
     absent = cli.load_cases()
     assert not absent, f"modules of cases were skipped: {absent}"
@@ -65,6 +70,7 @@ def test_every_converter_has_cases() -> None:
     assert not excepted & covered.keys(), "an exception that is none any more"
 
 
+@of_today
 def test_the_table_is_of_the_registered_classes() -> None:
     cli.load_cases()
     text = DOCS.read_text(encoding="utf-8")
