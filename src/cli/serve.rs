@@ -7,7 +7,6 @@ use anyhow::Context as _;
 
 use super::Context;
 use crate::config::{Load, Settings};
-use crate::observe::prediction_log;
 use crate::startup::Application;
 use crate::telemetry;
 
@@ -39,7 +38,7 @@ pub(super) fn run(
     });
     // Connections that did not end in time are given up.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    if !prediction_log::flush(&log, Duration::from_secs(3)) {
+    if !log.flush(Duration::from_secs(3)) {
         tracing::error!(
             "the prediction log could not be written out within 3 s; its last records are lost"
         );

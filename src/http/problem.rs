@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
 use crate::engine::EngineError;
-use crate::schema::SyntaxError;
+use crate::schema::{SyntaxError, shorten};
 use crate::state::AppState;
 
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -318,10 +318,7 @@ impl ApiError {
 /// The start of something that a client wrote and that may be long.
 pub(super) fn shown(text: &str) -> String {
     const AT_MOST: usize = 200;
-    match text.char_indices().nth(AT_MOST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+    shorten(text, AT_MOST)
 }
 
 /// Runs a future; a panic in it is an error with its message.

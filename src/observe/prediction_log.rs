@@ -98,12 +98,6 @@ pub fn emit(record: &str, is_failure: bool) {
     }
 }
 
-/// Waits until what has been emitted is written, at most so long. Returns whether it is.
-#[must_use]
-pub fn flush(log: &PredictionLog, at_most: Duration) -> bool {
-    log.flush(at_most)
-}
-
 #[derive(Debug, Default)]
 struct Queue {
     buffer: Vec<u8>,
@@ -211,7 +205,9 @@ impl PredictionLog {
         self.shared.lock().n_lost
     }
 
-    fn flush(&self, at_most: Duration) -> bool {
+    /// Waits until what has been emitted is written, at most so long. Returns whether it is.
+    #[must_use]
+    pub fn flush(&self, at_most: Duration) -> bool {
         let until = Instant::now() + at_most;
         let mut queue = self.shared.lock();
         loop {
@@ -329,7 +325,7 @@ mod tests {
                 emit(&format!("{{\"number\":{number}}}"), false);
             }
         });
-        assert!(flush(&log, Duration::from_secs(5)));
+        assert!(log.flush(Duration::from_secs(5)));
         drop(writer);
         let expected: Vec<String> =
             (0..1000).map(|number| format!("{{\"number\":{number}}}")).collect();

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::column::{Dtype, Slots, View};
-use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot, shorten};
+use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot, quoted};
 use crate::schema::datetime as iso;
 
 #[derive(Debug, Deserialize)]
@@ -178,7 +178,7 @@ impl DatetimeStep {
             let field = run.pipeline.slots[self.input].fields.first().copied();
             run.refuse(row, self.step, |run| {
                 let step = run.pipeline.step_names[self.step].clone();
-                let found = serde_json::Value::from(shorten(text)).to_string();
+                let found = quoted(text);
                 let (column, expected) = (self.column.clone(), "a date");
                 (field, RowProblem::UnfitText { step, column, expected, found })
             });

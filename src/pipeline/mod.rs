@@ -452,9 +452,7 @@ impl Run<'_> {
 
     fn unseen_category(&self, row: usize, field: usize, lookup: &Lookup) -> RowProblem {
         let found = match self.frame.columns().get(field) {
-            Some(schema::Column::Text(column)) => {
-                column.get(row).map(|text| serde_json::Value::from(shorten(text)).to_string())
-            }
+            Some(schema::Column::Text(column)) => column.get(row).map(quoted),
             Some(schema::Column::Int(column)) => column.get(row).map(|value| value.to_string()),
             Some(schema::Column::Float(values)) => {
                 values.get(row).map(|value| format!("{value:?}"))
@@ -469,14 +467,10 @@ impl Run<'_> {
     }
 }
 
-fn shorten(text: &str) -> String {
+/// A text of a row, for messages: its start, as JSON.
+fn quoted(text: &str) -> String {
     const LONGEST: usize = 40;
-    if text.chars().count() <= LONGEST {
-        return text.to_owned();
-    }
-    let mut short: String = text.chars().take(LONGEST).collect();
-    short.push('…');
-    short
+    serde_json::Value::from(schema::shorten(text, LONGEST)).to_string()
 }
 
 /// The state of loading: what columns there are, by name, after the steps so far.

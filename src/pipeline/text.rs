@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::column::{Column, Dtype, Key, Slots, View};
 use super::unicode::{self, Shadow};
-use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot, shorten};
+use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot, quoted};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -435,7 +435,7 @@ impl TextStep {
             let field = fields.first().copied();
             run.refuse(row, self.step, |run| {
                 let step = run.pipeline.step_names[self.step].clone();
-                let found = serde_json::Value::from(shorten(text)).to_string();
+                let found = quoted(text);
                 (
                     field,
                     RowProblem::UnfitText { step, column: self.column.clone(), expected, found },

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use super::datetime;
+use super::error::shorten;
 use super::json::{Integer, Scan, Scanner};
 use super::{CellError, CellProblem, Column, Field, Frame, Kind, Scalar, Schema, SyntaxError};
 
@@ -366,10 +367,7 @@ const SHOWN: usize = 40;
 
 /// The start of a text that may be long.
 fn cut(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
+    shorten(text, SHOWN)
 }
 
 /// The start of a string, in quotes, with escapes.

@@ -149,6 +149,14 @@ impl CellProblem {
     }
 }
 
+/// The start of a text that a client wrote and that may be long: at most so many characters of it, for messages.
+pub(crate) fn shorten(text: &str, at_most: usize) -> String {
+    match text.char_indices().nth(at_most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// A body that is not JSON: nothing in it could be read as rows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem} at line {line}, column {column}")]

@@ -14,6 +14,7 @@ mod frame;
 mod json;
 
 pub use decode::{DecodeOptions, Decoded, Form, UnknownFields};
+pub(crate) use error::shorten;
 pub use error::{CellError, CellProblem, SchemaError, SyntaxError};
 pub use frame::{Column, Frame, IntColumn, TextColumn};
 

@@ -187,7 +187,7 @@ impl Record {
 
 /// The lines that a request left in the prediction log.
 pub(crate) fn lines(id: &str) -> Vec<String> {
-    assert!(prediction_log::flush(&LOGS.log, PATIENCE));
+    assert!(LOGS.log.flush(PATIENCE));
     let key = format!("\"request_id\":\"{id}\"");
     LOGS.predictions.text().lines().filter(|line| line.contains(&key)).map(str::to_owned).collect()
 }
