@@ -6,9 +6,12 @@ The words are short forms of the data dictionary of the Ames housing data (Dean 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from seaworthy_export import Context
 
 NAME = "house-prices"
 TARGET = "SalePrice"
@@ -88,3 +91,15 @@ def metrics(prefix: str, price: np.ndarray, predicted: np.ndarray) -> dict[str, 
         found[f"{prefix}_r2{scale}"] = float(1 - (residual**2).sum() / ((truth - truth.mean()) ** 2).sum())
         found[f"{prefix}_rmse{scale}"] = float(np.sqrt((residual**2).mean()))
     return found
+
+
+def convert_mapper(step: Any, ctx: Context) -> None:
+    """The course's Mapper: `Series.map` of a dict, which makes missing what is not in it."""
+    for variable in step.variables:
+        ctx.map_dict(variable, step.mappings)
+
+
+def convert_elapsed(step: Any, ctx: Context) -> None:
+    """The course's elapsed time: the years from each variable to the reference."""
+    for variable in step.variables:
+        ctx.combine("subtract", step.reference_variable, variable, variable)

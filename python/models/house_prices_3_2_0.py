@@ -16,29 +16,31 @@ from typing import Any
 import joblib
 import numpy as np
 import regression_model
-from house_prices import FEATURES, NAME, RENAMED, SEED, TARGET, TEST_SIZE, field_overrides, metrics, read_rows
+from house_prices import (
+    FEATURES,
+    NAME,
+    RENAMED,
+    SEED,
+    TARGET,
+    TEST_SIZE,
+    convert_elapsed,
+    convert_mapper,
+    field_overrides,
+    metrics,
+    read_rows,
+)
 from regression_model.processing.features import Mapper, TemporalVariableTransformer
 from sklearn.model_selection import train_test_split
 
-from seaworthy_export import Context, export, register_converter
+from seaworthy_export import export, register_converter
 
 PACKAGE = Path(regression_model.__file__).parent
 PICKLE = PACKAGE / "trained_models" / "regression_model_output_v3.2.0.pkl"
 TRAIN = PACKAGE / "datasets" / "train.csv"
 
 
-@register_converter(Mapper)
-def convert_mapper(step: Any, ctx: Context) -> None:
-    """`Series.map` of a dict, which makes missing what is not in it."""
-    for variable in step.variables:
-        ctx.map_dict(variable, step.mappings)
-
-
-@register_converter(TemporalVariableTransformer)
-def convert_temporal(step: Any, ctx: Context) -> None:
-    """The years from each variable to the reference."""
-    for variable in step.variables:
-        ctx.combine("subtract", step.reference_variable, variable, variable)
+register_converter(Mapper)(convert_mapper)
+register_converter(TemporalVariableTransformer)(convert_elapsed)
 
 
 def load_pipeline() -> Any:

@@ -22,14 +22,27 @@ from feature_engine.imputation import AddMissingIndicator, CategoricalImputer, M
 from feature_engine.selection import DropFeatures
 from feature_engine.transformation import LogTransformer
 from feature_engine.wrappers import SklearnTransformerWrapper
-from house_prices import ALPHA, FEATURES, NAME, RENAMED, SEED, TARGET, TEST_SIZE, field_overrides, metrics, read_rows
+from house_prices import (
+    ALPHA,
+    FEATURES,
+    NAME,
+    RENAMED,
+    SEED,
+    TARGET,
+    TEST_SIZE,
+    convert_elapsed,
+    convert_mapper,
+    field_overrides,
+    metrics,
+    read_rows,
+)
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.linear_model import Lasso
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import Binarizer, MinMaxScaler
 
-from seaworthy_export import Context, export, register_converter
+from seaworthy_export import export, register_converter
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ROOT / "tests" / "data" / "house-prices" / "train.csv"
@@ -82,18 +95,8 @@ class YearsUntil(TransformerMixin, BaseEstimator):
         return True
 
 
-@register_converter(Mapper)
-def convert_mapper(step: Mapper, ctx: Context) -> None:
-    """`Series.map` of a dict."""
-    for variable in step.variables:
-        ctx.map_dict(variable, step.mappings)
-
-
-@register_converter(YearsUntil)
-def convert_years_until(step: YearsUntil, ctx: Context) -> None:
-    """A difference of integers."""
-    for variable in step.variables:
-        ctx.combine("subtract", step.reference_variable, variable, variable)
+register_converter(Mapper)(convert_mapper)
+register_converter(YearsUntil)(convert_elapsed)
 
 
 def build_pipeline() -> Pipeline:
