@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{RawPathParams, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use axum::routing::post;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 
 use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
@@ -24,9 +23,32 @@ use crate::state::{AppState, Deployment, Limits};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
-        .route("/v1/predict", post(create_prediction))
+        .route(DIRECT, post(create_prediction))
         .route("/v1/models/{model}/predict", post(create_prediction))
         .route("/v1/models/{model}/versions/{version}/predict", post(create_prediction))
+}
+
+/// The route that nearly all requests take.
+const DIRECT: &str = "/v1/predict";
+
+/// Whether a request takes that route, so that no router needs to look at it.
+pub(super) fn is_direct<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && request.uri().path() == DIRECT
+}
+
+/// Answers a request on the direct route, with all that the layers of the router would add.
+pub(super) async fn direct<B>(state: &AppState, request: Request<B>) -> Response<Full<Bytes>>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let (parts, body) = request.into_parts();
+    let id = request_id::of(&parts.headers);
+    let answering = predict(state, Ok(state.default_deployment()), &parts, body, &id);
+    let mut response = problem::caught(answering)
+        .await
+        .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
+    problem::dress(&mut response, &id, state);
+    response
 }
 
 /// A body from this size on is decoded after the thread's other tasks have been moved away.
@@ -140,9 +162,8 @@ impl Drop for Exchange<'_> {
 async fn create_prediction(
     State(state): State<AppState>,
     params: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-) -> Response {
-    let started = Instant::now();
+    request: Request<Body>,
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
     // `finish` gives every request an id.
     let id = parts
@@ -150,12 +171,29 @@ async fn create_prediction(
         .get::<RequestId>()
         .cloned()
         .unwrap_or_else(|| request_id::of(&parts.headers));
+    let deployment = find(&state, params, parts.uri.path());
+    let mut response = predict(&state, deployment, &parts, body, &id).await.map(Body::new);
+    response.extensions_mut().insert(Logged);
+    response
+}
+
+async fn predict<B>(
+    state: &AppState,
+    deployment: Result<&Deployment, ApiError>,
+    parts: &Parts,
+    body: B,
+    id: &RequestId,
+) -> Response<Full<Bytes>>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let started = Instant::now();
     let trace_id = request_id::trace_id(&parts.headers);
     let limits = state.limits();
     let mut exchange = Exchange {
-        record: Record::new(started, &id, trace_id.as_deref()),
-        parts: &parts,
-        deployment: find(&state, params, parts.uri.path()),
+        record: Record::new(started, id, trace_id.as_deref()),
+        parts,
+        deployment,
         limits,
         seen: Seen::default(),
         is_logged: false,
@@ -166,7 +204,7 @@ async fn create_prediction(
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
         check_media_type(&parts.headers)?;
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
-        let work = answer(deployment, limits, &id, seen);
+        let work = answer(deployment, limits, id, seen);
         tokio::time::timeout(limits.request_timeout, work).await.map_err(|_elapsed| {
             ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() }
         })?
@@ -174,18 +212,18 @@ async fn create_prediction(
     .await
     .unwrap_or_else(|message| Err(ApiError::Panicked { message }));
     exchange.log(&answered);
-    let mut response = match answered {
+    match answered {
         Ok(answer) => {
+            let mut response = Response::new(Full::from(answer.body));
             let json = HeaderValue::from_static("application/json");
-            ([(header::CONTENT_TYPE, json)], answer.body).into_response()
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            response
         }
         Err(error) => {
-            error.report(&id);
-            error.to_response(&id)
+            error.report(id);
+            error.to_response(id)
         }
-    };
-    response.extensions_mut().insert(Logged);
-    response
+    }
 }
 
 fn find<'a>(
@@ -257,12 +295,15 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Reads the body within its limits of size and time. What has arrived is in `read` also when it fails.
-async fn read_body(
-    mut body: Body,
+async fn read_body<B>(
+    mut body: B,
     headers: &HeaderMap,
     limits: &Limits,
     read: &mut Received,
-) -> Result<(), ApiError> {
+) -> Result<(), ApiError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let too_large = || ApiError::BodyTooLarge { limit: limits.max_body_bytes };
     let declared = headers
         .get(header::CONTENT_LENGTH)
