@@ -1,6 +1,7 @@
 //! `POST /v1/predict` and its longer forms: from the body to the answer and the log line.
 
-use std::time::Instant;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -205,8 +206,8 @@ where
         check_media_type(&parts.headers)?;
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
         let work = answer(deployment, limits, id, seen);
-        tokio::time::timeout(limits.request_timeout, work).await.map_err(|_elapsed| {
-            ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() }
+        within(limits.request_timeout, work).await.ok_or_else(|| ApiError::Timeout {
+            limit_ms: limits.request_timeout.as_millis(),
         })?
     })
     .await
@@ -324,9 +325,19 @@ where
         }
         Ok(())
     };
-    tokio::time::timeout(limits.body_timeout, collect)
+    within(limits.body_timeout, collect)
         .await
-        .map_err(|_elapsed| ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
+        .ok_or_else(|| ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
+}
+
+/// What the future gives, or nothing when it takes too long. Most are ready at once, and need no timer.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let at_once = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+    match at_once {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => tokio::time::timeout(limit, future).await.ok(),
+    }
 }
 
 /// Decode, predict, encode.
@@ -337,7 +348,7 @@ async fn answer(
     seen: &mut Seen,
 ) -> Result<Answer, ApiError> {
     let schema = deployment.model.schema();
-    let mut frame = schema.frame();
+    let mut frame = deployment.frames.take(schema);
     let body = seen.body.bytes();
     let decoded = if body.len() >= LARGE_BODY {
         blocking(|| schema.decode(body, &limits.decode, &mut frame))
@@ -352,6 +363,8 @@ async fn answer(
     } else {
         deployment.engine.predict(frame).await?
     };
+    let n_predicted = frame.n_rows();
+    deployment.frames.put(frame);
     let invalid = decoded.n_errors
         + predictions.errors.iter().filter(|e| e.problem.is_invalid_input()).count();
     (seen.items, seen.total) = list_items(deployment, limits, decoded, &predictions, body);
@@ -363,7 +376,7 @@ async fn answer(
             total: seen.total,
         });
     }
-    Ok(encode(deployment, id, decoded, &predictions, frame.n_rows(), (&seen.items, seen.total)))
+    Ok(encode(deployment, id, decoded, &predictions, n_predicted, (&seen.items, seen.total)))
 }
 
 /// Runs something long in this thread, after its other tasks have been moved to another one.
@@ -524,11 +537,8 @@ fn encode(
         body.push(b']');
     }
     let end = body.len();
-    let manifest = deployment.model.artifact().manifest();
-    body.extend_from_slice(b",\"version\":\"");
-    // A semantic version, a model's name and a request id are of characters that JSON takes as they are.
-    body.extend_from_slice(manifest.version.to_string().as_bytes());
-    body.extend_from_slice(b"\",\"errors\":");
+    body.extend_from_slice(deployment.answer_version.as_bytes());
+    body.extend_from_slice(b",\"errors\":");
     if items.is_empty() {
         body.extend_from_slice(b"null");
     } else {
@@ -538,8 +548,9 @@ fn encode(
             body.extend_from_slice(format!(",\"total_errors\":{total}").as_bytes());
         }
     }
+    // A model's name and a request id are of characters that JSON takes as they are.
     body.extend_from_slice(b",\"model\":\"");
-    body.extend_from_slice(manifest.name.as_bytes());
+    body.extend_from_slice(deployment.name().as_bytes());
     body.extend_from_slice(b"\",\"request_id\":\"");
     body.extend_from_slice(id.as_str().as_bytes());
     body.extend_from_slice(b"\"}");
