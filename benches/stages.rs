@@ -41,15 +41,28 @@ fn decode(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(n_rows as u64));
         let mut frame = schema.frame();
         group.bench_with_input(BenchmarkId::new("house prices", n_rows), &body, |bencher, body| {
-            bencher.iter(|| black_box(schema.decode(body.as_bytes(), &options, &mut frame).unwrap()));
+            bencher
+                .iter(|| black_box(schema.decode(body.as_bytes(), &options, &mut frame).unwrap()));
         });
         // The least that anybody can do: see that it is JSON.
-        group.bench_with_input(BenchmarkId::new("serde_json IgnoredAny", n_rows), &body, |bencher, body| {
-            bencher.iter(|| black_box(serde_json::from_slice::<IgnoredAny>(body.as_bytes()).unwrap()));
-        });
-        group.bench_with_input(BenchmarkId::new("serde_json Value", n_rows), &body, |bencher, body| {
-            bencher.iter(|| black_box(serde_json::from_slice::<serde_json::Value>(body.as_bytes()).unwrap()));
-        });
+        group.bench_with_input(
+            BenchmarkId::new("serde_json IgnoredAny", n_rows),
+            &body,
+            |bencher, body| {
+                bencher.iter(|| {
+                    black_box(serde_json::from_slice::<IgnoredAny>(body.as_bytes()).unwrap())
+                });
+            },
+        );
+        group.bench_with_input(
+            BenchmarkId::new("serde_json Value", n_rows),
+            &body,
+            |bencher, body| {
+                bencher.iter(|| {
+                    black_box(serde_json::from_slice::<serde_json::Value>(body.as_bytes()).unwrap())
+                });
+            },
+        );
     }
 }
 
@@ -72,7 +85,8 @@ fn pipeline(criterion: &mut Criterion) {
     for n_rows in [1, 10, 100, 1_000, 10_000] {
         let mut frame = schema.frame();
         let body = common::rows(n_rows);
-        let decoded = schema.decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
+        let decoded =
+            schema.decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
         assert_eq!(decoded.errors, []);
         let mut workspace = Workspace::default();
         group.throughput(Throughput::Elements(n_rows as u64));
@@ -92,9 +106,12 @@ fn predict(criterion: &mut Criterion) {
         let body = common::houses(n_rows);
         model.schema().decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
         group.throughput(Throughput::Elements(n_rows as u64));
-        group.bench_function(BenchmarkId::new("pipeline, session, postprocess", n_rows), |bencher| {
-            bencher.iter(|| black_box(predictor.predict(&frame).unwrap()));
-        });
+        group.bench_function(
+            BenchmarkId::new("pipeline, session, postprocess", n_rows),
+            |bencher| {
+                bencher.iter(|| black_box(predictor.predict(&frame).unwrap()));
+            },
+        );
     }
 }
 

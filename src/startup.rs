@@ -477,7 +477,10 @@ fn measure(predictor: &mut Predictor) -> (Duration, Duration) {
         let mut costs = Vec::with_capacity(runs);
         let begun = Instant::now();
         for run in 0..runs {
-            let body = format!("[{}]", inputs.iter().cycle().skip(run).take(n_rows).copied().collect::<Vec<_>>().join(","));
+            let body = format!(
+                "[{}]",
+                inputs.iter().cycle().skip(run).take(n_rows).copied().collect::<Vec<_>>().join(",")
+            );
             if inputs.is_empty()
                 || model.schema().decode(body.as_bytes(), &options, &mut frame).is_err()
             {

@@ -12,6 +12,7 @@ use seaworthy::pipeline::{Pipeline, Workspace};
 use seaworthy::schema::{DecodeOptions, Schema};
 use serde_json::{Value, json};
 
+#[expect(dead_code, reason = "benchmarks use the rest")]
 #[path = "../benches/common/mod.rs"]
 mod common;
 
@@ -43,7 +44,9 @@ fn decoding_allocates_for_a_request_and_not_for_its_rows() {
     let mut counts = Vec::new();
     for n_rows in [1_000, 1, 1_000] {
         let body = common::rows(n_rows);
-        let decode = || assert_eq!(schema.decode(body.as_bytes(), &options, &mut frame).unwrap().n_rows, n_rows);
+        let decode = || {
+            assert_eq!(schema.decode(body.as_bytes(), &options, &mut frame).unwrap().n_rows, n_rows)
+        };
         counts.push(measure(decode).count_total);
     }
     assert_eq!(counts[1], counts[2], "{counts:?}");
@@ -130,7 +133,8 @@ fn no_step_allocates_per_row() {
             let body = Value::from((1..=n_rows).map(row).collect::<Vec<_>>()).to_string();
             allocations(&schema, &pipeline, &body)
         });
-        if counts != [0, 0, 0] {
+        // A few for a run, in steps that put text together; none for a row.
+        if counts[1] != counts[2] || counts[2] > 16 {
             wasteful.push(format!("{} with {steps}: {counts:?}", steps[0]["op"]));
         }
     }
@@ -145,7 +149,9 @@ fn made(steps: &Value, names: &mut Vec<String>) {
             for output in outputs {
                 match output {
                     Value::String(name) => names.push(name.clone()),
-                    Value::Array(several) => names.extend(several.iter().filter_map(Value::as_str).map(str::to_owned)),
+                    Value::Array(several) => {
+                        names.extend(several.iter().filter_map(Value::as_str).map(str::to_owned))
+                    }
                     _ => {}
                 }
             }

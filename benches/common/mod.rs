@@ -12,7 +12,8 @@ pub(crate) fn root() -> PathBuf {
 
 /// A request for house prices as the course's notebook sends it: all 80 fields of each of these houses, with blanks.
 pub(crate) fn houses(n_rows: usize) -> String {
-    let mut reader = csv::Reader::from_path(root().join("tests/data/house-prices/test.csv")).unwrap();
+    let mut reader =
+        csv::Reader::from_path(root().join("tests/data/house-prices/test.csv")).unwrap();
     let names: Vec<String> = reader
         .headers()
         .unwrap()
@@ -54,14 +55,19 @@ pub(crate) fn schema() -> Schema {
 pub(crate) fn rows(n_rows: usize) -> String {
     let mut state = 1_u64;
     let mut next = |below: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % below
     };
     let mut row = |_: usize| {
         let mut cells = serde_json::Map::new();
         for at in 0..N_FLOATS {
             // One in sixteen is missing.
-            let value = if next(16) == 0 { Value::Null } else { json!((next(100_000) as f64) / 128.0 + 0.5) };
+            let value = if next(16) == 0 {
+                Value::Null
+            } else {
+                json!((next(100_000) as f64) / 128.0 + 0.5)
+            };
             cells.insert(format!("f{at}"), value);
         }
         for at in 0..N_INTS {
@@ -69,7 +75,8 @@ pub(crate) fn rows(n_rows: usize) -> String {
         }
         for at in 0..N_TEXTS {
             let at_most = CATEGORIES.len() as u64 + 1;
-            let value = CATEGORIES.get(next(at_most) as usize).map_or(Value::Null, |text| json!(text));
+            let value =
+                CATEGORIES.get(next(at_most) as usize).map_or(Value::Null, |text| json!(text));
             cells.insert(format!("t{at}"), value);
         }
         Value::from(cells)
@@ -79,7 +86,8 @@ pub(crate) fn rows(n_rows: usize) -> String {
 
 /// A pipeline of 15 steps over all 40 columns: one step each of what training pipelines are mostly made of.
 pub(crate) fn pipeline(schema: &Schema) -> Pipeline {
-    let (floats, ints, texts) = (names("f", 0..N_FLOATS), names("i", 0..N_INTS), names("t", 0..N_TEXTS));
+    let (floats, ints, texts) =
+        (names("f", 0..N_FLOATS), names("i", 0..N_INTS), names("t", 0..N_TEXTS));
     let steps = json!([
         {"op": "indicate_missing", "name": "flag", "columns": columns(&floats[..4], |name, _| json!({"column": name, "output": format!("{name}_na")}))},
         {"op": "fill", "name": "mean", "columns": columns(&floats, |name, at| json!({"column": name, "value": 40.5 + at as f64}))},

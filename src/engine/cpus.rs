@@ -151,7 +151,8 @@ mod tests {
         assert_eq!(found.map(|cpus| (cpus.allowed, cpus.quota, cpus.threads())), expected);
     }
 
-    const STATUS: (&str, &str) = ("proc/self/status", "Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t0-5,8,10-11\n");
+    const STATUS: (&str, &str) =
+        ("proc/self/status", "Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t0-5,8,10-11\n");
     const V2: (&str, &str) = (
         "proc/self/mountinfo",
         "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
@@ -193,7 +194,8 @@ mod tests {
 
     #[test]
     fn a_container_of_the_first_version() {
-        let group = ("proc/self/cgroup", "12:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n0::/\n");
+        let group =
+            ("proc/self/cgroup", "12:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n0::/\n");
         let hybrid = (
             "proc/self/mountinfo",
             "30 23 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n\

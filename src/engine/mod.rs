@@ -136,7 +136,11 @@ impl std::fmt::Display for Plan {
             write!(f, ", {} threads each", self.intra_threads)?;
         }
         let source = if self.is_measured { "measured" } else { "by setting" };
-        write!(f, " ({source}: a row takes {:?}, each of many {:?})", self.row_cost, self.batch_row_cost)
+        write!(
+            f,
+            " ({source}: a row takes {:?}, each of many {:?})",
+            self.row_cost, self.batch_row_cost
+        )
     }
 }
 
@@ -206,3 +210,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,12 @@ fn work(mut predictor: Box<dyn Predict>, queued: &Receiver<Job>, batching: Batch
 }
 
 /// Adds requests that wait, and those that come within the delay, as long as there is room for their rows.
-fn gather(jobs: &mut Vec<Job>, held: &mut VecDeque<Job>, queued: &Receiver<Job>, batching: Batching) {
+fn gather(
+    jobs: &mut Vec<Job>,
+    held: &mut VecDeque<Job>,
+    queued: &Receiver<Job>,
+    batching: Batching,
+) {
     let mut n_rows = jobs.iter().map(|job| job.frame.n_rows()).sum::<usize>();
     if n_rows >= batching.rows {
         return;

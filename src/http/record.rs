@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_timestamp_is_written_as_rfc_3339_has_it() {
-        for seconds in [0, 951_782_399, 1_709_164_800, 4_102_444_799] {
+        for seconds in [0, 951_782_399, 1_709_164_800, 4_102_444_799_i64] {
             for nanos in [0, 1_000, 123_456_789, 999_999_999] {
                 let moment = OffsetDateTime::from_unix_timestamp_nanos(
                     i128::from(seconds) * 1_000_000_000 + nanos,
