@@ -2,8 +2,10 @@
 //!
 //! The same libraries, runtime and options as the server; the handler reads the body and answers a constant of the size
 //! of a prediction. `floor PORT` does that alone, `floor PORT parse` also parses the body to a `serde_json::Value`.
+//! `floor skip FILE` prints how many nanoseconds of CPU `serde_json` takes to see that a file is JSON, and to do nothing with it.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::print_stdout, reason = "its result")]
 
 use axum::Router;
 use axum::body::Bytes;
@@ -28,10 +30,26 @@ async fn parse(body: Bytes) -> impl IntoResponse {
     }
 }
 
+fn skip(body: &[u8]) {
+    let mut times: Vec<u128> = (0..300)
+        .map(|_| {
+            let started = std::time::Instant::now();
+            std::hint::black_box(serde_json::from_slice::<serde::de::IgnoredAny>(body).unwrap());
+            started.elapsed().as_nanos()
+        })
+        .collect();
+    times.sort_unstable();
+    println!("{}", times[times.len() / 2]);
+}
+
 #[tokio::main]
 async fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let port: u16 = arguments.next().unwrap().parse().unwrap();
+    let mut arguments = std::env::args().skip(1).filter(|word| word != "--bench");
+    let first = arguments.next().unwrap();
+    if first == "skip" {
+        return skip(&std::fs::read(arguments.next().unwrap()).unwrap());
+    }
+    let port: u16 = first.parse().unwrap();
     let predict = match arguments.next().as_deref() {
         Some("parse") => post(parse),
         _ => post(echo),

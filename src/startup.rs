@@ -467,11 +467,11 @@ fn measure(predictor: &mut Predictor) -> (Duration, Duration) {
     const RUNS: usize = 15;
     // A model that takes long is not run again and again.
     const AT_MOST: Duration = Duration::from_millis(500);
-    const BATCH: usize = 32;
+    const BATCH: u32 = 32;
     let model = Arc::clone(predictor.model());
     let options = DecodeOptions::default();
     let rows = model.artifact().golden().iter().filter(|row| row.output.is_some());
-    let inputs: Vec<&str> = rows.map(|row| row.input.get()).cycle().take(BATCH).collect();
+    let inputs: Vec<&str> = rows.map(|row| row.input.get()).cycle().take(BATCH as usize).collect();
     let mut time = |n_rows: usize, runs: usize| {
         let mut frame = model.schema().frame();
         let mut costs = Vec::with_capacity(runs);
@@ -498,9 +498,9 @@ fn measure(predictor: &mut Predictor) -> (Duration, Duration) {
         costs.get(costs.len() / 2).copied().unwrap_or_default()
     };
     let alone = time(1, RUNS);
-    if alone.saturating_mul(BATCH as u32) > AT_MOST {
+    if alone.saturating_mul(BATCH) > AT_MOST {
         return (alone, alone);
     }
-    let together = time(BATCH, RUNS / 3);
-    (alone, together.saturating_sub(alone) / (BATCH as u32 - 1))
+    let together = time(BATCH as usize, RUNS / 3);
+    (alone, together.saturating_sub(alone) / (BATCH - 1))
 }

@@ -141,7 +141,7 @@ fn view(plan: &Plan) -> EngineView {
         intra_threads: plan.intra_threads,
         queue: has_queue.then_some(plan.queue),
         batch_rows: merges.then_some(plan.batching.rows),
-        batch_delay_us: merges.then(|| plan.batching.delay.as_micros()),
+        batch_delay_us: merges.then_some(plan.batching.delay.as_micros()),
         row_cost_us: plan.row_cost.as_secs_f64() * 1e6,
         batch_row_cost_us: plan.batch_row_cost.as_secs_f64() * 1e6,
     }

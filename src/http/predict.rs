@@ -206,7 +206,7 @@ where
         let work = answer(deployment, limits, id, seen);
         within(limits.request_timeout, work)
             .await
-            .ok_or_else(|| ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() })?
+            .ok_or(ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() })?
     })
     .await
     .unwrap_or_else(|message| Err(ApiError::Panicked { message }));
@@ -325,7 +325,7 @@ where
     };
     within(limits.body_timeout, collect)
         .await
-        .ok_or_else(|| ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
+        .ok_or(ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
 }
 
 /// What the future gives, or nothing when it takes too long. Most are ready at once, and need no timer.
