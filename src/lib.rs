@@ -25,6 +25,8 @@ pub mod postprocess;
 pub mod predictor;
 pub mod proof;
 
+pub mod tabular;
+
 pub mod engine;
 pub mod observe;
 pub mod state;

@@ -6,16 +6,21 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, ConfigError, Process, Settings};
-use crate::predictor::LoadError;
+use crate::predictor::{LoadError, PredictError};
 use crate::runtime::RuntimeError;
 use crate::startup::ServerError;
+use crate::tabular::TableError;
 use crate::telemetry::TelemetryError;
 
 mod check;
 mod healthcheck;
 mod inspect;
+mod output;
+mod predict;
 mod printer;
 mod serve;
+mod stream;
+mod tables;
 mod transform;
 
 pub use printer::{OutputError, Printer};
@@ -49,7 +54,7 @@ impl Arguments {
     #[must_use]
     pub fn opens_runtime(&self) -> bool {
         match self.command {
-            None | Some(Command::Serve(_) | Command::Check(_)) => true,
+            None | Some(Command::Serve(_) | Command::Check(_) | Command::Predict(_)) => true,
             Some(Command::Inspect(_) | Command::Transform(_) | Command::Healthcheck(_)) => false,
         }
     }
@@ -61,6 +66,8 @@ enum Command {
     Serve(serve::Options),
     /// Verify artifacts and print what was proven; exit 1 on any difference
     Check(check::Options),
+    /// Predict the rows of files: CSV, NDJSON, Parquet or Arrow in, the same out
+    Predict(predict::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
     /// Compute the features of rows, without the graph
@@ -90,6 +97,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
+            Command::Predict(options) => predict::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
@@ -120,6 +128,9 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
                 || error.is::<ConfigError>()
                 || error.is::<TelemetryError>()
                 || error.is::<OutputError>()
+                || error.is::<output::WriteError>()
+                || error.is::<PredictError>()
+                || error.is::<stream::ThreadEnded>()
         }
     };
     ExitCode::from(if ours { BROKEN } else { FAILED })
@@ -174,6 +185,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<TableError>() {
+        return error.what_to_do().map(str::to_owned);
     }
     match load_error(error)? {
         LoadError::Artifact(error) => error.hint().map(str::to_owned),

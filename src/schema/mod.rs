@@ -12,11 +12,14 @@ mod differential;
 mod error;
 mod frame;
 mod json;
+mod table;
 
-pub use decode::{DecodeOptions, Decoded, Form, UnknownFields};
+pub use decode::{DecodeOptions, Decoded, DecodedLines, Form, UnknownFields};
 pub(crate) use error::shorten;
 pub use error::{CellError, CellProblem, SchemaError, SyntaxError};
 pub use frame::{Column, Frame, IntColumn, TextColumn};
+pub use table::Filler;
+pub(crate) use table::integer_of_text;
 
 /// A single typed value of a field: a default, a category, an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
