@@ -25,6 +25,7 @@ pub mod postprocess;
 pub mod predictor;
 pub mod proof;
 
+pub mod compare;
 pub mod tabular;
 
 pub mod engine;

@@ -16,6 +16,9 @@ const RULES: &[(&str, &[&str])] = &[
     ("artifact", &["schema", "pipeline", "postprocess"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
     ("proof", &["schema", "postprocess", "artifact", "predictor"]),
+    ("compare", &["schema", "postprocess", "artifact", "predictor", "proof"]),
+    // Files of rows; no threads.
+    ("tabular", &["schema", "postprocess", "predictor", "proof"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -65,6 +68,8 @@ const RULES: &[(&str, &[&str])] = &[
             "config",
             "startup",
             "telemetry",
+            "compare",
+            "tabular",
         ],
     ),
 ];
@@ -80,13 +85,27 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("parquet", &["tabular"]),
+    ("arrow_array", &["tabular"]),
+    ("arrow_ipc", &["tabular"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// The core reads no clock, no environment and, but for the artifact, no disk.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::fs",
-        &["schema", "tensor", "pipeline", "runtime", "postprocess", "predictor", "proof", "http"],
+        &[
+            "schema",
+            "tensor",
+            "pipeline",
+            "runtime",
+            "postprocess",
+            "predictor",
+            "proof",
+            "compare",
+            "http",
+        ],
     ),
     (
         "std::time",
@@ -99,6 +118,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
         ],
     ),
     (
@@ -112,6 +133,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
             "http",
         ],
     ),

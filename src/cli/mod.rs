@@ -13,6 +13,7 @@ use crate::tabular::TableError;
 use crate::telemetry::TelemetryError;
 
 mod check;
+mod diff;
 mod healthcheck;
 mod inspect;
 mod output;
@@ -54,7 +55,10 @@ impl Arguments {
     #[must_use]
     pub fn opens_runtime(&self) -> bool {
         match self.command {
-            None | Some(Command::Serve(_) | Command::Check(_) | Command::Predict(_)) => true,
+            None
+            | Some(
+                Command::Serve(_) | Command::Check(_) | Command::Predict(_) | Command::Diff(_),
+            ) => true,
             Some(Command::Inspect(_) | Command::Transform(_) | Command::Healthcheck(_)) => false,
         }
     }
@@ -68,6 +72,8 @@ enum Command {
     Check(check::Options),
     /// Predict the rows of files: CSV, NDJSON, Parquet or Arrow in, the same out
     Predict(predict::Options),
+    /// Show how two models differ on the same rows; exit 1 over the tolerance
+    Diff(diff::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
     /// Compute the features of rows, without the graph
@@ -98,6 +104,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
             Command::Predict(options) => predict::run(&options, &context),
+            Command::Diff(options) => diff::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),

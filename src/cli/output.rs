@@ -42,18 +42,15 @@ impl Partial {
         interrupt: &Interrupt,
     ) -> Result<(Self, Box<dyn Write + Send>), WriteError> {
         let wrong = |source| WriteError::new(path, source);
-        let name = path.file_name().ok_or_else(|| wrong(std::io::ErrorKind::InvalidInput.into()))?;
+        let name =
+            path.file_name().ok_or_else(|| wrong(std::io::ErrorKind::InvalidInput.into()))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
         hidden.push(format!(".{}.partial", std::process::id()));
         let partial = path.with_file_name(hidden);
         interrupt.begin(partial.clone());
-        let this = Self {
-            partial,
-            path: path.to_owned(),
-            interrupt: interrupt.clone(),
-            is_done: false,
-        };
+        let this =
+            Self { partial, path: path.to_owned(), interrupt: interrupt.clone(), is_done: false };
         let file = File::create(&this.partial).map_err(wrong)?;
         Ok((this, Box::new(BufWriter::with_capacity(1 << 18, file))))
     }
@@ -73,8 +70,7 @@ impl Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.is_done {
-            let _gone =
-                self.interrupt.end(&self.partial, || std::fs::remove_file(&self.partial));
+            let _gone = self.interrupt.end(&self.partial, || std::fs::remove_file(&self.partial));
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::Context;
 use super::output::{Partial, WriteError, is_special};
 use super::stream::{End, Flow, INTERRUPTED, Interrupt, in_order};
 use super::tables::{self, FormatName, Progress, TableOptions, thousands, thousands_of};
-use super::Context;
 use crate::predictor::{Model, PredictError, Predictor};
 use crate::schema::{Frame, UnknownFields};
 use crate::startup::open_runtime;
@@ -303,10 +303,9 @@ impl Run<'_> {
             && let Ok(text) = std::fs::read(&path)
         {
             let before: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-            if let Some((key, value)) = made
-                .as_object()
-                .and_then(|made| made.iter().find(|(key, value)| before.get(key.as_str()) != Some(value)))
-            {
+            if let Some((key, value)) = made.as_object().and_then(|made| {
+                made.iter().find(|(key, value)| before.get(key.as_str()) != Some(value))
+            }) {
                 let found = before.get(key).cloned().unwrap_or_default();
                 anyhow::bail!(
                     "`{}` cannot be gone on with: its files were made with {key} {found}, now it is {value}",
@@ -340,7 +339,8 @@ impl Run<'_> {
         if keep != Keep::All {
             reading.columns = Some(self.needed(&keep));
         }
-        let sizes: Option<u64> = std::iter::once(first).chain(others).map(|source| source.size).sum();
+        let sizes: Option<u64> =
+            std::iter::once(first).chain(others).map(|source| source.size).sum();
         let table = first.open(&reading, &counter)?;
         let skip = self.options.on_invalid == OnInvalid::Skip;
         let encoder = {
@@ -348,8 +348,8 @@ impl Run<'_> {
             move |table: &Table| Encoder::new(format, table.shared(), &keep, &model, &prefix, skip)
         };
         let header = encoder(&table)?;
-        let mut sink = Sink::start(&header, output, is_pipe)
-            .map_err(|error| WriteError::new(path, error))?;
+        let mut sink =
+            Sink::start(&header, output, is_pipe).map_err(|error| WriteError::new(path, error))?;
         let (model, unknown_fields) = (Arc::clone(&self.model), self.unknown_fields);
         let bind = move |table: &Table| {
             let encoder = encoder(table)?;
@@ -451,7 +451,11 @@ impl Run<'_> {
             } else {
                 ""
             };
-            printer.note(&format!("{} of {} rows have no prediction and are {became}{more}", thousands(invalid), thousands(rows)));
+            printer.note(&format!(
+                "{} of {} rows have no prediction and are {became}{more}",
+                thousands(invalid),
+                thousands(rows)
+            ));
         }
         let skipped = if skipped_files > 0 {
             format!(", {skipped_files} files were there already")
@@ -544,8 +548,13 @@ impl Rejects {
         } else {
             let number = |number: &Option<u64>| number.map(|n| n.to_string()).unwrap_or_default();
             let cells = [
-                file, &row.to_string(), &number(line), &number(column),
-                field.as_deref().unwrap_or_default(), code, detail,
+                file,
+                &row.to_string(),
+                &number(line),
+                &number(column),
+                field.as_deref().unwrap_or_default(),
+                code,
+                detail,
             ]
             .map(quoted)
             .join(",");

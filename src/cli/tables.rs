@@ -77,11 +77,8 @@ fn quote(text: &str) -> Result<Quote, String> {
 impl TableOptions {
     /// How tables are read for a model.
     pub(super) fn reading(&self, schema: &Schema) -> tabular::Options {
-        let missing = if self.missing.is_empty() {
-            Dialect::default().missing
-        } else {
-            self.missing.clone()
-        };
+        let missing =
+            if self.missing.is_empty() { Dialect::default().missing } else { self.missing.clone() };
         tabular::Options {
             dialect: Dialect {
                 delimiter: self.delimiter,
@@ -140,8 +137,10 @@ pub(super) fn blocks<B: Send + Sync + 'static>(
     options: tabular::Options,
     counter: Arc<AtomicU64>,
     bind: impl Fn(&Table) -> Result<B, TableError> + Send + 'static,
-) -> Result<impl Iterator<Item = Result<(usize, Arc<B>, Block), TableError>> + Send + 'static, TableError>
-{
+) -> Result<
+    impl Iterator<Item = Result<(usize, Arc<B>, Block), TableError>> + Send + 'static,
+    TableError,
+> {
     let mut bound = Arc::new(bind(&first)?);
     let mut table = first;
     let mut others = others.into_iter();
@@ -181,8 +180,11 @@ impl Progress {
     /// `n_bytes` is the size of the input, where it is known.
     pub(super) fn new(n_bytes: Option<u64>, counter: &Arc<AtomicU64>, context: &Context) -> Self {
         let is_shown = context.printer.is_terminal();
-        let target =
-            if is_shown { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+        let target = if is_shown {
+            ProgressDrawTarget::stderr_with_hz(5)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(n_bytes, target);
         let template = if n_bytes.is_some() {
             "{bar:30} {percent:>3}%  {msg}  {elapsed_precise}  left: {eta}"
@@ -247,12 +249,18 @@ mod tests {
 
     #[test]
     fn thousands_are_told_apart() {
-        assert_eq!([thousands(0), thousands(999), thousands(1000), thousands(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [thousands(0), thousands(999), thousands(1000), thousands(1_234_567)],
+            ["0", "999", "1,000", "1,234,567"]
+        );
     }
 
     #[test]
     fn the_templates_of_the_bar_are_sound() {
-        for template in ["{bar:30} {percent:>3}%  {msg}  {elapsed_precise}  left: {eta}", "{spinner} {msg}  {elapsed_precise}"] {
+        for template in [
+            "{bar:30} {percent:>3}%  {msg}  {elapsed_precise}  left: {eta}",
+            "{spinner} {msg}  {elapsed_precise}",
+        ] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }

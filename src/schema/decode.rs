@@ -973,7 +973,10 @@ fn resembles_inputs(key: &str) -> bool {
 }
 
 /// The name most like `key`: the same but for upper and lower case, or at most two letters away.
-pub(super) fn similar<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> Option<&'n str> {
+pub(super) fn similar<'n>(
+    key: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Option<&'n str> {
     const FARTHEST: usize = 2;
     let lower = key.to_lowercase();
     if let Some(name) = names.clone().find(|name| name.to_lowercase() == lower) {

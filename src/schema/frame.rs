@@ -249,7 +249,9 @@ impl Column {
     fn retain(&mut self, keep: &[bool]) {
         let rows = || (0..keep.len()).filter(|row| keep[*row]);
         match self {
-            Self::Float(values) => *values = rows().filter_map(|row| values.get(row).copied()).collect(),
+            Self::Float(values) => {
+                *values = rows().filter_map(|row| values.get(row).copied()).collect()
+            }
             Self::Int(column) => {
                 let mut kept = IntColumn::default();
                 for row in rows() {

@@ -42,16 +42,16 @@ impl<'a> Filler<'a> {
     ) {
         let (spec, cell, mut put) = self.open(field, key);
         match (spec.kind(), &mut *put.column) {
-            (Kind::Int, Column::Int(_)) => put.each(cells, |put, row, text| {
-                match integer(text) {
-                    Ok(value) => put.int(row, spec, cell, value, || cut(text)),
-                    Err(problem) => put.refuse(row, problem),
-                }
-            }),
-            (Kind::Float, Column::Float(_)) => put.each(cells, |put, row, text| match float(text) {
-                Ok(value) => put.float(row, spec, cell, value, || cut(text)),
+            (Kind::Int, Column::Int(_)) => put.each(cells, |put, row, text| match integer(text) {
+                Ok(value) => put.int(row, spec, cell, value, || cut(text)),
                 Err(problem) => put.refuse(row, problem),
             }),
+            (Kind::Float, Column::Float(_)) => {
+                put.each(cells, |put, row, text| match float(text) {
+                    Ok(value) => put.float(row, spec, cell, value, || cut(text)),
+                    Err(problem) => put.refuse(row, problem),
+                })
+            }
             (Kind::Bool, Column::Int(_)) => put.each(cells, |put, row, text| {
                 let text = text.trim();
                 if text == "1" || text.eq_ignore_ascii_case("true") {
@@ -96,7 +96,10 @@ impl<'a> Filler<'a> {
             Kind::Int => put.each(cells, |put, row, value| {
                 put.int(row, spec, cell, value, || value.to_string());
             }),
-            #[expect(clippy::cast_precision_loss, reason = "the nearest float, as when the same digits come in a row of JSON")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "the nearest float, as when the same digits come in a row of JSON"
+            )]
             Kind::Float => put.each(cells, |put, row, value| {
                 put.float(row, spec, cell, value as f64, || value.to_string());
             }),
@@ -274,7 +277,14 @@ impl Put<'_> {
     }
 
     #[inline]
-    fn int(&mut self, row: usize, field: &Field, cell: &Cell, value: i64, found: impl Fn() -> String) {
+    fn int(
+        &mut self,
+        row: usize,
+        field: &Field,
+        cell: &Cell,
+        value: i64,
+        found: impl Fn() -> String,
+    ) {
         match cell.limits.as_ref().and_then(|limits| limits.of_int(value)) {
             None => self.push_int(value),
             Some(breach) => self.refuse(row, breach.problem(field, found())),
@@ -282,10 +292,19 @@ impl Put<'_> {
     }
 
     #[inline]
-    fn float(&mut self, row: usize, field: &Field, cell: &Cell, value: f64, found: impl Fn() -> String) {
+    fn float(
+        &mut self,
+        row: usize,
+        field: &Field,
+        cell: &Cell,
+        value: f64,
+        found: impl Fn() -> String,
+    ) {
         if !value.is_finite() {
             self.refuse(row, CellProblem::NotFinite { found: found() });
-        } else if let Some(breach) = cell.limits.as_ref().and_then(|_| Breach::of_float(field, value)) {
+        } else if let Some(breach) =
+            cell.limits.as_ref().and_then(|_| Breach::of_float(field, value))
+        {
             self.refuse(row, breach.problem(field, found()));
         } else if let Column::Float(values) = &mut *self.column {
             values.push(value);
@@ -389,7 +408,11 @@ fn canonical(text: &str) -> String {
     };
     let stripped = digits.trim_start_matches('0');
     let whole = stripped.bytes().take_while(u8::is_ascii_digit).count();
-    let zero = if whole == 0 && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') { "0" } else { "" };
+    let zero = if whole == 0 && digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        "0"
+    } else {
+        ""
+    };
     let mut text = format!("{sign}{zero}{stripped}");
     if let Some(at) = text.find('.')
         && !text[at + 1..].starts_with(|c: char| c.is_ascii_digit())
@@ -415,16 +438,37 @@ mod tests {
     #[test]
     fn a_cell_is_an_integer_by_its_digits() {
         for (text, expected) in [
-            ("5", 5), ("-5", -5), ("+5", 5), ("005", 5), (" 5 ", 5), ("5.0", 5), ("5.", 5), ("-0.0", 0),
-            ("5e2", 500), ("0.5e1", 5), (".5e1", 5), ("9223372036854775807", i64::MAX),
-            ("-9223372036854775808", i64::MIN), ("9223372036854775807.0", i64::MAX),
+            ("5", 5),
+            ("-5", -5),
+            ("+5", 5),
+            ("005", 5),
+            (" 5 ", 5),
+            ("5.0", 5),
+            ("5.", 5),
+            ("-0.0", 0),
+            ("5e2", 500),
+            ("0.5e1", 5),
+            (".5e1", 5),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+            ("9223372036854775807.0", i64::MAX),
         ] {
             assert_eq!(integer(text), Ok(expected), "{text}");
         }
         for (text, code) in [
-            ("5.5", "not_integer"), ("", "type"), ("abc", "type"), ("5 5", "type"), ("1,000", "type"), (".", "type"),
-            ("5e", "type"), ("0x10", "type"), ("9223372036854775808", "out_of_range"), ("nan", "type"), ("--5", "type"),
-            ("1e400", "out_of_range"), ("٣", "type"),
+            ("5.5", "not_integer"),
+            ("", "type"),
+            ("abc", "type"),
+            ("5 5", "type"),
+            ("1,000", "type"),
+            (".", "type"),
+            ("5e", "type"),
+            ("0x10", "type"),
+            ("9223372036854775808", "out_of_range"),
+            ("nan", "type"),
+            ("--5", "type"),
+            ("1e400", "out_of_range"),
+            ("٣", "type"),
         ] {
             assert_eq!(integer(text).unwrap_err().code(), code, "{text}");
         }
@@ -432,14 +476,25 @@ mod tests {
 
     #[test]
     fn a_cell_is_the_nearest_float() {
-        for (text, expected) in
-            [("5", 5.0), ("-0.1", -0.1), (" 1e3", 1e3), ("+.5", 0.5), ("5.", 5.0), ("0.1", 0.1), ("123456789012345", 123_456_789_012_345.0)]
-        {
+        for (text, expected) in [
+            ("5", 5.0),
+            ("-0.1", -0.1),
+            (" 1e3", 1e3),
+            ("+.5", 0.5),
+            ("5.", 5.0),
+            ("0.1", 0.1),
+            ("123456789012345", 123_456_789_012_345.0),
+        ] {
             assert_eq!(float(text).map(f64::to_bits), Ok(f64::to_bits(expected)), "{text}");
         }
-        for (text, code) in
-            [("inf", "not_finite"), ("NaN", "not_finite"), ("1e", "type"), ("", "type"), ("1 2", "type"), ("1,5", "type")]
-        {
+        for (text, code) in [
+            ("inf", "not_finite"),
+            ("NaN", "not_finite"),
+            ("1e", "type"),
+            ("", "type"),
+            ("1 2", "type"),
+            ("1,5", "type"),
+        ] {
             assert_eq!(float(text).unwrap_err().code(), code, "{text}");
         }
         assert_eq!(float("1e400"), Ok(f64::INFINITY), "refused where it is put into a column");
@@ -447,12 +502,16 @@ mod tests {
 
     #[test]
     fn bad_rows_are_left_out_and_all_their_errors_listed_in_order() {
-        let schema = Schema::load(serde_json::from_value(json!([
-            {"name": "a", "type": "int"},
-            {"name": "b", "type": "float", "nullable": true, "required": false},
-            {"name": "c", "type": "string", "nullable": true},
-            {"name": "d", "type": "bool", "required": false, "default": true},
-        ])).unwrap()).unwrap();
+        let schema = Schema::load(
+            serde_json::from_value(json!([
+                {"name": "a", "type": "int"},
+                {"name": "b", "type": "float", "nullable": true, "required": false},
+                {"name": "c", "type": "string", "nullable": true},
+                {"name": "d", "type": "bool", "required": false, "default": true},
+            ]))
+            .unwrap(),
+        )
+        .unwrap();
         let mut frame = schema.frame();
         let mut filler = Filler::new(&schema, &mut frame, 4);
         filler.texts(2, "C", [Some("x"), None, Some("z"), Some("w")].into_iter());
@@ -462,14 +521,23 @@ mod tests {
         let decoded = filler.finish();
         assert_eq!(decoded.kept, Some(vec![0, 2]));
         let shown: Vec<String> = decoded.errors.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, [
-            "row 1, field `a`: expected an integer, found null; a missing value is not allowed here",
-            "row 1, field `b`: expected a number, found \"no\"",
-            "row 3, field `a`: expected an integer, found 4.5",
-            "row 3, field `b`: the number 1e999 is too large for a 64-bit float",
-        ]);
+        assert_eq!(
+            shown,
+            [
+                "row 1, field `a`: expected an integer, found null; a missing value is not allowed here",
+                "row 1, field `b`: expected a number, found \"no\"",
+                "row 3, field `a`: expected an integer, found 4.5",
+                "row 3, field `b`: the number 1e999 is too large for a 64-bit float",
+            ]
+        );
         let mut expected = schema.frame();
-        schema.decode(br#"[{"a":1,"b":1,"c":"x"},{"a":3,"c":"z"}]"#, &crate::schema::DecodeOptions::default(), &mut expected).unwrap();
+        schema
+            .decode(
+                br#"[{"a":1,"b":1,"c":"x"},{"a":3,"c":"z"}]"#,
+                &crate::schema::DecodeOptions::default(),
+                &mut expected,
+            )
+            .unwrap();
         let Column::Float(values) = &frame.columns()[1] else { panic!() };
         assert!(values[1].is_nan());
         assert_eq!(frame.n_rows(), expected.n_rows());
@@ -479,23 +547,33 @@ mod tests {
 
     #[test]
     fn typed_cells_fit_as_json_of_the_same_value_does() {
-        let schema = Schema::load(serde_json::from_value(json!([
-            {"name": "a", "type": "int"}, {"name": "b", "type": "float"},
-        ])).unwrap()).unwrap();
+        let schema = Schema::load(
+            serde_json::from_value(json!([
+                {"name": "a", "type": "int"}, {"name": "b", "type": "float"},
+            ]))
+            .unwrap(),
+        )
+        .unwrap();
         let mut frame = schema.frame();
         let mut filler = Filler::new(&schema, &mut frame, 2);
         filler.floats(0, "a", [Some(5.0), Some(5.5)].into_iter());
         filler.ints(1, "b", [Some(1), Some(2)].into_iter());
         let decoded = filler.finish();
-        assert_eq!((decoded.kept, decoded.errors[0].problem.code()), (Some(vec![0]), "not_integer"));
+        assert_eq!(
+            (decoded.kept, decoded.errors[0].problem.code()),
+            (Some(vec![0]), "not_integer")
+        );
         let mut filler = Filler::new(&schema, &mut frame, 1);
         filler.strings(0, "a", [Some("5")].into_iter());
         filler.bools(1, "b", [Some(true)].into_iter());
         let shown: Vec<String> = filler.finish().errors.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, [
-            "row 0, field `a`: expected an integer, found the string \"5\"",
-            "row 0, field `b`: expected a number, found true",
-        ]);
+        assert_eq!(
+            shown,
+            [
+                "row 0, field `a`: expected an integer, found the string \"5\"",
+                "row 0, field `b`: expected a number, found true",
+            ]
+        );
         assert_eq!(frame.n_rows(), 0);
     }
 }

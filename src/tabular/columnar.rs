@@ -11,8 +11,8 @@ use arrow_array::builder::{
 };
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowDictionaryKeyType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
+    ArrowDictionaryKeyType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
@@ -66,10 +66,7 @@ pub(super) fn open_parquet(
 }
 
 /// Opens an Arrow stream, or a file: its beginning is a stream.
-pub(super) fn open_ipc(
-    mut stream: Box<dyn Read + Send>,
-    name: &str,
-) -> Result<Table, TableError> {
+pub(super) fn open_ipc(mut stream: Box<dyn Read + Send>, name: &str) -> Result<Table, TableError> {
     const MAGIC: &[u8] = b"ARROW1";
     let wrong = |error: &dyn std::fmt::Display| {
         TableError::of(name, format!("cannot be read as Arrow IPC: {error}"))
@@ -77,8 +74,16 @@ pub(super) fn open_ipc(
     let mut start = Vec::new();
     stream.by_ref().take(8).read_to_end(&mut start).map_err(|error| wrong(&error))?;
     if start.starts_with(MAGIC) {
-        // A file: the magic is padded to eight bytes, then comes a stream, then an index that is not needed here.
+        // A file: the magic, zeros up to some boundary, then a stream, then an index that is not needed here.
         start.clear();
+        while start.iter().all(|byte| *byte == 0) {
+            start.clear();
+            let n =
+                stream.by_ref().take(4).read_to_end(&mut start).map_err(|error| wrong(&error))?;
+            if n == 0 {
+                break;
+            }
+        }
     }
     let stream = BufReader::with_capacity(1 << 18, std::io::Cursor::new(start).chain(stream));
     let reader =
@@ -104,6 +109,7 @@ fn table(
     let of_blocks = Arc::clone(&shared);
     // What is left of a batch that is larger than a block.
     let mut rest: Option<RecordBatch> = None;
+    let mut row = 1;
     let blocks = std::iter::from_fn(move || {
         let batch = match rest.take() {
             Some(batch) => batch,
@@ -122,7 +128,9 @@ fn table(
         } else {
             batch
         };
-        Some(Ok(Block { shared: Arc::clone(&of_blocks), body: Body::Batch(batch) }))
+        let first = row;
+        row += batch.num_rows() as u64;
+        Some(Ok(Block { shared: Arc::clone(&of_blocks), body: Body::Batch { batch, row: first } }))
     });
     Table { shared, blocks: Box::new(blocks) }
 }
@@ -131,7 +139,11 @@ fn table(
 pub(super) fn fill(filler: &mut Filler<'_>, field: usize, key: &str, array: &ArrayRef) {
     macro_rules! ints {
         ($t:ty) => {
-            filler.ints(field, key, array.as_primitive::<$t>().iter().map(|cell| cell.map(i64::from)))
+            filler.ints(
+                field,
+                key,
+                array.as_primitive::<$t>().iter().map(|cell| cell.map(i64::from)),
+            )
         };
     }
     macro_rules! instants {
@@ -139,7 +151,10 @@ pub(super) fn fill(filler: &mut Filler<'_>, field: usize, key: &str, array: &Arr
             filler.instants(
                 field,
                 key,
-                array.as_primitive::<$t>().iter().map(|cell| cell.map(|cell| $scale(i64::from(cell)))),
+                array
+                    .as_primitive::<$t>()
+                    .iter()
+                    .map(|cell| cell.map(|cell| $scale(i64::from(cell)))),
             )
         };
     }
@@ -240,8 +255,12 @@ pub(super) fn value(array: &dyn Array, row: usize) -> Value<'_> {
         DataType::UInt16 => int!(UInt16Type),
         DataType::UInt32 => int!(UInt32Type),
         DataType::UInt64 => Value::Unsigned(array.as_primitive::<UInt64Type>().value(row)),
-        DataType::Float16 => Value::Float(f64::from(array.as_primitive::<Float16Type>().value(row))),
-        DataType::Float32 => Value::Float(f64::from(array.as_primitive::<Float32Type>().value(row))),
+        DataType::Float16 => {
+            Value::Float(f64::from(array.as_primitive::<Float16Type>().value(row)))
+        }
+        DataType::Float32 => {
+            Value::Float(f64::from(array.as_primitive::<Float32Type>().value(row)))
+        }
         DataType::Float64 => Value::Float(array.as_primitive::<Float64Type>().value(row)),
         DataType::Boolean => Value::Bool(array.as_boolean().value(row)),
         DataType::Utf8 => Value::Text(Cow::Borrowed(array.as_string::<i32>().value(row))),
@@ -271,11 +290,13 @@ pub(super) fn value(array: &dyn Array, row: usize) -> Value<'_> {
             }
         }),
         DataType::Decimal128(_, _) => {
-            let text = array.as_primitive::<arrow_array::types::Decimal128Type>().value_as_string(row);
+            let text =
+                array.as_primitive::<arrow_array::types::Decimal128Type>().value_as_string(row);
             Value::Json(Cow::Owned(text))
         }
         DataType::Decimal256(_, _) => {
-            let text = array.as_primitive::<arrow_array::types::Decimal256Type>().value_as_string(row);
+            let text =
+                array.as_primitive::<arrow_array::types::Decimal256Type>().value_as_string(row);
             Value::Json(Cow::Owned(text))
         }
         DataType::List(_) => items!(array.as_list::<i32>().value(row)),

@@ -122,7 +122,15 @@ impl Blocks {
         dialect: Option<Dialect>,
         size: usize,
     ) -> Self {
-        Self { stream, dialect, name: name.to_owned(), rest: Vec::new(), ended: false, line: 1, size }
+        Self {
+            stream,
+            dialect,
+            name: name.to_owned(),
+            rest: Vec::new(),
+            ended: false,
+            line: 1,
+            size,
+        }
     }
 
     /// The next block, and the line with which it begins. `None` at the end.
@@ -352,12 +360,17 @@ impl Records {
             Some(place) => (
                 place,
                 "quote",
-                "text after the quote that closes a cell; a quote within a cell is written twice".to_owned(),
+                "text after the quote that closes a cell; a quote within a cell is written twice"
+                    .to_owned(),
             ),
             None => (
                 open.start,
                 "cells",
-                format!("{n_cells} {}, expected {}", if n_cells == 1 { "cell" } else { "cells" }, self.n_columns),
+                format!(
+                    "{n_cells} {}, expected {}",
+                    if n_cells == 1 { "cell" } else { "cells" },
+                    self.n_columns
+                ),
             ),
         };
         let at = open.start..end;
@@ -509,7 +522,10 @@ mod tests {
             .iter()
             .map(|malformed| {
                 let problem = records.problem(malformed, 10);
-                format!("{} {:?} {:?} {}", problem.row, problem.line, problem.column, problem.detail)
+                format!(
+                    "{} {:?} {:?} {}",
+                    problem.row, problem.line, problem.column, problem.detail
+                )
             })
             .collect();
         assert_eq!(

@@ -73,7 +73,13 @@ pub struct TableError {
 
 impl TableError {
     fn of(file: &str, problem: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), line: None, column: None, problem: problem.into(), hint: None }
+        Self {
+            file: file.to_owned(),
+            line: None,
+            column: None,
+            problem: problem.into(),
+            hint: None,
+        }
     }
 
     fn at(file: &str, line: u64, column: Option<u64>, problem: impl Into<String>) -> Self {

@@ -1,10 +1,11 @@
 //! The predictions of a block of rows, with what is wrong with the rows that have none.
 
+use crate::postprocess::Postprocess;
 use crate::predictor::{PredictError, Predictions, Predictor};
 use crate::schema::Frame;
 
-use super::rows::{Binding, Decoding, Rows};
 use super::Problem;
+use super::rows::{Binding, Decoding, Rows};
 
 /// What became of the rows of a block.
 #[derive(Debug)]
@@ -43,11 +44,8 @@ impl Predicted {
         frame: &Frame,
     ) -> Result<Self, PredictError> {
         let Decoding { n_rows, kept, mut problems } = decoding;
-        let predictions = if frame.n_rows() == 0 {
-            Predictions::default()
-        } else {
-            predictor.predict(frame)?
-        };
+        let predictions =
+            if frame.n_rows() == 0 { Predictions::default() } else { predictor.predict(frame)? };
         if !predictions.errors.is_empty() {
             let schema = predictor.model().schema();
             for error in &predictions.errors {
@@ -73,6 +71,23 @@ impl Predicted {
             places
         });
         Ok(Self { n_rows, places, predictions, problems })
+    }
+
+    /// The stable names of what is wrong with a row, in order.
+    #[must_use]
+    pub fn codes(&self, row: usize) -> Vec<String> {
+        let from = self.problems.partition_point(|problem| problem.row < row);
+        let problems = self.problems[from..].iter().take_while(|problem| problem.row == row);
+        problems.map(|problem| problem.code.to_owned()).collect()
+    }
+
+    /// The probabilities of a row, in the order of the labels; empty where there are none.
+    #[must_use]
+    pub fn probabilities(&self, row: usize, postprocess: &Postprocess) -> &[f64] {
+        let width = postprocess.labels().len();
+        let all = &self.predictions.probabilities;
+        let found = self.at(row).and_then(|at| all.get(at * width..(at + 1) * width));
+        found.filter(|found| found.iter().all(|value| value.is_finite())).unwrap_or_default()
     }
 
     /// The row among the predictions of a row of the block; `None` for one that could not be read.

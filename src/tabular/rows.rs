@@ -43,7 +43,8 @@ pub struct Block {
 pub(super) enum Body {
     /// CSV or NDJSON that begins with `line`.
     Text { text: Vec<u8>, line: u64 },
-    Batch(RecordBatch),
+    /// Rows of which the first is `row`, from 1.
+    Batch { batch: RecordBatch, row: u64 },
 }
 
 /// The rows of a block.
@@ -51,6 +52,7 @@ pub(super) enum Body {
 pub struct Rows {
     pub(super) shared: Arc<Shared>,
     pub(super) content: Content,
+    /// The line, or the row, with which it begins.
     line: u64,
 }
 
@@ -108,7 +110,10 @@ impl Binding {
                     }
                 }
                 None if unknown_fields == UnknownFields::Reject => {
-                    return Err(wrong(format!("column {}, `{column}`, is no field of the model", at + 1)));
+                    return Err(wrong(format!(
+                        "column {}, `{column}`, is no field of the model",
+                        at + 1
+                    )));
                 }
                 None => {}
             }
@@ -172,7 +177,9 @@ impl Block {
     pub fn into_rows(self) -> Result<Rows, TableError> {
         let Self { shared, body } = self;
         match body {
-            Body::Batch(batch) => Ok(Rows { shared, content: Content::Batch(batch), line: 0 }),
+            Body::Batch { batch, row } => {
+                Ok(Rows { shared, content: Content::Batch(batch), line: row })
+            }
             Body::Text { text, line } => {
                 let text = utf8(text, &shared.name, line)?;
                 let content = if shared.format == Format::Csv {
@@ -245,8 +252,9 @@ impl Rows {
                         continue;
                     };
                     let dialect = &self.shared.dialect;
-                    let cells = (0..records.n_shaped())
-                        .map(|row| Some(records.cell(row, column)).filter(|cell| !dialect.is_missing(cell)));
+                    let cells = (0..records.n_shaped()).map(|row| {
+                        Some(records.cell(row, column)).filter(|cell| !dialect.is_missing(cell))
+                    });
                     filler.texts(field, &self.shared.columns[column], cells);
                 }
                 filler.finish()
@@ -417,9 +425,8 @@ impl Rows {
             _ => (0..self.n_rows()).collect(),
         };
         let columns: Vec<usize> = binding.columns.iter().filter_map(|column| *column).collect();
-        let fields: Vec<usize> = (0..binding.columns.len())
-            .filter(|field| binding.columns[*field].is_some())
-            .collect();
+        let fields: Vec<usize> =
+            (0..binding.columns.len()).filter(|field| binding.columns[*field].is_some()).collect();
         let mut text = Vec::new();
         let mut lines = Vec::new();
         let mut values = Vec::new();
@@ -465,12 +472,16 @@ impl Rows {
                 };
                 match self.shaped(row) {
                     Ok(shaped) => values.extend(
-                        columns.iter().map(|column| text(Cow::Borrowed(records.cell(shaped, *column)))),
+                        columns
+                            .iter()
+                            .map(|column| text(Cow::Borrowed(records.cell(shaped, *column)))),
                     ),
                     Err(malformed) => {
                         let cells = records.cells_of(malformed, dialect);
                         values.extend(columns.iter().map(|column| {
-                            cells.get(*column).map_or(Value::Missing, |cell| text(Cow::Owned(cell.clone())))
+                            cells
+                                .get(*column)
+                                .map_or(Value::Missing, |cell| text(Cow::Owned(cell.clone())))
                         }));
                     }
                 }
@@ -485,7 +496,9 @@ impl Rows {
                 }));
             }
             Content::Batch(batch) => {
-                values.extend(columns.iter().map(|column| columnar::value(batch.column(*column), row)));
+                values.extend(
+                    columns.iter().map(|column| columnar::value(batch.column(*column), row)),
+                );
             }
         }
     }
@@ -504,26 +517,45 @@ impl Rows {
         }
     }
 
-    /// The row as one JSON object, as a client would send it.
+    /// Where a row stands, for people.
     #[must_use]
-    pub fn json(&self, row: usize, schema: &Schema) -> String {
+    pub fn describe(&self, row: usize) -> String {
+        let name = &self.shared.name;
+        match &self.content {
+            Content::Records(records) => {
+                let at = match self.shaped(row) {
+                    Ok(shaped) => records.span(shaped).start,
+                    Err(malformed) => malformed.at.start,
+                };
+                format!("{name}, line {}", line_and_column(&records.text, at, self.line).0)
+            }
+            Content::Lines { text, lines } => {
+                format!("{name}, line {}", line_and_column(text, lines[row].start, self.line).0)
+            }
+            Content::Batch(_) => format!("{name}, row {}", self.line + row as u64),
+        }
+    }
+
+    /// The fields of a row as one JSON object, as a client would send it. Columns that are no field are left out.
+    #[must_use]
+    pub fn input_json(&self, row: usize, schema: &Schema) -> String {
         if let Content::Lines { text, lines } = &self.content {
             return text[lines[row].clone()].trim().to_owned();
         }
-        let columns: Vec<usize> = (0..self.shared.columns.len()).collect();
+        let is_field = |column: &usize| schema.index_of(&self.shared.columns[*column]);
+        let columns: Vec<usize> =
+            (0..self.shared.columns.len()).filter(|column| is_field(column).is_some()).collect();
         let mut values = Vec::new();
         self.values(row, &columns, &mut values);
         let mut out = vec![b'{'];
         for (at, value) in values.iter().enumerate() {
-            let name = &self.shared.columns[at];
             if at > 0 {
                 out.push(b',');
             }
-            super::value::json_string(name, &mut out);
+            super::value::json_string(&self.shared.columns[columns[at]], &mut out);
             out.push(b':');
-            match schema.index_of(name) {
-                Some(field) => typed(value, schema.fields()[field].kind()).write_json(&mut out),
-                None => value.write_json(&mut out),
+            if let Some(field) = is_field(&columns[at]) {
+                typed(value, schema.fields()[field].kind()).write_json(&mut out);
             }
         }
         out.push(b'}');

@@ -10,6 +10,7 @@ use super::columnar;
 use super::csv::{Blocks, Dialect};
 use super::rows::{Block, Body, Shared};
 use super::{Format, TableError};
+use crate::schema::Schema;
 
 /// How tables are read.
 #[derive(Debug, Clone)]
@@ -55,7 +56,9 @@ impl Source {
     /// For people.
     #[must_use]
     pub fn name(&self) -> String {
-        self.path.as_ref().map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
+        self.path
+            .as_ref()
+            .map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
     }
 
     /// Opens it and reads as far as the names of the columns. `counter` counts the bytes that have been read.
@@ -122,7 +125,12 @@ pub fn expand(argument: &str, format: Option<Format>) -> Result<Vec<Source>, Tab
     };
     if argument == "-" {
         let format = format.ok_or_else(|| unknown("standard input"))?;
-        return Ok(vec![Source { path: None, relative: PathBuf::from("stdin"), format, size: None }]);
+        return Ok(vec![Source {
+            path: None,
+            relative: PathBuf::from("stdin"),
+            format,
+            size: None,
+        }]);
     }
     let source = |path: &Path, relative: &Path| {
         let name = path.display().to_string();
@@ -151,7 +159,8 @@ pub fn expand(argument: &str, format: Option<Format>) -> Result<Vec<Source>, Tab
     if !argument.contains(['*', '?', '[']) {
         return Err(TableError::of(argument, "there is no such file"));
     }
-    let paths = glob::glob(argument).map_err(|error| TableError::of(argument, error.to_string()))?;
+    let paths =
+        glob::glob(argument).map_err(|error| TableError::of(argument, error.to_string()))?;
     let mut found = Vec::new();
     for path in paths {
         let path = path.map_err(|error| TableError::of(argument, error.to_string()))?;
@@ -173,9 +182,8 @@ pub fn expand(argument: &str, format: Option<Format>) -> Result<Vec<Source>, Tab
 fn below(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(['_', '.']));
+        let hidden =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['_', '.']));
         if hidden {
             continue;
         }
@@ -229,6 +237,21 @@ impl Table {
         &self.shared.columns
     }
 
+    /// The column of this name, or of the field that is called so.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, name: &str, schema: &Schema) -> Result<usize, TableError> {
+        let columns = &self.shared.columns;
+        let field = schema.index_of(name);
+        let is_it = |column: &&String| field.is_some() && schema.index_of(column) == field;
+        let found =
+            columns.iter().find(|column| *column == name).or_else(|| columns.iter().find(is_it));
+        found.and_then(|found| columns.iter().position(|column| column == found)).ok_or_else(|| {
+            TableError::of(&self.shared.name, format!("there is no column `{name}`"))
+        })
+    }
+
     /// What its blocks have in common.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
@@ -251,10 +274,13 @@ fn without_mark(mut block: Vec<u8>, name: &str) -> Result<Vec<u8>, TableError> {
             block.drain(..3);
             Ok(block)
         }
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            Err(TableError::at(name, 1, Some(1), "it begins with the byte order mark of UTF-16; expected UTF-8")
-                .hint("convert it: iconv -f UTF-16 -t UTF-8"))
-        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Err(TableError::at(
+            name,
+            1,
+            Some(1),
+            "it begins with the byte order mark of UTF-16; expected UTF-8",
+        )
+        .hint("convert it: iconv -f UTF-16 -t UTF-8")),
         _ => Ok(block),
     }
 }
@@ -315,8 +341,13 @@ fn open_csv(
     if block[..length].contains(&b'\r') && !block.contains(&b'\n') && block.len() > length.min(1) {
         let lines = block.iter().filter(|byte| **byte == b'\r').count();
         if lines > 1 || !block.ends_with(b"\r") {
-            return Err(TableError::at(name, 1, None, "its lines end with CR alone; expected LF or CR LF")
-                .hint("convert it: tr '\\r' '\\n'"));
+            return Err(TableError::at(
+                name,
+                1,
+                None,
+                "its lines end with CR alone; expected LF or CR LF",
+            )
+            .hint("convert it: tr '\\r' '\\n'"));
         }
     }
     let columns = if dialect.header {
@@ -383,7 +414,8 @@ fn first_record(text: &str, dialect: &Dialect) -> Result<Option<(Vec<String>, us
             let open = at;
             at += 1;
             loop {
-                let Some(found) = memchr::memchr(quote, &bytes[at..]).map(|found| at + found) else {
+                let Some(found) = memchr::memchr(quote, &bytes[at..]).map(|found| at + found)
+                else {
                     return Err(open);
                 };
                 cell.push_str(&text[at..found]);

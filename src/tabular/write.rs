@@ -127,7 +127,10 @@ impl Encoder {
                     table.columns.iter().position(|column| column == name).ok_or_else(|| {
                         TableError::of(
                             &table.name,
-                            format!("there is no column `{name}` to keep; there are: {}", shown(&table.columns)),
+                            format!(
+                                "there is no column `{name}` to keep; there are: {}",
+                                shown(&table.columns)
+                            ),
                         )
                     })
                 };
@@ -137,17 +140,24 @@ impl Encoder {
         let names: Vec<String> = kept.iter().map(|column| table.columns[*column].clone()).collect();
         let labels = model.postprocess().labels();
         let mut added = vec![format!("{prefix}prediction")];
-        added.extend(labels.iter().map(|label| format!("{prefix}probability_{}", label_text(label))));
+        added.extend(
+            labels.iter().map(|label| format!("{prefix}probability_{}", label_text(label))),
+        );
         added.push(format!("{prefix}version"));
         if let Some(taken) = added.iter().find(|added| names.contains(added)) {
-            let problem = format!("it already has a column `{taken}`, which the predictions would be called");
-            return Err(TableError::of(&table.name, problem)
-                .hint("put something before their names (--prefix new_), or keep other columns (--keep)"));
+            let problem =
+                format!("it already has a column `{taken}`, which the predictions would be called");
+            return Err(TableError::of(&table.name, problem).hint(
+                "put something before their names (--prefix new_), or keep other columns (--keep)",
+            ));
         }
         if format != Format::Csv
             && let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at]))
         {
-            let problem = format!("the column `{}` is there twice; only CSV can be written like this", names[twice]);
+            let problem = format!(
+                "the column `{}` is there twice; only CSV can be written like this",
+                names[twice]
+            );
             return Err(TableError::of(&table.name, problem).hint("choose columns with --keep"));
         }
         let schema = model.schema();
@@ -155,11 +165,8 @@ impl Encoder {
             .iter()
             .map(|name| schema.index_of(name).map(|field| schema.fields()[field].kind()))
             .collect();
-        let dialect = if table.format == Format::Csv {
-            table.dialect.clone()
-        } else {
-            Dialect::default()
-        };
+        let dialect =
+            if table.format == Format::Csv { table.dialect.clone() } else { Dialect::default() };
         let json_keys = added
             .iter()
             .map(|name| {
@@ -232,8 +239,9 @@ impl Encoder {
                 field.data_type(),
                 before.data_type()
             );
-            return Err(TableError::of(&table.name, problem)
-                .hint("write a file for each: --output DIR/"));
+            return Err(
+                TableError::of(&table.name, problem).hint("write a file for each: --output DIR/")
+            );
         }
         Ok(())
     }
@@ -298,9 +306,13 @@ impl Encoder {
     }
 
     /// The rows to be written, with their place among the predictions.
-    fn each<'a>(&'a self, predicted: &'a Predicted) -> impl Iterator<Item = (usize, Option<usize>)> + 'a {
+    fn each<'a>(
+        &'a self,
+        predicted: &'a Predicted,
+    ) -> impl Iterator<Item = (usize, Option<usize>)> + 'a {
         (0..predicted.n_rows).filter_map(move |row| {
-            let at = predicted.at(row).filter(|at| predicted.predictions.rows[*at] != Prediction::None);
+            let at =
+                predicted.at(row).filter(|at| predicted.predictions.rows[*at] != Prediction::None);
             (at.is_some() || !self.skip).then_some((row, at))
         })
     }
@@ -327,7 +339,8 @@ impl Encoder {
                         cell.clear();
                         value.write_text(&mut cell);
                         // Made of text.
-                        self.dialect.write(std::str::from_utf8(&cell).unwrap_or_default(), &mut out);
+                        self.dialect
+                            .write(std::str::from_utf8(&cell).unwrap_or_default(), &mut out);
                         out.push(delimiter);
                     }
                 }
@@ -430,9 +443,10 @@ impl Encoder {
 
     /// An object has no key twice: not one that is to be added either.
     fn refuse_taken(&self, rows: &Rows, line: &str, row: usize) -> Result<(), TableError> {
-        let suspect = self.added.iter().any(|name| {
-            memchr::memmem::find(line.as_bytes(), name.as_bytes()).is_some()
-        });
+        let suspect = self
+            .added
+            .iter()
+            .any(|name| memchr::memmem::find(line.as_bytes(), name.as_bytes()).is_some());
         if !suspect {
             return Ok(());
         }
@@ -442,8 +456,9 @@ impl Encoder {
                 let (line, column) = rows.place_of_key(row, &key);
                 let problem =
                     format!("it already has a key `{key}`, which the prediction would be called");
-                return Err(TableError::at(&rows.shared.name, line, Some(column), problem)
-                    .hint("put something before the names: --prefix new_; or keep other columns: --keep"));
+                return Err(TableError::at(&rows.shared.name, line, Some(column), problem).hint(
+                    "put something before the names: --prefix new_; or keep other columns: --keep",
+                ));
             }
         }
         Ok(())
@@ -471,7 +486,9 @@ impl Encoder {
                 let mut values = Vec::new();
                 for (row, _) in &written {
                     rows.values(*row, &self.kept, &mut values);
-                    for ((builder, value), kind) in builders.iter_mut().zip(&values).zip(&self.kinds) {
+                    for ((builder, value), kind) in
+                        builders.iter_mut().zip(&values).zip(&self.kinds)
+                    {
                         match (kind, value) {
                             (Some(kind), Value::Text(_)) if *kind != Kind::String => {
                                 builder.push(&typed(value, *kind));
@@ -583,7 +600,9 @@ impl Sink {
     pub fn write(&mut self, piece: &Piece) -> std::io::Result<()> {
         match (&mut self.0, piece) {
             (Target::Text(output), Piece::Text(text)) => output.write_all(text),
-            (Target::Parquet(writer), Piece::Batch(batch)) => writer.write(batch).map_err(of_parquet),
+            (Target::Parquet(writer), Piece::Batch(batch)) => {
+                writer.write(batch).map_err(of_parquet)
+            }
             (Target::File(writer), Piece::Batch(batch)) => writer.write(batch).map_err(of_arrow),
             (Target::Stream(writer), Piece::Batch(batch)) => {
                 writer.write(batch).map_err(of_arrow)?;
