@@ -19,6 +19,7 @@ mod inspect;
 mod output;
 mod predict;
 mod printer;
+mod replay;
 mod serve;
 mod stream;
 mod tables;
@@ -57,7 +58,11 @@ impl Arguments {
         match self.command {
             None
             | Some(
-                Command::Serve(_) | Command::Check(_) | Command::Predict(_) | Command::Diff(_),
+                Command::Serve(_)
+                | Command::Check(_)
+                | Command::Predict(_)
+                | Command::Diff(_)
+                | Command::Replay(_),
             ) => true,
             Some(Command::Inspect(_) | Command::Transform(_) | Command::Healthcheck(_)) => false,
         }
@@ -74,6 +79,8 @@ enum Command {
     Predict(predict::Options),
     /// Show how two models differ on the same rows; exit 1 over the tolerance
     Diff(diff::Options),
+    /// Run logged predictions again and compare; exit 1 on any difference
+    Replay(replay::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
     /// Compute the features of rows, without the graph
@@ -105,6 +112,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Check(options) => check::run(&options, &context),
             Command::Predict(options) => predict::run(&options, &context),
             Command::Diff(options) => diff::run(&options, &context),
+            Command::Replay(options) => replay::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
@@ -138,6 +146,7 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
                 || error.is::<output::WriteError>()
                 || error.is::<PredictError>()
                 || error.is::<stream::ThreadEnded>()
+                || error.downcast_ref().is_some_and(replay::ReplayError::is_ours)
         }
     };
     ExitCode::from(if ours { BROKEN } else { FAILED })
@@ -195,6 +204,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<TableError>() {
         return error.what_to_do().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<replay::ReplayError>() {
+        return error.hint();
     }
     match load_error(error)? {
         LoadError::Artifact(error) => error.hint().map(str::to_owned),

@@ -352,6 +352,12 @@ impl Difference {
         self.over
     }
 
+    /// The columns by whose values rows are told apart.
+    #[must_use]
+    pub fn n_segments(&self) -> usize {
+        self.settings.by.len()
+    }
+
     /// Rows so far.
     #[must_use]
     pub fn n_rows(&self) -> u64 {

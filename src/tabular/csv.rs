@@ -110,6 +110,9 @@ pub(super) struct Blocks {
     /// The line with which `rest` begins, from 1.
     line: u64,
     size: usize,
+    /// Whether compressed data may end in the middle, as those of a writer that was killed do.
+    may_be_cut: bool,
+    pub(super) was_cut: bool,
 }
 
 /// A record may be as long as this.
@@ -130,7 +133,14 @@ impl Blocks {
             ended: false,
             line: 1,
             size,
+            may_be_cut: false,
+            was_cut: false,
         }
+    }
+
+    /// As lines of a log: compressed data may end in the middle.
+    pub(super) fn of_log(stream: Box<dyn Read + Send>, name: &str) -> Self {
+        Self { may_be_cut: true, ..Self::new(stream, name, None, 1 << 18) }
     }
 
     /// The next block, and the line with which it begins. `None` at the end.
@@ -185,6 +195,13 @@ impl Blocks {
                 }
                 Ok(n) => len += n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error)
+                    if self.may_be_cut && error.kind() == std::io::ErrorKind::UnexpectedEof =>
+                {
+                    self.was_cut = true;
+                    self.ended = true;
+                    break;
+                }
                 Err(error) => {
                     return Err(TableError::of(&self.name, format!("cannot be read: {error}")));
                 }

@@ -17,7 +17,7 @@ mod write;
 pub use csv::Dialect;
 pub use predicted::{Predicted, predict};
 pub use rows::{Binding, Block, Rows};
-pub use source::{Options, Source, Table, expand, open_stream};
+pub use source::{Lines, Options, Source, Table, expand};
 pub use value::Value;
 pub use write::{Encoder, Keep, Piece, Sink};
 

@@ -200,7 +200,7 @@ fn below(dir: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn open_stream(
+fn open_stream(
     mut stream: Box<dyn Read + Send>,
     name: &str,
 ) -> Result<Box<dyn Read + Send>, TableError> {
@@ -215,6 +215,48 @@ pub fn open_stream(
             Ok(Box::new(decoder.map_err(|error| unreadable(name, &error))?))
         }
         _ => Ok(whole),
+    }
+}
+
+/// Some whole lines of a log.
+#[derive(Debug)]
+pub struct Lines {
+    /// The file's name, for people.
+    pub name: Arc<str>,
+    /// The lines, as they stand in the file.
+    pub text: Vec<u8>,
+    /// The number of the first of them, from 1.
+    pub line: u64,
+    /// Whether the last line is the end of its file, without a line break.
+    pub is_open: bool,
+    /// Whether compressed data ended in the middle.
+    pub was_cut: bool,
+}
+
+impl Source {
+    /// Opens a log, compressed or not, and cuts it into lines.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn open_log(
+        &self,
+        counter: &Arc<AtomicU64>,
+    ) -> Result<impl Iterator<Item = Result<Lines, TableError>> + Send + use<>, TableError> {
+        let name: Arc<str> = self.name().into();
+        let stream: Box<dyn Read + Send> = match &self.path {
+            Some(path) => Box::new(File::open(path).map_err(|error| unreadable(&name, &error))?),
+            None => Box::new(std::io::stdin()),
+        };
+        let counted = Counted { stream, counter: Arc::clone(counter) };
+        let mut blocks = Blocks::of_log(open_stream(Box::new(counted), &name)?, &name);
+        Ok(std::iter::from_fn(move || match blocks.next() {
+            Ok(None) => None,
+            Ok(Some((text, line))) => {
+                let (is_open, was_cut) = (!text.ends_with(b"\n"), blocks.was_cut);
+                Some(Ok(Lines { name: Arc::clone(&name), text, line, is_open, was_cut }))
+            }
+            Err(error) => Some(Err(error)),
+        }))
     }
 }
 
