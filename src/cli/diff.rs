@@ -28,6 +28,9 @@ pub(super) struct Options {
     /// Rows: files, globs in quotes, directories with everything below, or `-` for standard input
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     data: Vec<String>,
+    /// Compare also what does not give its golden rows
+    #[arg(long)]
+    unproven: bool,
     #[command(flatten)]
     compare: CompareOptions,
     #[command(flatten)]
@@ -219,8 +222,8 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let interrupt = Interrupt::listen()?;
     let sources = options.tables.sources(&options.data, None)?;
     open_runtime(&context.process)?;
-    let old = tables::load(&options.old, context)?;
-    let new = tables::load(&options.new, context)?;
+    let load = if options.unproven { tables::load_unproven } else { tables::load };
+    let (old, new) = (load(&options.old, context)?, load(&options.new, context)?);
     let (old_model, new_model) = (Arc::clone(old.model()), Arc::clone(new.model()));
     let n_threads = options.tables.n_threads();
     let whole = Difference::new(options.compare.settings(), common_labels(&old_model, &new_model));

@@ -119,6 +119,14 @@ pub(super) fn load(model: &str, context: &Context) -> anyhow::Result<Predictor> 
     Ok(load_and_prove(&dir)?.0)
 }
 
+/// Loads a model without its proof: what is compared may be what is wrong.
+pub(super) fn load_unproven(model: &str, context: &Context) -> anyhow::Result<Predictor> {
+    let dir = crate::artifact::store::find(&context.settings.models.dir, model)
+        .map_err(LoadError::from)?;
+    let artifact = crate::artifact::Artifact::open(&dir).map_err(LoadError::from)?;
+    Ok(Predictor::open(&Arc::new(Model::load(artifact)?), SessionOptions::default())?)
+}
+
 /// Predictors of one model, one for each thread; the first is there already.
 pub(super) fn predictors(first: Predictor, n: usize) -> Result<Vec<Predictor>, LoadError> {
     let model: Arc<Model> = Arc::clone(first.model());
