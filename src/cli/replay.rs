@@ -371,7 +371,7 @@ impl Worker {
                 let old: Vec<String> =
                     record.errors.iter().flatten().map(|error| error.detail.clone()).collect();
                 let new = match decoded {
-                    Err(error) => Answer::None(vec![error.to_string()]),
+                    Err(error) => Answer::None(vec![format!("the body is not JSON: {error}")]),
                     Ok(_) => Answer::Label("read".to_owned()),
                 };
                 add(part, &Answer::None(old), &new, (&[], &[]), &[], || {

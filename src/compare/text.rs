@@ -135,7 +135,7 @@ impl Report {
     }
 
     pub(super) fn tolerated(&self) -> String {
-        format!("absolute {:e} + relative {:e}", self.tolerance.absolute, self.tolerance.relative)
+        format!("absolute {} + relative {}", digits(self.tolerance.absolute), digits(self.tolerance.relative))
     }
 }
 
