@@ -24,8 +24,10 @@ _TYPES = {"float64": TensorProto.DOUBLE, "float32": TensorProto.FLOAT, "int64": 
 class Writer:
     """The nodes and constants of one graph. The same operation on the same values is one node."""
 
-    def __init__(self, n_features: int) -> None:
+    def __init__(self, n_features: int, prefix: str = "") -> None:
         self.n_features = n_features
+        self._prefix = prefix
+        self.nested = bool(prefix)
         self.precision = "float64"
         """`float32` when the estimator itself rounds so on the way."""
         self._nodes: list[Any] = []
@@ -62,7 +64,17 @@ class Writer:
     def _name(self, wanted: str | None, prefix: str, taken: Any) -> str:
         if wanted is not None and wanted not in taken:
             return wanted
-        return f"{prefix}{len(self._nodes) if prefix == 'v' else len(self._constants)}"
+        return f"{self._prefix}{prefix}{len(self._nodes) if prefix == 'v' else len(self._constants)}"
+
+    def body(self, inputs: Sequence[tuple[str, int, Any]], outputs: Sequence[tuple[str, int, Any]]) -> Any:
+        """The nodes as the body of a loop, whose names begin with this writer's prefix."""
+        return helper.make_graph(
+            self._nodes,
+            "body",
+            [helper.make_tensor_value_info(*entry) for entry in inputs],
+            [helper.make_tensor_value_info(*entry) for entry in outputs],
+            [numpy_helper.from_array(array, name) for name, array in self._constants.items()],
+        )
 
     def finish(self, output: Value, name: str) -> Graph:
         """The graph with this value as its only output; what does not lead to it is left out."""
@@ -112,7 +124,22 @@ class Value:
         array = np.asarray(other, dtype=self.dtype)
         return self.writer.constant(array), array.shape[-1] if array.ndim else 1
 
+    def _factor(self, other: Operand) -> Operand:
+        """A factor or divisor that ONNX Runtime does not fold into a MatMul beside it.
+
+        It takes a scalar for the attribute `alpha` of a fused MatMul, whose type is float32 whatever the matrix has.
+        """
+        if isinstance(other, Value) or np.size(other) > 1:
+            return other
+        scalar = float(np.asarray(other).reshape(-1)[0])
+        if self.width > 1:
+            return np.full(self.width, scalar)
+        exact = scalar == 0.0 or float(np.float32(scalar)) == scalar and float(np.float32(1.0 / scalar)) == 1.0 / scalar
+        return scalar if exact or self.dtype != "float64" else self.constant([scalar])
+
     def _binary(self, op: str, other: Operand, *, swap: bool = False, dtype: str | None = None) -> Value:
+        if op in ("Mul", "Div") and not swap:
+            other = self._factor(other)
         name, width = self._operand(other)
         inputs = [name, self.name] if swap else [self.name, name]
         return self._new(op, inputs, width=max(self.width, width), dtype=dtype)
@@ -137,7 +164,7 @@ class Value:
         return self._binary("Mul", other)
 
     def __rmul__(self, other: Operand) -> Value:
-        return self._binary("Mul", other, swap=True)
+        return self._binary("Mul", other)
 
     def __truediv__(self, other: Operand) -> Value:
         return self._binary("Div", other)
@@ -252,11 +279,11 @@ class Value:
 
     def power(self, exponent: float) -> Value:
         """To the power of a constant."""
-        return self._binary("Pow", exponent)
+        return self._new("Pow", [self.name, self.writer.constant(np.array(exponent))])
 
     def exp(self) -> Value:
         """Euler's number to the power of it."""
-        return self._new("Pow", [self.writer.constant(np.array(np.e), "e"), self.name])
+        return self._new("Pow", [self.writer.constant(np.array(np.e), None if self.writer.nested else "e"), self.name])
 
     def exp2(self) -> Value:
         """Two to the power of it."""
@@ -325,7 +352,7 @@ class Value:
     def constant(self, row: Any) -> Value:
         """A constant row for each row of the batch."""
         array = np.asarray(row, dtype=np.float64).reshape(1, -1)
-        # Not by a product: a missing feature would make it missing.
+        # Not by a product: a missing feature would make it missing. The two are not one to be folded into a constant.
         like = self.column(0).is_missing()
         return like.where(array, array)
 
