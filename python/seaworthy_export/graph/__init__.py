@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import ExportError
 from ..values import class_name
-from . import bayes, linear, neighbours, neural, trees, vectors  # noqa: F401 - importing registers them
+from . import bayes, combine, linear, neighbours, neural, trees, vectors  # noqa: F401 - importing registers them
 from .base import Graph, Matrix, open_session, run_graph
 from .build import Writer
 from .formulas import NotExpressibleError, ask

@@ -1,8 +1,8 @@
 """Which function writes what an estimator answers.
 
 An answer is asked for by its kind: `numbers` (`predict` of a regressor), `probabilities` (`predict_proba`), `decision`
-(`decision_function`, always a matrix) or `label` (`predict` of a classifier, as positions in `classes_`). A function is
-registered for a class by name; estimators inside estimators are asked in the same way.
+(`decision_function`, always a matrix), `label` (`predict` of a classifier, as positions in `classes_`) or `multilabel`
+(the probability of each label, of which several may apply). A function is registered for a class by name; estimators inside estimators are asked in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..values import class_name
 from .build import Value, joined
 
 Formula = Callable[[Any, Value], Value]
-KINDS = ("numbers", "probabilities", "decision", "label")
+KINDS = ("numbers", "probabilities", "decision", "label", "multilabel")
 
 _FALLBACKS: dict[str, Callable[[Any, Value], Value | None]] = {}
 _FORMULAS: dict[str, dict[str, Formula]] = {kind: {} for kind in KINDS}
