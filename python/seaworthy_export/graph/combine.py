@@ -313,9 +313,9 @@ def _calibrated(part: Any, x: Value) -> Value:
     if part.method == "temperature":
         beta = float(np.asarray(part.calibrators[0].beta_))
         if not by_scores:
-            scores = scores.clip(float(np.finfo(np.float64).tiny), np.inf).log()
+            scores = (scores + 1e-12).log()
         elif scores.width == 1:
-            scores = joined([x.constant([0.0]), scores])
+            scores = joined([-scores, scores])
         return (scores * beta).softmax()
     if not by_scores and n == 2:
         scores = scores.column(1)
