@@ -15,12 +15,12 @@ COPY scripts/fetch_onnxruntime.py scripts/onnxruntime.txt scripts/
 RUN python3 scripts/fetch_onnxruntime.py --output /onnxruntime \
     && find /onnxruntime -exec touch --date=@0 {} +
 
-# What is below the program. Must not have an older glibc than the stage that builds it: both are Debian 12.
+# What is below the program, in place of a base image: less to trust, and only what is used. Must not have an older glibc than the stage that builds it: both are Debian 12.
 FROM debian:bookworm-slim AS root
 COPY scripts/image_root.sh scripts/
 RUN ["bash", "scripts/image_root.sh", "/root-files"]
 
-FROM rust:${RUST_VERSION}-slim-bookworm AS build
+FROM rust:${RUST_VERSION}-slim-bookworm AS dependencies
 WORKDIR /src
 ENV CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 # The dependencies, in a layer that stays until Cargo.toml or Cargo.lock changes: an empty program stands for ours, and empty
@@ -32,6 +32,15 @@ RUN mkdir src benches \
     && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src
+# The licences of what is linked, for the stage below that has Python.
+RUN mkdir --parents /notices/sources src \
+    && touch src/main.rs src/lib.rs \
+    && cargo metadata --locked --format-version=1 --filter-platform="$(rustc -vV | sed -n 's/^host: //p')" >/notices/metadata.json \
+    && cd "$CARGO_HOME"/registry/src/* \
+    && find . -maxdepth 2 -type f -regextype egrep -iregex '.*/[^/]*(licen[cs]e|copying|copyright|notice)[^/]*' \
+       -exec cp --parents --target-directory=/notices/sources {} +
+
+FROM dependencies AS build
 # Cargo compares times, and the files of the checkout may be older than that build.
 COPY config config
 COPY src src
@@ -39,12 +48,20 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked \
     && touch --date=@0 target/release/seaworthy
 
-# The settings and the model, with times that no checkout changes.
-FROM debian:bookworm-slim AS data
+# The settings, the licences and the model, with times that no checkout changes.
+FROM python:3-slim-bookworm AS data
+WORKDIR /src
+COPY LICENSE LICENSE-MIT LICENSE-APACHE ./
+COPY scripts/notices.py scripts/
+COPY src/http/static/swagger-ui src/http/static/swagger-ui
+COPY --from=dependencies /notices /notices
+RUN python3 scripts/notices.py --metadata /notices/metadata.json --sources /notices/sources --output /data/licences/third-party.txt \
+    && cp LICENSE* /data/licences/
+# In the image a model needs no name while it is alone: it is the default, whether it came with the image or from somebody else.
+COPY config /data/config
+RUN sed -i 's/^default = ".*"$/default = ""/' /data/config/default.toml && grep -q '^default = ""$' /data/config/default.toml
 # The model that is baked in: <name>/<version>.
 ARG MODEL=house-prices/3.2.0
-COPY LICENSE LICENSE-MIT LICENSE-APACHE /data/licences/
-COPY config /data/config
 COPY models/${MODEL} /data/models/${MODEL}
 RUN find /data -exec touch --date=@0 {} +
 
@@ -57,8 +74,7 @@ COPY --from=data /data/licences/ /opt/seaworthy/licences/
 COPY --from=data /data/config/ /opt/seaworthy/config/
 COPY --from=build /src/target/release/seaworthy /opt/seaworthy/
 ENV PATH=/opt/seaworthy \
-    ORT_DISABLE_TELEMETRY=1 \
-    SEAWORTHY__MODELS__DEFAULT=""
+    ORT_DISABLE_TELEMETRY=1
 USER 65532:65532
 
 # The model reproduces its golden rows here, or there is no image.
@@ -71,8 +87,8 @@ FROM program
 COPY --from=proof /opt/seaworthy/models/ /opt/seaworthy/models/
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["seaworthy", "healthcheck"]
-ENTRYPOINT ["seaworthy"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/opt/seaworthy/seaworthy", "healthcheck"]
+ENTRYPOINT ["/opt/seaworthy/seaworthy"]
 CMD ["serve"]
 
 # Last, since they change with every build.
