@@ -15,7 +15,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
-    ("proof", &["schema", "postprocess", "artifact", "predictor"]),
+    ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -28,6 +28,7 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "schema",
             "pipeline",
+            "tensor",
             "postprocess",
             "artifact",
             "predictor",
