@@ -21,6 +21,7 @@ from . import harness, table
 from .harness import GENERATION, REGISTRY, ROOT, Outcome, Registered, run_case
 
 CHUNK = 10
+MOST_REASONS = 20
 
 
 def load_cases() -> list[str]:
@@ -145,18 +146,20 @@ def summary(registered: Registered, outcomes: Sequence[tuple[int, Outcome]]) -> 
         "cases": len(outcomes),
         "rows": sum(outcome.rows for outcome in good),
         "refused": sum(outcome.refused for outcome in good),
-        "unsupported": sum(outcome.unsupported for outcome in good),
+        "unsupported": sum(bool(outcome.unsupported) for outcome in good),
         "redraws": sum(outcome.redraws for _, outcome in outcomes),
         "difference": max((outcome.difference for outcome in good), default=0.0),
         "tolerance": max((outcome.tolerance for outcome in good), default=0.0),
         "absolute": max((outcome.absolute for outcome in good), default=0.0),
         "cells": sum(outcome.cells for outcome in good),
         "cancelled": sum(outcome.cancelled for outcome in good),
+        "edges": sum(outcome.edges for outcome in good),
         "names": dict(Counter(outcome.names for outcome in good if outcome.names)),
         "reasons": sorted({outcome.reason for outcome in good if outcome.reason}),
         "parameters": sorted(key for key, found in values.items() if len(found) > 1),
         "steps": sorted(steps),
         "seconds": round(sum(outcome.seconds for _, outcome in outcomes), 1),
+        "refusals": sorted({outcome.unsupported for outcome in good if outcome.unsupported})[:MOST_REASONS],
         "failures": [{"case": number, **asdict(outcome)} for number, outcome in outcomes if outcome.failure],
     }
 
@@ -166,6 +169,8 @@ def report(name: str, found: dict[str, Any], options: argparse.Namespace) -> Non
     extra = "".join(f", {found[key]} {key}" for key in ("unsupported", "redraws") if found[key])
     if found["cancelled"]:
         extra += f", {found['cancelled']} of {found['cells']} cells by rounding, at most {found['absolute']:.2g}"
+    if found["edges"]:
+        extra += f", {found['edges']} cells at an edge"
     extra += "".join(f", names {how} {n}" for how, n in sorted(found["names"].items()) if how != "equal")
     verdict = f"{len(found['failures'])} FAILED" if found["failures"] else "ok"
     print(

@@ -32,7 +32,7 @@ import sklearn
 
 from seaworthy_export import ExportError, UnsupportedStepError, read_pipeline
 from seaworthy_export.context import CATEGORY
-from seaworthy_export.errors import NothingAcceptedError
+from seaworthy_export.errors import NothingAcceptedError, WrongConverterError
 from seaworthy_export.exporter import Reading
 from seaworthy_export.schema import _cell as cell_as_sent
 from seaworthy_export.schema import rows_to_frame
@@ -146,8 +146,9 @@ class Outcome:
         absolute: the largest one of the cells outside of it.
         cells: floats compared.
         cancelled: cells outside the tolerance that rounding explains.
+        edges: cells on the other side of a bin's edge, where the last bit decides.
         redraws: draws that the library itself would not fit.
-        unsupported: 1 where the exporter refused what it may refuse.
+        unsupported: the reason where the exporter refused what it may refuse.
         names: how the names were compared, of `NAMES`.
 
     """
@@ -158,8 +159,9 @@ class Outcome:
     absolute: float = 0.0
     cells: int = 0
     cancelled: int = 0
+    edges: int = 0
     redraws: int = 0
-    unsupported: int = 0
+    unsupported: str = ""
     tolerance: float = 0.0
     reason: str = ""
     names: str = ""
@@ -188,7 +190,7 @@ def run_case(registered: Registered, seed: int, case: int) -> Outcome:
             try:
                 _fit(drawn)
                 # What cannot transform what it was fitted on has nothing to be exported.
-                _transform(drawn, drawn.X_train)
+                trained = _transform(drawn, drawn.X_train.copy())
             except Exception as error:
                 problem = f"{type(error).__name__}: {error}"
                 continue
@@ -197,13 +199,13 @@ def run_case(registered: Registered, seed: int, case: int) -> Outcome:
                 parameters=_parameters(drawn.transformer), steps=_steps(drawn.transformer),
             )  # fmt: skip
             try:
-                _compare(drawn, draw, outcome)
+                _compare(drawn, draw, trained, outcome)
             except NothingAcceptedError as error:
                 problem = str(error)
                 continue
             except UnsupportedStepError as error:
-                if drawn.refusable:
-                    outcome.unsupported = 1
+                if drawn.refusable and not isinstance(error, WrongConverterError):
+                    outcome.unsupported = str(error)
                 else:
                     outcome.failure = f"the exporter refuses it: {error}\n{_described(drawn)}"
             except (MismatchError, ExportError) as error:
@@ -257,7 +259,7 @@ def _described(case: Case) -> str:
 # --- comparing -----------------------------------------------------------------------------------------------------
 
 
-def _compare(case: Case, draw: Draw, outcome: Outcome) -> None:
+def _compare(case: Case, draw: Draw, trained: Any, outcome: Outcome) -> None:
     fields = {name: {"nullable": True, **case.fields.get(name, {})} for name in case.X_train.columns}
     for name, entry in fields.items():
         if "type" not in entry and case.X_train[name].isna().all():
@@ -265,9 +267,9 @@ def _compare(case: Case, draw: Draw, outcome: Outcome) -> None:
     reading = read_pipeline(case.transformer, case.X_train, fields=fields)
     rows = [_sent(case.X_test, position, reading.schema.fields) for position in range(len(case.X_test))]
     dtypes = reading.schema.frame.dtypes.to_dict()
-    outcome.names = _compare_names(case, reading)
+    outcome.names = _compare_names(case, trained, reading)
     batch = draw.choice([1, 3, 1024])
-    whole = _whole(case, rows, dtypes)
+    whole = _whole(case, rows, dtypes, draw.integer(0, len(rows) - 1))
     if whole is not None:
         try:
             _compare_rows(case, reading, rows, dtypes, whole, batch, outcome)
@@ -293,7 +295,7 @@ def _compare_rows(
         if cells is not None and len(cells) != width:
             raise MismatchError(f"row {position}: the original gives {len(cells)} columns, the export {width}")
     spec, codes = _numeric(reading, expected)
-    refused = cells_compared = cancelled = 0
+    refused = cells_compared = cancelled = edges = 0
     largest = largest_absolute = 0.0
     # How many rows are computed together must not matter.
     found = run_transform(spec, rows, batch=batch)
@@ -307,7 +309,7 @@ def _compare_rows(
         if wanted is None:
             refused += 1
             continue
-        explained: Sequence[float] | None = None
+        explained: slack.Slack | None = None
         for column, (e, f) in enumerate(zip(wanted, got["features"])):
             known = codes.get(column)
             if known is not None and e is not None:
@@ -317,13 +319,18 @@ def _compare_rows(
             if difference <= case.tolerance:
                 largest = max(largest, difference)
                 continue
-            absolute = abs(e - float(f)) if isinstance(e, float) and f is not None and known is None else math.inf
+            absolute = (
+                abs(e - float(f)) if isinstance(e, (int, float)) and f is not None and known is None else math.inf
+            )
             if absolute < math.inf:
                 if explained is None:
                     explained = slack.of(case, rows_to_frame([rows[position]], dtypes), width)
-                if absolute <= explained[column]:
+                if isinstance(e, float) and absolute <= explained.bounds[column]:
                     largest_absolute = max(largest_absolute, absolute)
                     cancelled += 1
+                    continue
+                if explained.gives(column, float(f), case.tolerance):
+                    edges += 1
                     continue
             shown = f
             if known is not None and isinstance(f, float):
@@ -332,11 +339,12 @@ def _compare_rows(
                 f"row {position}, column {column} `{reading.columns[column].name}`: "
                 f"the original gives {wanted[column]!r}, Seaworthy gives {shown!r} "
                 f"(relative difference {difference:.3g}, tolerance {case.tolerance:g}; absolute {absolute:.3g}, "
-                f"rounding explains {explained[column] if explained is not None else 0:.3g})"
+                f"rounding explains {explained.bounds[column] if explained is not None else 0:.3g})"
                 f"\n  row: {_shown(rows[position])}\n{_steps_text(spec)}"
             )
     outcome.rows, outcome.refused, outcome.difference = len(rows), refused, largest
     outcome.cells, outcome.cancelled, outcome.absolute = cells_compared, cancelled, largest_absolute
+    outcome.edges = edges
 
 
 def distance(expected: Value, found: Any) -> float:
@@ -376,19 +384,19 @@ def _sent(frame: pd.DataFrame, position: int, fields: Sequence[Mapping[str, Any]
     return row
 
 
-def _whole(case: Case, rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, Any]) -> list[list[Value] | None] | None:
+def _whole(
+    case: Case, rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, Any], checked: int
+) -> list[list[Value] | None] | None:
     """What the original gives for the rows as one frame, which is quicker than to ask each alone.
 
-    None when it raises or drops a row, or when one of some rows differs alone, for alone is how a service asks.
+    None when it raises or drops a row, or when the row `checked` differs alone, for alone is how a service asks.
     """
     try:
-        whole = _cells(_transform(case, rows_to_frame(rows, dtypes)))
+        output = _transform(case, rows_to_frame(rows, dtypes))
     except Exception:
         return None
-    checked = sorted({0, len(rows) // 2, len(rows) - 1})
-    if len(whole) != len(rows) or not all(
-        same(_alone(case, rows[position], dtypes), whole[position], case) for position in checked
-    ):
+    whole = _cells(output)
+    if len(whole) != len(rows) or not same(_alone(case, rows[checked], dtypes), whole[checked], case):
         return None
     return list(whole)
 
@@ -409,9 +417,10 @@ def same(alone: list[Value] | None, among: list[Value], case: Case) -> bool:
 
 def _alone(case: Case, row: Mapping[str, Any], dtypes: Mapping[str, Any]) -> list[Value] | None:
     try:
-        cells = _cells(_transform(case, rows_to_frame([row], dtypes)))
+        output = _transform(case, rows_to_frame([row], dtypes))
     except Exception:
         return None
+    cells = _cells(output)
     return cells[0] if len(cells) == 1 else None  # a row that is dropped has no answer
 
 
@@ -486,11 +495,11 @@ NAMES = {
 """How names were compared, and what the table says of it."""
 
 
-def _compare_names(case: Case, reading: Reading) -> str:
+def _compare_names(case: Case, trained: Any, reading: Reading) -> str:
     """Compares with the columns of the frame that the original gives, else with `get_feature_names_out`."""
     if not case.names:
         return "off"
-    said, given = _names(case)
+    said, given = _names(case, trained)
     wanted = said if given is None else given
     if wanted is None:
         return "none"
@@ -504,15 +513,14 @@ def _compare_names(case: Case, reading: Reading) -> str:
     return "equal" if said == wanted or not hasattr(case.transformer, "get_feature_names_out") else "frame"
 
 
-def _names(case: Case) -> tuple[list[str] | None, list[str] | None]:
+def _names(case: Case, trained: Any) -> tuple[list[str] | None, list[str] | None]:
     """The names that the original says, and those of the frame that it gives."""
     said = given = None
     # It, or a step within it, may have none.
     with contextlib.suppress(Exception):
         said = [str(name) for name in case.transformer.get_feature_names_out()]
-    output = _transform(case, case.X_train.copy())
-    if isinstance(output, pd.DataFrame) and any(isinstance(name, str) for name in output.columns):
-        given = [str(name) for name in output.columns]
+    if isinstance(trained, pd.DataFrame) and any(isinstance(name, str) for name in trained.columns):
+        given = [str(name) for name in trained.columns]
     return said, given
 
 

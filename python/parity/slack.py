@@ -5,6 +5,9 @@ is scaled by its mean. There the last bit of a term, which BLAS, SVML and the C 
 worth more than any relative tolerance. So a cell outside the tolerance is held to the first-order bound on the error:
 each number that goes into each step is moved by `MOVE` of itself, the original computes the rest from there, and what
 comes of all these moves is added up. It is found by the original alone, from the row in question.
+
+A number that falls on the edge of a bin goes to either side by its last bit. There no bound says anything; the answer
+must then be one that the original itself gives after one of the moves.
 """
 
 from __future__ import annotations
@@ -24,19 +27,37 @@ JUMP = 1e-6
 """A move that changes a cell by more than this share of the cell is no rounding but a step from one bin to another."""
 
 
-def of(case: Any, frame: pd.DataFrame, width: int) -> list[float]:
-    """For each cell of the row in `frame` how far rounding explains a difference; 0 where nothing is known."""
-    total = np.zeros(width)
+class Slack:
+    """What rounding explains in one row.
+
+    Attributes:
+        bounds: for each cell how far; 0 where nothing is known.
+        answers: the rows that the original gives after the moves.
+
+    """
+
+    def __init__(self, width: int) -> None:
+        self.bounds = np.zeros(width)
+        self.answers = np.zeros((0, width))
+
+    def gives(self, column: int, found: float, tolerance: float) -> bool:
+        """Whether the original gives this after one of the moves."""
+        return bool((np.abs(self.answers[:, column] - found) <= tolerance * abs(found)).any())
+
+
+def of(case: Any, frame: pd.DataFrame, width: int) -> Slack:
+    """What rounding explains in the row in `frame`."""
+    slack = Slack(width)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             for value, rest in _stages(case, frame):
-                total += _moved(value, rest, width)
+                _move(slack, value, rest, width)
         except Exception:  # what the original does not do with numbers so moved explains nothing
             pass
         if case.slack is not None:
-            total += np.asarray(case.slack(case.transformer, frame), dtype=float)
-    return [float(x) for x in total]
+            slack.bounds += np.asarray(case.slack(case.transformer, frame), dtype=float)
+    return slack
 
 
 def _stages(case: Any, frame: pd.DataFrame) -> Any:
@@ -59,20 +80,21 @@ def _stages(case: Any, frame: pd.DataFrame) -> Any:
         value = function(value)
 
 
-def _moved(value: Any, rest: Sequence[Any], width: int) -> Any:
-    """The sum over the numbers of `value` of how much the result moves with each."""
+def _move(slack: Slack, value: Any, rest: Sequence[Any], width: int) -> None:
+    """Adds how much the result moves with each of the numbers of `value`."""
     moved = _copies(value)
     if moved is None:
-        return np.zeros(width)
+        return
     for function in rest:
         moved = function(moved)
     result = _array(moved)
     if result.shape[1] != width:
-        return np.zeros(width)
+        return
     change = np.abs(result[1:] - result[0])
     change[~(change <= JUMP * np.maximum(np.abs(result[0]), np.abs(result[1:])) + JUMP)] = 0.0
     # Up and down: the greater of the two.
-    return change.reshape(2, -1, width).max(axis=0).sum(axis=0)
+    slack.bounds += change.reshape(2, -1, width).max(axis=0).sum(axis=0)
+    slack.answers = np.concatenate([slack.answers, result[1:]])
 
 
 def _copies(value: Any) -> Any:

@@ -63,18 +63,21 @@ def render(generations: dict[str, Any]) -> str:
         lines.append(f"- `{name}`: {versions}; seed {', '.join(map(str, seeds))}")
     lines += [
         "",
-        "**cases** are given for each generation in the order of **versions**, **rows** in all, **refused** are the rows",
-        "that the original raises on. **difference** is the largest relative one of a float; 0 means the same bits.",
-        "Strings, integers and missing values are equal everywhere. **parameters** are those that took more than one value.",
+        "**cases** are given for each generation in the order of **versions**, **rows** in all, **refused** are the",
+        "rows that the original raises on. **difference** is the largest relative one of a float; 0 means the same",
+        "bits. Strings, integers and missing values are equal everywhere. **parameters** are those that took more than",
+        "one value.",
         "",
-        "**rounding**: where large numbers cancel, the last bit of a term is worth more than any relative tolerance, and",
-        "each BLAS library, processor and number of rows rounds that bit in its own way. A float outside the tolerance is",
-        "then held to the first-order bound on what rounding does: every number that goes into every step of the original is",
-        f"moved by {slack.MOVE:.1g} of itself (4 units in the last place), the original computes the rest from there, and",
-        "what comes of all the moves is added up. The column says how many floats needed that and the largest absolute",
-        "difference among them; empty means that none did.",
+        "**rounding**: where large numbers cancel, the last bit of a term is worth more than any relative tolerance,",
+        "and each BLAS library, processor and number of rows rounds that bit in its own way. A float outside the",
+        "tolerance is then held to the first-order bound on what rounding does: every number that goes into every step",
+        f"of the original is moved by {slack.MOVE:.1g} of itself (4 units in the last place), the original computes",
+        "the rest from there, and what comes of all the moves is added up. The column says how many floats needed that",
+        "and the largest absolute difference among them; empty means that none did. A number that falls on the edge of",
+        "a bin, or of anything else that jumps, goes to either side by that bit; the answer must then be one that the",
+        "original gives after one of the moves, and the notes count them.",
         "",
-        "JSON has no infinite numbers, so none is asked as an input; those that steps make of finite ones are compared.",
+        "JSON has no infinite numbers, so none is asked; those that steps make of finite ones are compared.",
     ]
     families: dict[str, dict[str, dict[str, Any]]] = {}
     for generation in order:
@@ -109,6 +112,9 @@ def render(generations: dict[str, Any]) -> str:
                 notes.append(
                     f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter, with the reason."
                 )
+            edges = sum(found["edges"] for found in entries.values())
+            if edges:
+                notes.append(f"- `{name}`: {edges} cells at the edge of a bin, where the last bit decides.")
             names: Counter[str] = Counter()
             for found in entries.values():
                 names.update(found["names"])
@@ -117,11 +123,13 @@ def render(generations: dict[str, Any]) -> str:
                     notes.append(f"- `{name}`: names in {names[how]} cases: {said_of_names}.")
             if failures:
                 notes.append(f"- `{name}`: **{failures} cases FAILED.**")
-            lines.append(
-                f"| `{name}` | {', '.join(entries)} | {', '.join(f'`{p}`' for p in parameters)} "
-                f"| {' + '.join(str(found['cases']) for found in entries.values())} | {_sum(entries, 'rows')} | {_sum(entries, 'refused')} "
-                f"| {f'{difference:.1e}' if difference else '0'} | {said} | {rounding} |"
-            )
+            counts = " + ".join(str(found["cases"]) for found in entries.values())
+            cells = [
+                f"`{name}`", ", ".join(entries), ", ".join(f"`{p}`" for p in parameters), counts,
+                _sum(entries, "rows"), _sum(entries, "refused"), f"{difference:.1e}" if difference else "0", said,
+                rounding,
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
         if notes:
             lines += ["", *notes]
         steps = sorted({step for entries in families[family].values() for f in entries.values() for step in f["steps"]})
