@@ -16,7 +16,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
-    ("proof", &["schema", "postprocess", "artifact", "predictor"]),
+    ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -29,6 +29,7 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "schema",
             "pipeline",
+            "tensor",
             "postprocess",
             "artifact",
             "predictor",
