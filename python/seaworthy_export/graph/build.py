@@ -64,7 +64,7 @@ class Writer:
             taken = {output for node in self._nodes for output in node.output} if name else set()
             first = self._name(name, "v", taken)
             names = [first, *(f"{first}_{i}" for i in range(1, outputs))]
-            self._nodes.append(helper.make_node(op, list(inputs), names, domain=domain, **more))
+            self._nodes.append(helper.make_node(op, list(inputs), names, domain=domain or None, **more))
             self._known[key] = names
         return list(self._known[key])
 
