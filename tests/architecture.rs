@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
-    ("schema", &[]),
+    ("schema", &["tensor"]),
     ("tensor", &[]),
     ("pipeline", &["schema"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
-    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
+    ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
+    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
