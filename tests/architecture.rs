@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
+    ("image", &[]),
     ("schema", &["tensor"]),
     ("tensor", &[]),
     ("pipeline", &["schema"]),
@@ -88,11 +89,22 @@ const CRATES: &[(&str, &[&str])] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::fs",
-        &["schema", "tensor", "pipeline", "runtime", "postprocess", "predictor", "proof", "http"],
+        &[
+            "image",
+            "schema",
+            "tensor",
+            "pipeline",
+            "runtime",
+            "postprocess",
+            "predictor",
+            "proof",
+            "http",
+        ],
     ),
     (
         "std::time",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
@@ -106,6 +118,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::thread",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",

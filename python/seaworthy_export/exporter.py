@@ -58,6 +58,8 @@ _VERSION = re.compile(
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?"
 )
 _LIBRARIES = ("feature-engine", "numpy", "onnx", "pandas", "scikit-learn", "skl2onnx")
+# The largest float64 that is rounded to a finite float32.
+_FLOAT32_LIMIT = float(np.nextafter(np.float64(np.finfo(np.float32).max) + 2.0**103, 0.0))
 _FEATURE_TOLERANCE = {"relative": 1e-12, "absolute": 1e-12}
 # Relative to the value, and to how far the model's outputs are apart: a sum that nearly cancels has few digits left.
 _OUTPUT_TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
@@ -560,8 +562,9 @@ def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
     feature in turn gets such a value in a row that is accepted otherwise.
     """
     base = plan.features[:1]
-    refused: dict[str, list[Any]] = {"missing": [], "infinite": []}
-    for refusal, value in (("missing", np.nan), ("infinite", np.inf)):
+    refused: dict[str, list[Any]] = {"missing": [], "infinite": [], "outside": []}
+    # What scikit-learn casts to float32 is infinite for it when it is larger than that type can hold.
+    for refusal, value in (("missing", np.nan), ("infinite", np.inf), ("outside", 1e39)):
         for position, column in enumerate(plan.columns):
             probe = base.copy()
             probe[0, position] = value
@@ -574,8 +577,9 @@ def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
     ctx = Context(plan.state, plan.estimator_path, estimator, None, plan.columns)
     both = [label for label in refused["missing"] if label in refused["infinite"]]
     ctx.check(both, "missing", "infinite")
-    for refusal, labels in refused.items():
-        ctx.check([label for label in labels if label not in both], refusal)
+    for refusal in ("missing", "infinite"):
+        ctx.check([label for label in refused[refusal] if label not in both], refusal)
+    ctx.check(refused["outside"], "outside", between=(-_FLOAT32_LIMIT, _FLOAT32_LIMIT))
 
 
 def _postprocess_step(step: PostprocessStep) -> dict[str, Any]:

@@ -88,6 +88,20 @@ impl SparseBlock {
         (&self.indices[start..], &mut self.values[start..])
     }
 
+    /// Leaves of the row that begins at `start` the columns that `keep` gives a number, under that number, which must ascend as well.
+    pub(super) fn retain_row(&mut self, start: usize, mut keep: impl FnMut(u32) -> Option<u32>) {
+        let mut end = start;
+        for at in start..self.indices.len() {
+            if let Some(index) = keep(self.indices[at]) {
+                self.indices[end] = index;
+                self.values[end] = self.values[at];
+                end += 1;
+            }
+        }
+        self.indices.truncate(end);
+        self.values.truncate(end);
+    }
+
     pub(super) fn end_row(&mut self) {
         self.ends.push(self.indices.len());
     }

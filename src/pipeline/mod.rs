@@ -24,6 +24,7 @@ mod impute;
 mod lookup;
 mod map;
 mod normal;
+mod sample;
 mod several;
 mod similarity;
 mod sparse;
@@ -33,6 +34,7 @@ mod text;
 mod tokens;
 mod tree;
 mod unicode;
+mod weigh;
 
 pub use curve::{Method, Power};
 pub use error::{PipelineError, RowFault, RowProblem};
@@ -47,10 +49,11 @@ use cut::CutStep;
 use datetime::DatetimeStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
-use hash::HashStep;
+use hash::{HashFeaturesStep, HashStep};
 use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
+use sample::SampleStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
 use similarity::SimilarityStep;
 use sparse::SparseProjectStep;
@@ -58,6 +61,7 @@ use spline::SplineStep;
 use text::TextStep;
 use tokens::TokensStep;
 use tree::TreeStep;
+use weigh::WeighStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
 type Slot = usize;
@@ -75,6 +79,8 @@ enum Operation {
     Expand(ExpandStep),
     Similarity(SimilarityStep),
     Hash(HashStep),
+    HashFeatures(HashFeaturesStep),
+    Sample(SampleStep),
     Affine(AffineStep),
     Cut(CutStep),
     Interpolate(InterpolateStep),
@@ -92,6 +98,7 @@ enum Operation {
     Datetime(DatetimeStep),
     Dense(DenseStep),
     SparseProject(SparseProjectStep),
+    Weigh(WeighStep),
 }
 
 impl Operation {
@@ -403,6 +410,8 @@ impl Pipeline {
                 Operation::Expand(step) => step.run(&mut slots, index, &mut run),
                 Operation::Similarity(step) => step.run(&mut slots, &mut run),
                 Operation::Hash(step) => step.run(&mut slots, n_rows),
+                Operation::HashFeatures(step) => step.run(&mut slots, n_rows),
+                Operation::Sample(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Affine(step) => step.run(&mut slots),
                 Operation::Cut(step) => step.run(&mut slots, n_rows),
                 Operation::Interpolate(step) => step.run(&mut slots),
@@ -420,6 +429,7 @@ impl Pipeline {
                 Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Dense(step) => step.run(&mut slots, n_rows),
                 Operation::SparseProject(step) => step.run(&mut slots, n_rows),
+                Operation::Weigh(step) => step.run(&mut slots, n_rows),
             }
         }
         // NumPy has no missing integer and ONNX no missing string.
@@ -714,6 +724,28 @@ impl Plan {
         Ok(slot)
     }
 
+    /// A slot for a block of columns, which take the places of these, that exist.
+    fn replace_by_block(
+        &mut self,
+        inputs: &[Slot],
+        names: &[String],
+    ) -> Result<Slot, PipelineError> {
+        let slot = self.derive(Dtype::Float, inputs);
+        let first = self.blocks.last().map_or(IN_BLOCKS, |block| block.first + block.n);
+        let numbers: HashMap<&str, Slot> =
+            names.iter().zip(first..).map(|(name, number)| (name.as_str(), number)).collect();
+        if numbers.len() != names.len() || names.is_empty() {
+            return Err(self.error(None, "a column is listed twice, or none is".to_owned()));
+        }
+        for (name, slot) in &mut self.names {
+            if let Some(number) = numbers.get(name.as_str()) {
+                *slot = *number;
+            }
+        }
+        self.blocks.push(Block { slot, first, n: names.len() });
+        Ok(slot)
+    }
+
     /// The block that a column is in, and its position there.
     fn in_block(&self, slot: Slot) -> Option<(usize, usize)> {
         if slot < IN_BLOCKS {
@@ -812,7 +844,9 @@ impl Plan {
             if step.op == "project" && sparse::load_project(self, step)? {
                 return Ok(());
             }
-            self.take_out(&step.parameters);
+            if step.op != "weigh" {
+                self.take_out(&step.parameters);
+            }
         }
         match step.op.as_str() {
             "check" => check::load(self, self.parameters(step)?),
@@ -825,6 +859,9 @@ impl Plan {
             "expand" => expand::load(self, self.parameters(step)?),
             "similarity" => similarity::load(self, self.parameters(step)?),
             "hash_category" => hash::load(self, self.parameters(step)?),
+            "hash_features" => hash::load_features(self, self.parameters(step)?),
+            "sample" => sample::load(self, self.parameters(step)?),
+            "weigh" => weigh::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
             "cut" => cut::load(self, self.parameters(step)?),
             "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
@@ -844,7 +881,7 @@ impl Plan {
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, text, threshold, tokens, tree";
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, hash_features, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, sample, select, similarity, spline, text, threshold, tokens, tree, weigh";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),
