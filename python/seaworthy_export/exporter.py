@@ -42,6 +42,7 @@ from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError,
 from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, is_classifier, open_session, run_graph
 from .profile import build_profile
+from .prune import prune_hashes
 from .schema import Schema, derive_schema
 from .values import class_name, json_scalar
 
@@ -57,6 +58,7 @@ _VERSION = re.compile(
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?"
 )
 _LIBRARIES = ("feature-engine", "numpy", "onnx", "pandas", "scikit-learn", "skl2onnx")
+MAX_FEATURES = 2**17
 _FEATURE_TOLERANCE = {"relative": 1e-12, "absolute": 1e-12}
 # Relative to the value, and to how far the model's outputs are apart: a sum that nearly cancels has few digits left.
 _OUTPUT_TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
@@ -266,6 +268,14 @@ def _plan(
     reduced = _reduce(estimator, estimator_path, reading)
     if reduced is not None:
         estimator, preprocess = reduced
+        prune_hashes(reading.state.steps, [column.name for column in reading.columns])
+    if len(reading.columns) > MAX_FEATURES:
+        raise UnsupportedStepError(
+            f"{class_name(estimator)} takes {len(reading.columns)} columns, which would be a dense row of as many numbers "
+            f"for each prediction; at most {MAX_FEATURES} are exported\n"
+            "hint: give the vectorizer n_features=2**16 or less, select columns (SelectKBest) or project them "
+            "(TruncatedSVD) before the estimator, or put a linear estimator at the end, which needs no dense row"
+        )
     return _Plan(
         schema=schema,
         state=reading.state,
@@ -396,6 +406,7 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
     names = _names_out(transformers, [field["name"] for field in schema.fields])
     if names is not None and len(names) == len(current) == len(set(names)):
         current = rename_columns(state, current, names)
+    prune_hashes(state.steps, [column.name for column in current])
     return Reading(schema, state, current, frame, good_rows, preprocess)
 
 

@@ -147,14 +147,14 @@ def _cast(ctx: Context, label: Label, old: Any, new: Any) -> None:
 
 @register_converter("feature_engine.imputation.RandomSampleImputer")
 def convert_random_sample_imputer(step: Any, ctx: Context) -> None:
-    """A row alone is always given the same value of the training column, when the seed is one for all."""
+    """A row alone is always given the same value of the training column, when the seed is one for all.
+
+    With `seed="observation"` the value is drawn for each row anew, with a seed that is the sum or the product of others.
+    """
     hint = "set random_state to an integer, with seed='general'"
-    if step.seed != "general":
-        ctx.unsupported(
-            "it draws from the training column with a seed made of other values of the row "
-            f"({step.random_state}), by NumPy's legacy generator",
-            hint,
-        )
+    if step.seed == "observation":
+        _draw_by_row(step, ctx)
+        return
     if step.random_state is None:
         ctx.unsupported("it draws at random, without a seed: no two runs agree", hint)
     fills: dict[Label, Any] = {}
@@ -171,6 +171,26 @@ def convert_random_sample_imputer(step: Any, ctx: Context) -> None:
         if column.kind == INT and not is_integer(value) and float(value).is_integer():
             value = int(value)
         ctx.fill({label: value})
+
+
+def _draw_by_row(step: Any, ctx: Context) -> None:
+    """One variable after the other: what was drawn for one may be part of the seed for the next."""
+    seeds = [ctx.column(label).label for label in step.random_state]
+    words = [label for label in seeds if ctx.column(label).kind not in (INT, FLOAT)]
+    statistic = {"add": "sum", "multiply": "product"}[step.seeding_method]
+    for label in step.variables_:
+        known = list(step.X_[label].dropna())
+        if not known or words:
+            # There is nothing to draw from, or no number for a seed, which raises.
+            ctx.check([label], "missing")
+            continue
+        if ctx.column(label).kind == INT:
+            known = [int(value) if float(value).is_integer() else value for value in known]
+        seed = f"{label} seed"
+        ctx.emit_many("aggregate", seeds, [seed], keep=True, single=True, statistic=statistic, skip_missing=True)
+        ctx.function([seed], "rint")
+        ctx.sample(label, known, seed)
+        ctx.drop([seed])
 
 
 @register_converter("category_encoders.hashing.HashingEncoder")

@@ -82,6 +82,8 @@ def convert_function_transformer(step: Any, ctx: Context) -> None:
     function = step.func
     if function is None:
         return
+    if function is pd.DataFrame.to_dict and step.kw_args == {"orient": "records"}:
+        return  # rows as dicts, for a DictVectorizer or a FeatureHasher
     if step.kw_args:
         ctx.unsupported(f"its function is called with {step.kw_args}", "leave out kw_args")
     name = getattr(function, "__name__", repr(function))

@@ -94,6 +94,9 @@ def convert_quantile_transformer(step: Any, ctx: Context) -> None:
 def convert_normalizer(step: Any, ctx: Context) -> None:
     """Divides a row by its norm."""
     ctx.check(ctx.labels, "missing", "infinite")
+    if hasattr(ctx.frame, "toarray"):
+        ctx.weigh(norm=step.norm)  # a bag of words stays sparse
+        return
     ctx.emit_in_place("normalize", ctx.labels, norm=step.norm)
 
 
@@ -130,6 +133,11 @@ def _project(
 ) -> None:
     ctx.check(ctx.labels, "missing", "infinite")
     matrix = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
+    if hasattr(ctx.frame, "toarray") and subtract is None and offset is None and divide is None:
+        before = len(ctx.columns)
+        ctx.project(_outputs(step, ctx), matrix)
+        ctx.keep(ctx.columns[before:])
+        return
     parts = {key: value for key, value in (("subtract", subtract), ("offset", offset)) if value is not None}
     ctx.emit_many("project", ctx.labels, _outputs(step, ctx), matrix=np.asarray(matrix, dtype=float), **parts)
     if divide is not None:
