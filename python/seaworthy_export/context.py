@@ -1045,13 +1045,13 @@ def rename_columns(state: State, columns: Sequence[Column], names: Sequence[str]
     return copied(columns, names)
 
 
-_TEXT = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
+_TEXT = ("CountVectorizer", "HashingVectorizer", "MultiLabelBinarizer", "TfidfVectorizer")
 
 
 def as_taken(steps: Sequence[Any], frame: Any) -> Any:
     """Rows in the form in which the first of the steps takes them.
 
-    A vectorizer of text takes a Series, which is the only column of the frame; a DictVectorizer takes dicts, and a
+    A vectorizer of text and a MultiLabelBinarizer take a Series, which is the only column of the frame; a DictVectorizer takes dicts, and a
     FeatureHasher dicts, pairs or lists of strings.
     """
     first: Any = steps[0] if steps else None
@@ -1059,7 +1059,8 @@ def as_taken(steps: Sequence[Any], frame: Any) -> Any:
         inner = first.steps if hasattr(first, "steps") else first.transformer_list
         first = inner[0][1] if inner else None
     name = type(first).__name__
-    if isinstance(frame, pd.DataFrame) and type(first).__module__.startswith("sklearn.feature_extraction"):
+    known = ("sklearn.feature_extraction", "sklearn.preprocessing._label")
+    if isinstance(frame, pd.DataFrame) and type(first).__module__.startswith(known):
         if name in _TEXT and frame.shape[1] == 1:
             return frame.iloc[:, 0]
         if name == "DictVectorizer":

@@ -20,6 +20,7 @@ from typing import Any, Callable, Union
 import numpy as np
 import pandas as pd
 import scipy.sparse
+import scipy.special
 from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
@@ -223,10 +224,14 @@ class _Plan:
         """What the server does to raw predictions."""
         for step in self.postprocess:
             if step["op"] == "function":
-                values = getattr(np, step["function"])(values)
+                own = scipy.special.ndtr if step["function"] == "ndtr" else None
+                values = (own or getattr(np, step["function"]))(values)
                 continue
             if step["op"] == "power":
                 values = _power(values, step["method"], step["exponent"])
+                continue
+            if step["op"] == "interpolate":
+                values = _interpolate(values, np.array(step["x"]), np.array(step["y"]), step["margin"])
                 continue
             if "subtract" in step:
                 values = values - step["subtract"]
@@ -490,6 +495,12 @@ def _inverse_steps(fitted: Any) -> list[dict[str, Any]] | None:
     if name == "RobustScaler":
         scale = fitted.scale_ if fitted.with_scaling else None
         return affine(multiply=scale, add=fitted.center_ if fitted.with_centering else None)
+    if name == "QuantileTransformer":
+        normal = fitted.output_distribution == "normal"
+        x, y = fitted.references_.tolist(), fitted.quantiles_[:, 0].tolist()
+        # The margin is scikit-learn's BOUNDS_THRESHOLD.
+        curve = {"op": "interpolate", "x": x, "y": y, "margin": 1e-7 if normal else 0.0}
+        return [*([{"op": "function", "function": "ndtr"}] if normal else []), curve]
     if name == "PowerTransformer":
         method = "box_cox_inverse" if fitted.method == "box-cox" else "yeo_johnson_inverse"
         before = _inverse_steps(fitted._scaler) if fitted.standardize else []
@@ -507,6 +518,17 @@ def _power(values: NDArray[np.float64], method: str, exponent: float) -> NDArray
         rest = 2 - exponent
         below = 1 - np.exp(-values) if abs(rest) <= eps else 1 - np.power(-rest * values + 1, 1 / rest)
     return np.where(values >= 0, above, below)
+
+
+def _interpolate(
+    values: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], margin: float
+) -> NDArray[np.float64]:
+    """The points of a curve, with its ends, in the order of operations of the server."""
+    with np.errstate(invalid="ignore"):
+        above = values + margin > x[-1] if margin else values == x[-1]
+        below = values - margin < x[0] if margin else values == x[0]
+    curve = np.interp(values, x, y)
+    return np.where(np.isnan(values), values, np.where(below, y[0], np.where(above, y[-1], curve)))
 
 
 def _input_columns(pipeline: Any, inputs: pd.DataFrame, target: str | None) -> list[str]:

@@ -193,6 +193,63 @@ def convert_linear_discriminant_analysis(step: Any, ctx: Context) -> None:
     _project(step, ctx, matrix, subtract=step.xbar_ if step.solver == "svd" else None)
 
 
+@register_converter("sklearn.kernel_approximation.RBFSampler")
+def convert_rbf_sampler(step: Any, ctx: Context) -> None:
+    """Cosines of a random projection."""
+    _project(step, ctx, step.random_weights_.T, offset=step.random_offset_)
+    ctx.function(ctx.labels, "cos")
+    scale = float((2.0 / step.n_components) ** 0.5)
+    ctx.affine({label: {"multiply": scale} for label in ctx.labels})
+
+
+@register_converter("sklearn.kernel_approximation.Nystroem")
+def convert_nystroem(step: Any, ctx: Context) -> None:
+    """The kernel with some training rows, then a projection."""
+    kernels = ("rbf", "linear", "poly", "polynomial", "sigmoid", "cosine")
+    if step.kernel not in kernels:
+        ctx.unsupported(f"its kernel is {step.kernel!r}", f"use one of {', '.join(kernels)}")
+    ctx.check(ctx.labels, "missing", "infinite")
+    rows = step.components_.toarray() if hasattr(step.components_, "toarray") else np.asarray(step.components_, float)
+    parameters = step._get_kernel_params()
+    gamma = parameters.get("gamma")
+    gamma = 1.0 / rows.shape[1] if gamma is None else float(gamma)
+    inputs = ctx.labels
+    kernel = [f"kernel {i}" for i in range(len(rows))]
+    if step.kernel == "rbf":
+        # The squared distance as scikit-learn computes it: squares minus twice the product.
+        squares = [f"square of {label}" for label in inputs]
+        for label, square in zip(inputs, squares):
+            ctx.affine({label: {"multiply": 1.0}})
+            ctx.copy(label, square)
+        ctx.relabel_dtype("float64")
+        ctx.function(squares, "square")
+        sums = ["sum of squares"]
+        ctx.emit_many("aggregate", squares, sums, keep=True, single=True, statistic="sum", skip_missing=False)
+        ctx.drop(squares)
+        matrix = np.hstack([-2.0 * rows, np.ones((len(rows), 1))])
+        ctx.emit_many("project", [*inputs, *sums], kernel, matrix=matrix, offset=(rows * rows).sum(axis=1))
+        ctx.affine({label: {"clip": (0.0, None)} for label in kernel})
+        ctx.affine({label: {"multiply": -gamma} for label in kernel})
+        ctx.function(kernel, "exp")
+    else:
+        if step.kernel == "cosine":
+            ctx.emit_in_place("normalize", inputs, norm="l2")
+            norms = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+            rows = rows / np.where(norms == 0.0, 1.0, norms)
+        ctx.emit_many("project", inputs, kernel, matrix=rows)
+        coef0 = parameters.get("coef0")
+        if step.kernel in ("poly", "polynomial", "sigmoid"):
+            shift = 1.0 if coef0 is None else float(coef0)
+            ctx.affine({label: {"multiply": gamma, "add": shift} for label in kernel})
+        if step.kernel == "sigmoid":
+            ctx.function(kernel, "tanh")
+        elif step.kernel in ("poly", "polynomial"):
+            degree = parameters.get("degree")
+            for label in kernel:
+                ctx.emit_each("power", label, method="power", exponent=3.0 if degree is None else float(degree))
+    ctx.emit_many("project", kernel, _outputs(step, ctx), matrix=step.normalization_)
+
+
 # --- selectors ------------------------------------------------------------------------------------------------------
 
 
