@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::artifact::{Artifact, ArtifactError, Manifest, TensorSpec};
 use crate::pipeline::{Pipeline, PipelineError, RowProblem, Workspace};
-use crate::postprocess::{OutputsError, Postprocess, Prediction};
+use crate::postprocess::{
+    OutputFault, Outputs, OutputsError, Postprocess, Prediction, shown_shape as shape,
+};
 use crate::runtime::{RuntimeError, Session, SessionOptions, TensorInfo};
 use crate::schema::{Frame, Schema, SchemaError};
 use crate::tensor::{ElementType, Tensor};
@@ -151,38 +153,23 @@ fn check_tensors(manifest: &Manifest, postprocess: &Postprocess) -> Result<Eleme
             ));
         }
     };
-    let Some(output) =
-        manifest.model.outputs.iter().find(|output| output.name == postprocess.tensor())
-    else {
-        let known = manifest
-            .model
-            .outputs
-            .iter()
-            .map(|output| output.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(format!("it gives no output `{}`; it gives: {known}", postprocess.tensor()));
-    };
-    let width = postprocess.width() as u64;
-    let fits = match output.shape.as_slice() {
-        [_] => width == 1,
-        [_, last] => last.is_none_or(|last| last == width),
-        _ => false,
-    };
-    if !fits {
-        let shape = shape(&output.shape);
-        return Err(format!(
-            "the output `{}` has the shape {shape}, expected [batch, {width}]",
-            output.name
-        ));
+    for name in postprocess.tensors() {
+        let outputs = &manifest.model.outputs;
+        let Some(output) = outputs.iter().find(|output| output.name == *name) else {
+            let known: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
+            return Err(format!("it gives no output `{name}`; it gives: {}", known.join(", ")));
+        };
+        let Some(output_type) = ElementType::parse(&output.r#type) else {
+            return Err(format!(
+                "the output `{name}` is of type {}, which is not supported",
+                output.r#type
+            ));
+        };
+        postprocess
+            .check(output_type, &output.shape)
+            .map_err(|problem| format!("the output `{name}` {problem}"))?;
     }
     Ok(input_type)
-}
-
-fn shape(dims: &[Option<u64>]) -> String {
-    let dims: Vec<String> =
-        dims.iter().map(|dim| dim.map_or_else(|| "batch".to_owned(), |n| n.to_string())).collect();
-    format!("[{}]", dims.join(", "))
 }
 
 /// Why there is no prediction for a row that fitted the schema.
@@ -202,9 +189,9 @@ pub enum RowErrorProblem {
     /// A step of the pipeline refused it.
     #[error(transparent)]
     Pipeline(RowProblem),
-    /// The prediction is NaN or infinite.
-    #[error("the prediction is not a finite number")]
-    OutputNotFinite,
+    /// The graph gave something that is no prediction, or not all of one.
+    #[error(transparent)]
+    Output(OutputFault),
 }
 
 impl RowErrorProblem {
@@ -213,7 +200,7 @@ impl RowErrorProblem {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Pipeline(problem) => problem.code(),
-            Self::OutputNotFinite => "output_not_finite",
+            Self::Output(fault) => fault.code(),
         }
     }
 
@@ -229,9 +216,9 @@ impl RowErrorProblem {
 pub struct Predictions {
     /// One for each row of the frame, in order.
     pub rows: Vec<Prediction>,
-    /// For a classifier `n_rows * n_labels` probabilities, row-major; NaN in rows without a prediction. Else empty.
+    /// For a classifier with probabilities `n_rows * n_labels` of them, row-major; NaN in rows that were refused. Else empty.
     pub probabilities: Vec<f64>,
-    /// Why rows have no prediction, by row.
+    /// Why rows have no prediction, or not a whole one, by row.
     pub errors: Vec<RowError>,
 }
 
@@ -250,7 +237,7 @@ impl Predictor {
     /// The graph cannot be opened, or takes or gives other tensors than the manifest says.
     pub fn open(model: &Arc<Model>, options: SessionOptions) -> Result<Self, LoadError> {
         let path = model.artifact.graph();
-        let session = Session::open(&path, options)?;
+        let session = Session::open(&path, options)?.giving(model.postprocess.tensors())?;
         let spec = &model.artifact.manifest().model;
         for (what, found, expected) in [
             ("input", session.inputs(), &spec.inputs),
@@ -281,17 +268,17 @@ impl Predictor {
         let workspace = &self.workspace;
         let n_passed = workspace.n_rows();
         let n_features = model.pipeline.feature_names().len();
-        let width = model.postprocess.labels().len();
+        let width = model.postprocess.n_probabilities();
         let outputs = if n_passed == 0 {
-            crate::postprocess::Outputs::default()
+            Outputs::default()
         } else {
             let broken =
                 || RuntimeError::Run { reason: "the features do not fill a matrix".to_owned() };
             let features =
                 Tensor::from_features(model.input_type, workspace.features(), n_passed, n_features);
-            let output =
-                self.session.run(&[features.ok_or_else(broken)?], model.postprocess.tensor())?;
-            model.postprocess.run(&output, n_passed)?
+            let tensors =
+                self.session.run(&[features.ok_or_else(broken)?], model.postprocess.tensors())?;
+            model.postprocess.run(&tensors, n_passed)?
         };
         let fault = |fault: &crate::pipeline::RowFault| RowError {
             row: fault.row,
@@ -300,27 +287,28 @@ impl Predictor {
         };
         let mut errors: Vec<RowError> = workspace.faults().iter().map(fault).collect();
         let mut result = Predictions::default();
+        let n_before = errors.len();
+        let faulty = |row: usize, fault: OutputFault| RowError {
+            row,
+            field: None,
+            problem: RowErrorProblem::Output(fault),
+        };
         if n_passed == frame.n_rows() {
             result.rows = outputs.predictions;
             result.probabilities = outputs.probabilities;
+            errors.extend(outputs.faults.into_iter().map(|(row, fault)| faulty(row, fault)));
         } else {
             result.rows = vec![Prediction::None; frame.n_rows()];
             result.probabilities = vec![f64::NAN; frame.n_rows() * width];
-            let passed = (0..frame.n_rows()).filter(|row| workspace.passed(*row));
-            for (at, row) in passed.enumerate() {
-                result.rows[row] = outputs.predictions[at];
+            let passed: Vec<usize> =
+                (0..frame.n_rows()).filter(|row| workspace.passed(*row)).collect();
+            for (at, (row, prediction)) in passed.iter().zip(outputs.predictions).enumerate() {
+                result.rows[*row] = prediction;
                 result.probabilities[row * width..(row + 1) * width]
                     .copy_from_slice(&outputs.probabilities[at * width..(at + 1) * width]);
             }
+            errors.extend(outputs.faults.into_iter().map(|(at, fault)| faulty(passed[at], fault)));
         }
-        let not_finite =
-            |row: &usize| result.rows[*row] == Prediction::None && workspace.passed(*row);
-        let n_before = errors.len();
-        errors.extend((0..frame.n_rows()).filter(not_finite).map(|row| RowError {
-            row,
-            field: None,
-            problem: RowErrorProblem::OutputNotFinite,
-        }));
         if n_before > 0 && errors.len() > n_before {
             errors.sort_by_key(|error| error.row);
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
+    ("image", &[]),
     ("schema", &[]),
     ("tensor", &[]),
     ("pipeline", &["schema"]),
@@ -15,7 +16,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
-    ("proof", &["schema", "postprocess", "artifact", "predictor"]),
+    ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -28,6 +29,7 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "schema",
             "pipeline",
+            "tensor",
             "postprocess",
             "artifact",
             "predictor",
@@ -86,11 +88,22 @@ const CRATES: &[(&str, &[&str])] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::fs",
-        &["schema", "tensor", "pipeline", "runtime", "postprocess", "predictor", "proof", "http"],
+        &[
+            "image",
+            "schema",
+            "tensor",
+            "pipeline",
+            "runtime",
+            "postprocess",
+            "predictor",
+            "proof",
+            "http",
+        ],
     ),
     (
         "std::time",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
@@ -104,6 +117,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::thread",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",

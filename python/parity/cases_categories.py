@@ -65,7 +65,7 @@ def match_variables(draw: Draw) -> Case:
         pipeline.steps[0][1].fit(frame)
         pipeline.steps[1][1].fit(frame.drop(columns=unknown))
 
-    return Case(pipeline, train, test, fit=fit, refusable=refusable, names=False)
+    return Case(pipeline, train, test, fit=fit, refusable=refusable)
 
 
 def _each_alone(step: Any, frame: pd.DataFrame) -> pd.DataFrame:

@@ -97,7 +97,7 @@ def cat_boost(draw: Draw) -> Case:
                  sigma=draw.choice([None, 0.3]))  # fmt: skip
 
 
-@parity("category_encoders.GLMMEncoder", family=FAMILY, cases=10)
+@parity("category_encoders.GLMMEncoder", family=FAMILY)
 def glmm(draw: Draw) -> Case:
     return _case(draw, ce.GLMMEncoder, draw.choice(["float", "binary"]))
 

@@ -48,7 +48,11 @@ def one_hot_encoder(draw: Draw) -> Case:
         options["dtype"] = draw.choice(["int64", "float32", "int8"])
     options["sparse_output"] = draw.chance()
     # A missing value and the string of its name give two columns of one name, which an artifact tells apart.
-    return Case(OneHotEncoder(**options), train, test, names=not train.isin(["None", "nan", "<NA>"]).any(axis=None))
+    return Case(
+        OneHotEncoder(**options),
+        train,
+        test,
+    )
 
 
 @parity("sklearn.preprocessing.OrdinalEncoder", family="encode")
@@ -96,7 +100,7 @@ def _fit_one(step: Any, frame: Any, _: Any) -> Any:
 @parity("sklearn.preprocessing.LabelEncoder", family="encode")
 def label_encoder(draw: Draw) -> Case:
     train, test = draw.category_frames(1, 1, unseen=0.15, integers=0.3)
-    return Case(LabelEncoder(), train, test, fit=_fit_one, transform=_one, names=False)
+    return Case(LabelEncoder(), train, test, fit=_fit_one, transform=_one)
 
 
 @parity("sklearn.preprocessing.LabelBinarizer", family="encode")
@@ -104,7 +108,7 @@ def label_binarizer(draw: Draw) -> Case:
     train, test = draw.category_frames(1, 1, unseen=0.15, integers=0.3)
     low, high = draw.choice([(0, 1), (-1, 1), (0, 5)])
     binarizer = LabelBinarizer(neg_label=low, pos_label=high)
-    return Case(binarizer, train, test, fit=_fit_one, transform=_one, names=False)
+    return Case(binarizer, train, test, fit=_fit_one, transform=_one)
 
 
 @parity("sklearn.preprocessing.MultiLabelBinarizer", family="encode")
@@ -114,4 +118,4 @@ def multi_label_binarizer(draw: Draw) -> Case:
     if draw.chance(0.3):
         test.iloc[0, 0] = np.nan
     binarizer = MultiLabelBinarizer(sparse_output=draw.chance(0.3))
-    return Case(binarizer, train, test, fit=_fit_one, transform=_one, names=False)
+    return Case(binarizer, train, test, fit=_fit_one, transform=_one)

@@ -161,7 +161,7 @@ def tfidf_union(draw: Draw) -> Case:
     union = FeatureUnion(
         [("words", TfidfVectorizer(**counting(draw))), ("chars", HashingVectorizer(n_features=8, analyzer="char_wb"))]
     )
-    return Case(within(draw, union), train, test, names=False)
+    return Case(within(draw, union), train, test)
 
 
 @parity("sklearn.feature_extraction.DictVectorizer", family="text")
@@ -190,9 +190,6 @@ def tfidf_svd(draw: Draw) -> Case:
         within(draw, steps),
         train,
         test,
-        names=False,
-        absolute=1e-14,
-        reason="components of a sum that cancels",
     )
 
 

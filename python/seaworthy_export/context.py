@@ -17,7 +17,7 @@ from typing import Any, NoReturn, Union, cast
 import numpy as np
 import pandas as pd
 
-from .errors import ExportError, UnknownStepError, UnsupportedStepError
+from .errors import ExportError, UnknownStepError, UnsupportedStepError, WrongConverterError
 from .registry import find_converter, known_near, known_parent
 from .text import Text
 from .values import class_name, is_integer, is_missing, is_number, json_scalar
@@ -154,6 +154,13 @@ class Context:
         """Ends the export: the step cannot be expressed. `hint` says what to do instead."""
         raise UnsupportedStepError(f"{self._where()}: {problem}" + (f"\nhint: {hint}" if hint else ""))
 
+    def wrong(self, left: str, given: str) -> NoReturn:
+        """Ends the export: the converter does not do what the step does."""
+        raise WrongConverterError(
+            f"{self._where()}: its converter leaves {left}, but its `transform` gives {given}\n"
+            "hint: correct the converter: it must emit what `transform` does, column by column"
+        )
+
     def _where(self) -> str:
         return f"step `{self.path or 'pipeline'}` ({self._source})"
 
@@ -270,7 +277,8 @@ class Context:
         """`output = left operator right`, with the types of pandas: two integers give an integer, but for `divide`.
 
         Operands are labels, or numbers as `Constant(1)`. `output` may be the label of an operand, which it then
-        replaces; otherwise it is a new column at the end. `by_zero` is what a division by zero gives, if not what
+        replaces; otherwise it is a new column at the end, which takes the place of another one with that label when the
+        step is done. `by_zero` is what a division by zero gives, if not what
         IEEE 754 says.
         """
         more = {} if by_zero is None else {"by_zero": self._scalar(float(by_zero), "by_zero")}
@@ -288,10 +296,8 @@ class Context:
                 kinds.append(column.kind)
                 operands.append({"column": column.name})
         kind = INT if kinds == [INT, INT] and operator in ("add", "subtract", "multiply") else FLOAT
-        existing = [column for column in self.columns if column.label == output]
+        existing = [c for c in self.columns if c.label == output and {"column": c.name} in operands]
         name = existing[0].name if existing else self._unique(str(output))
-        if existing and {"column": name} not in operands:
-            self.unsupported(f"combine would overwrite the column {output!r}, which is not one of its operands")
         self._state.steps.append(
             {
                 "op": "combine", "name": self.path, "source": self._source, "operator": operator,
@@ -348,6 +354,22 @@ class Context:
         self._state.live = keep
         self._state.counts &= set(keep)
         self.columns = list(chosen)
+
+    def assign(self) -> None:
+        """Of columns with one label keeps the last, in the place and under the name of the first, as pandas assigns."""
+        last = {column.label: column for column in self.columns}
+        first = {column.label: column for column in reversed(self.columns)}
+        self.keep(list(last.values()))
+        for label, column in last.items():
+            if column is not first[label]:
+                name = first[label].name
+                self._emit("copy", [{"column": column.name, "output": name}])
+                self._state.live.append(name)
+                if column.name in self._state.counts:
+                    self._state.counts.add(name)
+                new = replace(column, name=name)
+                self.columns.append(new)
+                self.keep([new if c is column else c for c in self.columns if c is not new])
 
     def relabel(self, labels: Sequence[Label]) -> None:
         """Says what Python calls the columns from here on; changes nothing in the artifact."""
@@ -659,8 +681,9 @@ class Context:
                 if parts.get(part) is not None:
                     entry[part] = self._scalar(float(parts[part]), f"`{part}` of {label!r}")
             if parts.get("clip") is not None:
-                low, high = parts["clip"]
-                entry["clip"] = [self._bound(low), self._bound(high)]
+                bounds = [self._bound(bound) for bound in parts["clip"]]
+                if bounds != [None, None]:  # learned from nothing but missing values, they bound nothing
+                    entry["clip"] = bounds
             if len(entry) > 1:
                 self._emit("affine", [entry])
             self._replace(column, kind=FLOAT)
@@ -997,12 +1020,11 @@ def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
     if isinstance(after, pd.Series) or getattr(after, "ndim", 2) == 1:
         after = np.asarray(after).reshape(-1, 1)
     width = after.shape[1]
+    if isinstance(after, pd.DataFrame) and width < len(ctx.columns) and after.columns.is_unique:
+        # A step that creates a column where one has that name already assigns to it: it keeps its place.
+        ctx.assign()
     if width != len(ctx.columns):
-        ctx.unsupported(
-            f"its converter leaves {len(ctx.columns)} columns ({reprlib.repr([c.label for c in ctx.columns])}), "
-            f"but its `transform` gives {width}",
-            "correct the converter: it must emit what `transform` does, column by column",
-        )
+        ctx.wrong(f"{len(ctx.columns)} columns ({reprlib.repr([c.label for c in ctx.columns])})", f"{width}")
     if not isinstance(after, pd.DataFrame):
         after = np.asarray(after)
         return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
@@ -1016,11 +1038,7 @@ def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
     elif find_converter(type(step)) and type(step).__module__.split(".")[0] == "sklearn":
         columns = list(ctx.columns)  # scikit-learn with set_output renames, but keeps the order
     else:
-        ctx.unsupported(
-            f"its converter leaves the columns {reprlib.repr(ctx.labels)}, "
-            f"but its `transform` gives {reprlib.repr(labels)}",
-            "correct the converter: it must emit what `transform` does, column by column",
-        )
+        ctx.wrong(f"the columns {reprlib.repr(ctx.labels)}", reprlib.repr(labels))
     return after, [replace(c, label=label, dtype=dtype) for c, label, dtype in zip(columns, labels, after.dtypes)]
 
 

@@ -41,7 +41,8 @@ from .context import (
 )
 from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
 from .golden import Predictor, as_matrix, golden_lines
-from .graph import Graph, build_graph, is_classifier, open_session, run_graph
+from .graph import Graph, build_graph, open_session, run_graph
+from .outputs import Outputs, describe
 from .profile import build_profile
 from .prune import prune_hashes
 from .schema import Schema, derive_schema
@@ -60,6 +61,8 @@ _VERSION = re.compile(
 )
 _LIBRARIES = ("feature-engine", "numpy", "onnx", "pandas", "scikit-learn", "skl2onnx")
 MAX_FEATURES = 2**17
+# The largest float64 that is rounded to a finite float32.
+_FLOAT32_LIMIT = float(np.nextafter(np.float64(np.finfo(np.float32).max) + 2.0**103, 0.0))
 _FEATURE_TOLERANCE = {"relative": 1e-12, "absolute": 1e-12}
 # Relative to the value, and to how far the model's outputs are apart: a sum that nearly cancels has few digits left.
 _OUTPUT_TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
@@ -81,6 +84,8 @@ def export(
     description: str = "",
     task: str | None = None,
     threshold: float | None = None,
+    top_k: int | None = None,
+    output_names: Sequence[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
     training_data: Sequence[PathLike] = (),
     source: str | None = None,
@@ -111,6 +116,8 @@ def export(
         description: for people.
         task: derived from the estimator when not given.
         threshold: for two classes, the probability from which on the second one is predicted.
+        top_k: an answer holds the probabilities of only so many classes, the most probable first.
+        output_names: what several predicted numbers are, or the labels of a classifier with a yes or no for each.
         provenance: more keys for the manifest's `provenance`.
         training_data: the files that the model was trained on; their names, rows and hashes are recorded.
         source: package and revision that the model comes from.
@@ -129,37 +136,36 @@ def export(
     _require_names(name, version, description)
     plan = _plan(pipeline, inputs, target, fields, aliases, postprocess)
     estimator = plan.estimator
-    classifier = is_classifier(estimator)
-    if classifier and plan.postprocess:
+    described = describe(estimator, plan.features, output_names)
+    labels = described.labels
+    if labels is not None and plan.postprocess:
         raise ExportError("postprocess is for regressions; a classifier's probabilities are served as they are")
     graph = build_graph(estimator, plan.features)
     _check_estimator_input(plan, estimator)
-    labels = [_label(value) for value in estimator.classes_] if classifier else None
-    outputs = _outputs(graph, labels, threshold)
+    outputs = described.spec(graph.outputs[0]["name"], threshold, top_k)
     if golden_rows < 1:
         raise ExportError("golden_rows is at least 1: an artifact without proof is refused")
 
-    keys = None if labels is None else [str(label) for label in labels]
-    predictor = Predictor(plan.preprocess, estimator, plan.apply_postprocess)
-    predictions = _training_predictions(plan, predictor, labels, threshold)
-    tolerance = _tolerances(golden_tolerance, graph.precision, predictions, classifier)
-    lines = golden_lines(predictor, plan.schema, plan.state.steps, golden_rows, keys)
+    predictor = Predictor(plan.preprocess, estimator, plan.apply_postprocess, described)
+    predictions, probabilities = _training_predictions(plan, predictor, labels, threshold)
+    tolerance = _tolerances(golden_tolerance, graph.precision, predictions, labels is not None)
+    lines = golden_lines(predictor, plan.schema, plan.state.steps, golden_rows, described.keys)
     succeeded = [line for line in lines if "output" in line]
     if not succeeded:
         raise ExportError("the pipeline gives no number for any row of `inputs` alone, so there is no proof to keep")
-    if classifier and threshold is not None:
+    if labels is not None and threshold is not None:
         for line in succeeded:
             line["output"]["prediction"] = outputs["probabilities"]["labels"][
-                int(line["output"]["probabilities"][str(labels[1])] >= threshold)  # type: ignore[index]
+                int(line["output"]["probabilities"][str(labels[1])] >= threshold)
             ]
-    _verify(graph, plan, succeeded, tolerance["output"], keys)
+    _verify(graph, plan, succeeded, tolerance["output"], described)
 
     manifest = {
         "format": FORMAT,
         "name": name,
         "version": version,
         "description": description,
-        "task": task if task is not None else _task(estimator),
+        "task": task if task is not None else described.task,
         "created": _timestamp(created),
         "provenance": _provenance(plan, provenance, training_data, source, hyperparameters, seed, metrics),
         "inputs": plan.schema.fields,
@@ -187,7 +193,7 @@ def export(
             "manifest.json": pretty(manifest).encode(),
             "model.onnx": graph.data,
             "golden.jsonl": "".join(compact(line) + "\n" for line in lines).encode(),
-            "profile.json": pretty(_profile(plan, predictions)).encode(),
+            "profile.json": pretty(_profile(plan, described, predictions, probabilities)).encode(),
         },
         overwrite=overwrite,
     )
@@ -589,8 +595,9 @@ def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
     feature in turn gets such a value in a row that is accepted otherwise.
     """
     base = plan.features[:1]
-    refused: dict[str, list[Any]] = {"missing": [], "infinite": []}
-    for refusal, value in (("missing", np.nan), ("infinite", np.inf)):
+    refused: dict[str, list[Any]] = {"missing": [], "infinite": [], "outside": []}
+    # What scikit-learn casts to float32 is infinite for it when it is larger than that type can hold.
+    for refusal, value in (("missing", np.nan), ("infinite", np.inf), ("outside", 1e39)):
         for position, column in enumerate(plan.columns):
             probe = base.copy()
             probe[0, position] = value
@@ -603,8 +610,9 @@ def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
     ctx = Context(plan.state, plan.estimator_path, estimator, None, plan.columns)
     both = [label for label in refused["missing"] if label in refused["infinite"]]
     ctx.check(both, "missing", "infinite")
-    for refusal, labels in refused.items():
-        ctx.check([label for label in labels if label not in both], refusal)
+    for refusal in ("missing", "infinite"):
+        ctx.check([label for label in refused[refusal] if label not in both], refusal)
+    ctx.check(refused["outside"], "outside", between=(-_FLOAT32_LIMIT, _FLOAT32_LIMIT))
 
 
 def _postprocess_step(step: PostprocessStep) -> dict[str, Any]:
@@ -641,30 +649,6 @@ def _require_names(name: str, version: str, description: str) -> None:
         raise ExportError(f"{version!r} is not a semantic version such as 3.2.0 or 4.0.0-rc.1")
     if not isinstance(description, str):
         raise ExportError("`description` is a string")
-
-
-def _label(value: Any) -> str | int | float | bool:
-    scalar = json_scalar(value)
-    if scalar is None:
-        raise ExportError("a class label is missing")
-    return scalar
-
-
-def _outputs(graph: Graph, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
-    tensor = graph.outputs[0]["name"]
-    if labels is None:
-        if threshold is not None:
-            raise ExportError("a threshold is for classifiers of two classes")
-        return {"prediction": {"tensor": tensor}}
-    if threshold is not None and len(labels) != 2:
-        raise ExportError(f"a threshold is for two classes; there are {len(labels)}")
-    return {"probabilities": {"tensor": tensor, "labels": labels, "threshold": threshold}}
-
-
-def _task(estimator: Any) -> str:
-    if not is_classifier(estimator):
-        return "regression"
-    return "binary_classification" if len(estimator.classes_) == 2 else "multiclass_classification"
 
 
 def _timestamp(created: str | datetime.datetime | None) -> str:
@@ -748,13 +732,13 @@ def _count_rows(file: Path) -> int | None:
 
 def _training_predictions(
     plan: _Plan, predictor: Predictor, labels: list[Any] | None, threshold: float | None
-) -> list[Any]:
+) -> tuple[list[Any], NDArray[np.float64] | None]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         _, predictions, probabilities = predictor.run(plan.good_rows)
     if labels is not None and threshold is not None and probabilities is not None:
-        return [labels[int(p >= threshold)] for p in probabilities[:, 1]]
-    return predictions
+        return [labels[int(p >= threshold)] for p in probabilities[:, 1]], probabilities
+    return predictions, probabilities
 
 
 def _tolerances(
@@ -763,7 +747,8 @@ def _tolerances(
     relative, absolute = _OUTPUT_TOLERANCES[precision]
     spread = 1.0
     if not classifier:
-        finite = np.array([value for value in predictions if np.isfinite(value)], dtype=np.float64)
+        numbers = np.ravel(np.asarray(predictions, dtype=np.float64))
+        finite = numbers[np.isfinite(numbers)]
         spread = float(np.std(finite)) if len(finite) else 0.0
     # A power of ten: the last digits of a spread are nobody's concern.
     scale = 10.0 ** np.floor(np.log10(absolute * spread)) if spread > 0 and np.isfinite(spread) else 0.0
@@ -779,9 +764,16 @@ def _tolerances(
     return {key: {kind: float(entry[kind]) for kind in ("relative", "absolute")} for key, entry in tolerances.items()}
 
 
-def _profile(plan: _Plan, predictions: Sequence[Any]) -> dict[str, Any]:
+def _profile(
+    plan: _Plan, described: Outputs, predictions: Sequence[Any], probabilities: NDArray[np.float64] | None
+) -> dict[str, Any]:
     features = {column.name: plan.features[:, i] for i, column in enumerate(plan.columns)}
-    return build_profile(plan.schema, features, {"prediction": predictions})
+    outputs: dict[str, Sequence[Any]] = {"prediction": predictions}
+    if described.names is not None:
+        outputs = {name: [row[i] for row in predictions] for i, name in enumerate(described.names)}
+    elif described.kind == "multilabel" and probabilities is not None:
+        outputs = {key: probabilities[:, i].tolist() for i, key in enumerate(described.keys or ())}
+    return build_profile(plan.schema, features, outputs)
 
 
 # --- the proof -----------------------------------------------------------------------------------------------------
@@ -792,7 +784,7 @@ def _verify(
     plan: _Plan,
     lines: Sequence[Mapping[str, Any]],
     tolerance: Mapping[str, float],
-    keys: Sequence[str] | None,
+    described: Outputs,
 ) -> None:
     """Runs the graph on the golden features, one by one and together, and compares with what Python recorded."""
     session = open_session(graph)
@@ -814,12 +806,7 @@ def _verify(
                 f"{alone.ravel().tolist()} and {together[row].ravel().tolist()}\n"
                 "hint: an artifact must not; put another estimator at the end of the pipeline"
             )
-        if keys is None:
-            expected = [line["output"]["prediction"]]
-            found = plan.apply_postprocess(alone.astype(np.float64).ravel()).tolist()
-        else:
-            expected = [line["output"]["probabilities"][key] for key in keys]
-            found = alone.astype(np.float64).ravel().tolist()
+        expected, found = _compared(described, line["output"], plan.apply_postprocess(alone.astype(np.float64).ravel()))
         for e, f in zip(expected, found):
             if not abs(f - e) <= tolerance["absolute"] + tolerance["relative"] * abs(e):
                 raise ParityError(
@@ -827,3 +814,15 @@ def _verify(
                     f"by {abs(f - e):.3g}; the tolerance is {dict(tolerance)}, the precision {graph.precision}\n"
                     "hint: if that is near enough, say so: golden_tolerance={'output': {'relative': …, 'absolute': …}}"
                 )
+
+
+def _compared(
+    described: Outputs, output: Mapping[str, Any], tensor: NDArray[np.float64]
+) -> tuple[list[float], list[float]]:
+    """The numbers that Python recorded for a row, and those that the graph gives."""
+    found = tensor.tolist()
+    if described.keys is not None:
+        return [output["probabilities"][key] for key in described.keys], found
+    if described.kind == "label":
+        return [float((described.labels or []).index(output["prediction"]))], found
+    return (output["prediction"] if described.names is not None else [output["prediction"]]), found

@@ -171,9 +171,9 @@ pub struct GoldenRow {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenOutput {
-    /// The number or the label.
-    pub prediction: crate::schema::Scalar,
-    /// The probability of each label, by its text.
+    /// The prediction as an answer holds it: a number, a label, an array, or an object of arrays.
+    pub prediction: serde_json::Value,
+    /// The probability of each label, of all of them, by its text.
     #[serde(default)]
     pub probabilities: Option<std::collections::BTreeMap<String, f64>>,
 }

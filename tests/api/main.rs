@@ -7,6 +7,7 @@ mod connections;
 mod faults;
 mod helpers;
 mod models;
+mod outputs;
 mod predict;
 mod records;
 mod sensitive;

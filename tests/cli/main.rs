@@ -8,6 +8,7 @@ mod help;
 mod helpers;
 mod inspect;
 mod library;
+mod new;
 mod output;
 mod settings;
 
