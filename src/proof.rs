@@ -6,10 +6,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::artifact::{GoldenOutput, GoldenRow, Tolerance};
-use crate::postprocess::Prediction;
-use crate::predictor::{Model, PredictError, Predictions, Predictor};
-use crate::schema::{DecodeOptions, Scalar};
+use crate::postprocess::{OutputKind, Prediction};
+use crate::predictor::{Model, PredictError, Predictions, Predictor, RowError};
+use crate::schema::{DecodeOptions, Scalar, shorten};
+use crate::tensor::{Element, Tensor};
+
+pub use crate::postprocess::label_text;
 
 /// Why an artifact is not proven.
 #[derive(Debug, thiserror::Error)]
@@ -223,7 +228,10 @@ impl Prover<'_> {
             .iter()
             .map(|error| (error.field.clone(), error.problem.code(), error.problem.to_string()))
             .collect();
-        found.extend(predictions.errors.iter().map(|error| {
+        // A recorded `null` says that training had no number there either.
+        let has_null = row.output.as_ref().is_some_and(|output| holds_null(&output.prediction));
+        let counts = |error: &&RowError| error.problem.is_invalid_input() || !has_null;
+        found.extend(predictions.errors.iter().filter(counts).map(|error| {
             let field = error
                 .field
                 .and_then(|field| schema.fields().get(field))
@@ -330,21 +338,62 @@ impl Prover<'_> {
                 )?;
             }
         }
-        match (found.rows.first(), as_number(&expected.prediction)) {
-            (Some(Prediction::Number(found)), Some(expected)) => {
-                number_is("prediction", *found, expected)
+        let found = found.rows.first();
+        let expected = &expected.prediction;
+        let different = || Difference::Output {
+            column: "prediction".to_owned(),
+            found: shown(&model, found, &[]),
+            expected: match expected {
+                Value::String(text) => format!("`{text}`"),
+                other => shorten(&other.to_string(), 200),
+            },
+            difference: String::new(),
+        };
+        let is_label = |label: usize, expected: &Value| {
+            let expected: Option<Scalar> = serde_json::from_value(expected.clone()).ok();
+            expected.is_some() && labels.get(label) == expected.as_ref()
+        };
+        match (found, expected) {
+            (Some(Prediction::Number(found)), Value::Number(expected)) => {
+                number_is("prediction", *found, as_number(expected))
             }
-            (Some(Prediction::Label(label)), _)
-                if labels.get(*label) == Some(&expected.prediction) =>
+            (Some(Prediction::Numbers(found)), Value::Array(expected))
+                if found.len() == expected.len() =>
+            {
+                let OutputKind::Numbers(names) = model.postprocess().kind() else {
+                    return Err(different());
+                };
+                for ((found, expected), name) in found.iter().zip(expected).zip(names) {
+                    match expected {
+                        Value::Number(expected) => number_is(name, *found, as_number(expected))?,
+                        Value::Null if !found.is_finite() => {}
+                        _ => return Err(different()),
+                    }
+                }
+                Ok(())
+            }
+            (Some(Prediction::Label(label)), expected) if is_label(*label, expected) => Ok(()),
+            (Some(Prediction::Labels(found)), Value::Array(expected))
+                if found.len() == expected.len()
+                    && found.iter().zip(expected).all(|(label, value)| is_label(*label, value)) =>
             {
                 Ok(())
             }
-            (found, _) => Err(Difference::Output {
-                column: "prediction".to_owned(),
-                found: shown(&model, found, &[]),
-                expected: format!("`{}`", label_text(&expected.prediction)),
-                difference: String::new(),
-            }),
+            (Some(Prediction::Tensors(found)), expected) => {
+                let OutputKind::Tensors(names) = model.postprocess().kind() else {
+                    return Err(different());
+                };
+                let several = names.len() > 1;
+                for (name, found) in names.iter().zip(found) {
+                    let expected = if several { expected.get(name) } else { Some(expected) };
+                    let expected = expected.ok_or_else(different)?;
+                    compare_tensor(name, found, expected, &mut number_is)?;
+                }
+                Ok(())
+            }
+            // What training recorded as `null` is nothing here either.
+            (Some(Prediction::None), Value::Null) => Ok(()),
+            _ => Err(different()),
         }
     }
 
@@ -365,7 +414,7 @@ impl Prover<'_> {
             row: 1,
             source,
         })?;
-        let width = model.postprocess().labels().len();
+        let width = model.postprocess().n_probabilities();
         for (at, found) in together.rows.iter().enumerate() {
             let row = decoded.kept.as_ref().map_or(at, |kept| kept.get(at).copied().unwrap_or(at));
             let Some(alone) = alone.get(row) else { continue };
@@ -373,12 +422,7 @@ impl Prover<'_> {
                 |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             let probabilities =
                 together.probabilities.get(at * width..(at + 1) * width).unwrap_or_default();
-            let same = match (alone.rows.first(), found) {
-                (Some(Prediction::Number(alone)), Prediction::Number(batch)) => {
-                    alone.to_bits() == batch.to_bits()
-                }
-                (first, batch) => first == Some(batch),
-            };
+            let same = alone.rows.first().is_some_and(|alone| same_bits(alone, found));
             if !same || bits(&alone.probabilities) != bits(probabilities) {
                 let difference = Difference::Batch {
                     alone: shown(&model, alone.rows.first(), &alone.probabilities),
@@ -396,6 +440,116 @@ impl Prover<'_> {
     }
 }
 
+/// Compares a tensor with the nested arrays that were recorded, each number with `number_is`.
+fn compare_tensor(
+    name: &str,
+    found: &Tensor,
+    expected: &Value,
+    number_is: &mut impl FnMut(&str, f64, f64) -> Result<(), Difference>,
+) -> Result<(), Difference> {
+    let different = |column: String, found: String, expected: &Value| Difference::Output {
+        column,
+        found,
+        expected: shorten(&expected.to_string(), 200),
+        difference: String::new(),
+    };
+    let shape = found.shape();
+    let mut values = Vec::with_capacity(found.len());
+    if !flatten(expected, shape, &mut values) {
+        let found = format!("a tensor of the shape {shape:?}");
+        return Err(different(name.to_owned(), found, expected));
+    }
+    for (at, (element, expected)) in found.elements().zip(values).enumerate() {
+        let same = match (element, expected) {
+            (Element::Float(found), Value::Number(expected)) => {
+                let expected = as_number(expected);
+                if found.to_bits() != expected.to_bits() {
+                    number_is(&position(name, shape, at), found, expected)?;
+                }
+                true
+            }
+            (Element::Float(found), Value::Null) => !found.is_finite(),
+            (Element::Int(found), Value::Number(expected)) => {
+                let exact = expected.as_i64().map(i128::from);
+                exact.or_else(|| expected.as_u64().map(i128::from)) == Some(found)
+            }
+            (Element::Bool(found), Value::Bool(expected)) => found == *expected,
+            (Element::Text(found), Value::String(expected)) => found == expected,
+            _ => false,
+        };
+        if !same {
+            let found = match element {
+                Element::Float(found) => number(found),
+                Element::Int(found) => found.to_string(),
+                Element::Bool(found) => found.to_string(),
+                Element::Text(found) => Value::from(found).to_string(),
+            };
+            return Err(different(position(name, shape, at), found, expected));
+        }
+    }
+    Ok(())
+}
+
+/// The values of nested arrays of this shape, in order; false when they have another one.
+fn flatten<'a>(nested: &'a Value, shape: &[usize], values: &mut Vec<&'a Value>) -> bool {
+    match (shape.split_first(), nested) {
+        (None, value) => {
+            values.push(value);
+            true
+        }
+        (Some((length, inner)), Value::Array(entries)) => {
+            entries.len() == *length && entries.iter().all(|entry| flatten(entry, inner, values))
+        }
+        (Some(_), _) => false,
+    }
+}
+
+/// The place of a value in a tensor: `logits[0, 3]`.
+fn position(name: &str, shape: &[usize], mut at: usize) -> String {
+    if shape.is_empty() {
+        return name.to_owned();
+    }
+    let mut indices = Vec::with_capacity(shape.len());
+    for length in shape.iter().rev() {
+        indices.push((at % length).to_string());
+        at /= length;
+    }
+    indices.reverse();
+    format!("{name}[{}]", indices.join(", "))
+}
+
+/// Whether two predictions are the same to the bit; NaN is itself.
+fn same_bits(one: &Prediction, other: &Prediction) -> bool {
+    let equal = |one: f64, other: f64| one.to_bits() == other.to_bits();
+    match (one, other) {
+        (Prediction::Number(one), Prediction::Number(other)) => equal(*one, *other),
+        (Prediction::Numbers(one), Prediction::Numbers(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| equal(*a, *b))
+        }
+        (Prediction::Tensors(one), Prediction::Tensors(other)) => {
+            one.len() == other.len()
+                && one.iter().zip(other).all(|(one, other)| {
+                    let same = |(one, other)| match (one, other) {
+                        (Element::Float(one), Element::Float(other)) => equal(one, other),
+                        (one, other) => one == other,
+                    };
+                    one.shape() == other.shape() && one.elements().zip(other.elements()).all(same)
+                })
+        }
+        (one, other) => one == other,
+    }
+}
+
+/// Whether a recorded prediction holds a `null`.
+fn holds_null(recorded: &Value) -> bool {
+    match recorded {
+        Value::Null => true,
+        Value::Array(entries) => entries.iter().any(holds_null),
+        Value::Object(entries) => entries.values().any(holds_null),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// A prediction for people.
 fn shown(model: &Model, prediction: Option<&Prediction>, probabilities: &[f64]) -> String {
     let mut text = match prediction {
@@ -405,6 +559,11 @@ fn shown(model: &Model, prediction: Option<&Prediction>, probabilities: &[f64]) 
             None => "no label".to_owned(),
         },
         Some(Prediction::None) | None => "none".to_owned(),
+        Some(several) => {
+            let mut json = Vec::new();
+            model.postprocess().write_prediction(several, &mut json);
+            shorten(&String::from_utf8_lossy(&json), 200)
+        }
     };
     if !probabilities.is_empty() {
         text.push_str(&format!(" with the probabilities {probabilities:?}"));
@@ -423,26 +582,7 @@ fn recorded(probabilities: &BTreeMap<String, f64>, label: &Scalar) -> Option<f64
     probabilities.iter().find(|(key, _)| same(key)).map(|(_, value)| *value)
 }
 
-/// A label as the key of a JSON object: as Python's `str` writes it.
-#[must_use]
-pub fn label_text(label: &Scalar) -> String {
-    match label {
-        Scalar::Bool(true) => "True".to_owned(),
-        Scalar::Bool(false) => "False".to_owned(),
-        Scalar::Int(value) => value.to_string(),
-        Scalar::Float(value) => format!("{value:?}"),
-        Scalar::Text(text) => text.clone(),
-    }
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a recorded float that JSON wrote without a fraction"
-)]
-fn as_number(value: &Scalar) -> Option<f64> {
-    match value {
-        Scalar::Int(value) => Some(*value as f64),
-        Scalar::Float(value) => Some(*value),
-        Scalar::Bool(_) | Scalar::Text(_) => None,
-    }
+/// A recorded float that JSON may have written without a fraction.
+fn as_number(value: &serde_json::Number) -> f64 {
+    value.as_f64().unwrap_or(f64::NAN)
 }

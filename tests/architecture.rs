@@ -8,17 +8,19 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
-    ("schema", &[]),
+    ("image", &[]),
+    ("schema", &["tensor"]),
     ("tensor", &[]),
     ("pipeline", &["schema"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
-    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
-    ("proof", &["schema", "postprocess", "artifact", "predictor"]),
-    ("compare", &["schema", "postprocess", "artifact", "predictor", "proof"]),
+    ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
+    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
+    ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
+    ("compare", &["schema", "postprocess", "artifact", "predictor"]),
     // Files of rows; no threads.
-    ("tabular", &["schema", "postprocess", "predictor", "proof"]),
+    ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -31,6 +33,7 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "schema",
             "pipeline",
+            "tensor",
             "postprocess",
             "artifact",
             "predictor",
@@ -96,6 +99,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::fs",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
@@ -110,6 +114,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::time",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
@@ -125,6 +130,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::thread",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",

@@ -20,6 +20,7 @@ from typing import Any, Callable, Union
 import numpy as np
 import pandas as pd
 import scipy.sparse
+import scipy.special
 from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
@@ -40,8 +41,10 @@ from .context import (
 )
 from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
 from .golden import Predictor, as_matrix, golden_lines
-from .graph import Graph, build_graph, is_classifier, open_session, run_graph
+from .graph import Graph, build_graph, open_session, run_graph
+from .outputs import Outputs, describe
 from .profile import build_profile
+from .prune import prune_hashes
 from .schema import Schema, derive_schema
 from .values import class_name, json_scalar
 
@@ -57,6 +60,9 @@ _VERSION = re.compile(
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?"
 )
 _LIBRARIES = ("feature-engine", "numpy", "onnx", "pandas", "scikit-learn", "skl2onnx")
+MAX_FEATURES = 2**17
+# The largest float64 that is rounded to a finite float32.
+_FLOAT32_LIMIT = float(np.nextafter(np.float64(np.finfo(np.float32).max) + 2.0**103, 0.0))
 _FEATURE_TOLERANCE = {"relative": 1e-12, "absolute": 1e-12}
 # Relative to the value, and to how far the model's outputs are apart: a sum that nearly cancels has few digits left.
 _OUTPUT_TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-5, 1e-6)}
@@ -78,6 +84,8 @@ def export(
     description: str = "",
     task: str | None = None,
     threshold: float | None = None,
+    top_k: int | None = None,
+    output_names: Sequence[str] | None = None,
     provenance: Mapping[str, Any] | None = None,
     training_data: Sequence[PathLike] = (),
     source: str | None = None,
@@ -108,6 +116,8 @@ def export(
         description: for people.
         task: derived from the estimator when not given.
         threshold: for two classes, the probability from which on the second one is predicted.
+        top_k: an answer holds the probabilities of only so many classes, the most probable first.
+        output_names: what several predicted numbers are, or the labels of a classifier with a yes or no for each.
         provenance: more keys for the manifest's `provenance`.
         training_data: the files that the model was trained on; their names, rows and hashes are recorded.
         source: package and revision that the model comes from.
@@ -126,37 +136,37 @@ def export(
     _require_names(name, version, description)
     plan = _plan(pipeline, inputs, target, fields, aliases, postprocess)
     estimator = plan.estimator
-    classifier = is_classifier(estimator)
-    if classifier and plan.postprocess:
+    described = describe(estimator, plan.features, output_names)
+    labels = described.labels
+    if labels is not None and plan.postprocess:
         raise ExportError("postprocess is for regressions; a classifier's probabilities are served as they are")
-    graph = build_graph(estimator, plan.features)
+    graph = build_graph(estimator, plan.features, described)
     _check_estimator_input(plan, estimator)
-    labels = [_label(value) for value in estimator.classes_] if classifier else None
-    outputs = _outputs(graph, labels, threshold)
+    threshold = plan.threshold if threshold is None else threshold
+    outputs = described.spec(graph.outputs[0]["name"], threshold, top_k)
     if golden_rows < 1:
         raise ExportError("golden_rows is at least 1: an artifact without proof is refused")
 
-    keys = None if labels is None else [str(label) for label in labels]
-    predictor = Predictor(plan.preprocess, estimator, plan.apply_postprocess)
-    predictions = _training_predictions(plan, predictor, labels, threshold)
-    tolerance = _tolerances(golden_tolerance, graph.precision, predictions, classifier)
-    lines = golden_lines(predictor, plan.schema, plan.state.steps, golden_rows, keys)
+    predictor = Predictor(plan.preprocess, estimator, plan.apply_postprocess, described)
+    predictions, probabilities = _training_predictions(plan, predictor, labels, threshold)
+    tolerance = _tolerances(golden_tolerance, graph.precision, predictions, labels is not None)
+    lines = golden_lines(predictor, plan.schema, plan.state.steps, golden_rows, described.keys)
     succeeded = [line for line in lines if "output" in line]
     if not succeeded:
         raise ExportError("the pipeline gives no number for any row of `inputs` alone, so there is no proof to keep")
-    if classifier and threshold is not None:
+    if labels is not None and threshold is not None:
         for line in succeeded:
             line["output"]["prediction"] = outputs["probabilities"]["labels"][
-                int(line["output"]["probabilities"][str(labels[1])] >= threshold)  # type: ignore[index]
+                int(line["output"]["probabilities"][str(labels[1])] >= threshold)
             ]
-    _verify(graph, plan, succeeded, tolerance["output"], keys)
+    _verify(graph, plan, succeeded, tolerance["output"], described)
 
     manifest = {
         "format": FORMAT,
         "name": name,
         "version": version,
         "description": description,
-        "task": task if task is not None else _task(estimator),
+        "task": task if task is not None else described.task,
         "created": _timestamp(created),
         "provenance": _provenance(plan, provenance, training_data, source, hyperparameters, seed, metrics),
         "inputs": plan.schema.fields,
@@ -184,7 +194,7 @@ def export(
             "manifest.json": pretty(manifest).encode(),
             "model.onnx": graph.data,
             "golden.jsonl": "".join(compact(line) + "\n" for line in lines).encode(),
-            "profile.json": pretty(_profile(plan, predictions)).encode(),
+            "profile.json": pretty(_profile(plan, described, predictions, probabilities)).encode(),
         },
         overwrite=overwrite,
     )
@@ -216,15 +226,21 @@ class _Plan:
     estimator: Any
     estimator_path: str
     postprocess: list[dict[str, Any]]
+    threshold: float | None = None
+    """Of a classifier that was fitted with one of its own."""
 
     def apply_postprocess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the server does to raw predictions."""
         for step in self.postprocess:
             if step["op"] == "function":
-                values = getattr(np, step["function"])(values)
+                own = scipy.special.ndtr if step["function"] == "ndtr" else None
+                values = (own or getattr(np, step["function"]))(values)
                 continue
             if step["op"] == "power":
                 values = _power(values, step["method"], step["exponent"])
+                continue
+            if step["op"] == "interpolate":
+                values = _interpolate(values, np.array(step["x"]), np.array(step["y"]), step["margin"])
                 continue
             if "subtract" in step:
                 values = values - step["subtract"]
@@ -253,6 +269,7 @@ def _plan(
         raise SchemaError("`inputs` has no rows; the schema, the golden rows and the profile are derived from them")
     transformers, estimator, estimator_path = _split(pipeline)
     estimator, inverse = _unwrap_target(estimator)
+    estimator, threshold = _unwrap_threshold(estimator)
     schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
     reading = _read(transformers, schema, lambda features: estimator.predict(features))
     for column in reading.columns:
@@ -266,6 +283,14 @@ def _plan(
     reduced = _reduce(estimator, estimator_path, reading)
     if reduced is not None:
         estimator, preprocess = reduced
+        prune_hashes(reading.state.steps, [column.name for column in reading.columns])
+    if len(reading.columns) > MAX_FEATURES:
+        raise UnsupportedStepError(
+            f"{class_name(estimator)} takes {len(reading.columns)} columns, which would be a dense row of as many numbers "
+            f"for each prediction; at most {MAX_FEATURES} are exported\n"
+            "hint: give the vectorizer n_features=2**16 or less, select columns (SelectKBest) or project them "
+            "(TruncatedSVD) before the estimator, or put a linear estimator at the end, which needs no dense row"
+        )
     return _Plan(
         schema=schema,
         state=reading.state,
@@ -276,6 +301,7 @@ def _plan(
         estimator=estimator,
         estimator_path=estimator_path,
         postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
+        threshold=threshold,
     )
 
 
@@ -396,6 +422,7 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
     names = _names_out(transformers, [field["name"] for field in schema.fields])
     if names is not None and len(names) == len(current) == len(set(names)):
         current = rename_columns(state, current, names)
+    prune_hashes(state.steps, [column.name for column in current])
     return Reading(schema, state, current, frame, good_rows, preprocess)
 
 
@@ -462,6 +489,24 @@ def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:
     )
 
 
+def _unwrap_threshold(estimator: Any) -> tuple[Any, float | None]:
+    """Takes a classifier with a threshold of its own apart: the classifier, and the probability from which on."""
+    name = type(estimator).__name__
+    if name not in ("FixedThresholdClassifier", "TunedThresholdClassifierCV"):
+        return estimator, None
+    inner = estimator.estimator_ if hasattr(estimator, "estimator_") else estimator.estimator
+    threshold = getattr(estimator, "best_threshold_", None)
+    threshold = estimator.threshold if threshold is None else threshold
+    positive = getattr(estimator, "pos_label", None)
+    by_scores = estimator.response_method == "decision_function" or not hasattr(inner, "predict_proba")
+    if by_scores or positive not in (None, inner.classes_[1]):
+        raise UnsupportedStepError(
+            f"the threshold of {name} is not on the probability of the second class\n"
+            "hint: response_method='predict_proba', and as pos_label the greater of the two labels"
+        )
+    return inner, 0.5 if threshold == "auto" else float(threshold)
+
+
 def _inverse_steps(fitted: Any) -> list[dict[str, Any]] | None:
     """`inverse_transform` of a transformer of one column as postprocessing; None where that is not known."""
 
@@ -479,6 +524,12 @@ def _inverse_steps(fitted: Any) -> list[dict[str, Any]] | None:
     if name == "RobustScaler":
         scale = fitted.scale_ if fitted.with_scaling else None
         return affine(multiply=scale, add=fitted.center_ if fitted.with_centering else None)
+    if name == "QuantileTransformer":
+        normal = fitted.output_distribution == "normal"
+        x, y = fitted.references_.tolist(), fitted.quantiles_[:, 0].tolist()
+        # The margin is scikit-learn's BOUNDS_THRESHOLD.
+        curve = {"op": "interpolate", "x": x, "y": y, "margin": 1e-7 if normal else 0.0}
+        return [*([{"op": "function", "function": "ndtr"}] if normal else []), curve]
     if name == "PowerTransformer":
         method = "box_cox_inverse" if fitted.method == "box-cox" else "yeo_johnson_inverse"
         before = _inverse_steps(fitted._scaler) if fitted.standardize else []
@@ -496,6 +547,17 @@ def _power(values: NDArray[np.float64], method: str, exponent: float) -> NDArray
         rest = 2 - exponent
         below = 1 - np.exp(-values) if abs(rest) <= eps else 1 - np.power(-rest * values + 1, 1 / rest)
     return np.where(values >= 0, above, below)
+
+
+def _interpolate(
+    values: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], margin: float
+) -> NDArray[np.float64]:
+    """The points of a curve, with its ends, in the order of operations of the server."""
+    with np.errstate(invalid="ignore"):
+        above = values + margin > x[-1] if margin else values == x[-1]
+        below = values - margin < x[0] if margin else values == x[0]
+    curve = np.interp(values, x, y)
+    return np.where(np.isnan(values), values, np.where(below, y[0], np.where(above, y[-1], curve)))
 
 
 def _input_columns(pipeline: Any, inputs: pd.DataFrame, target: str | None) -> list[str]:
@@ -556,8 +618,9 @@ def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
     feature in turn gets such a value in a row that is accepted otherwise.
     """
     base = plan.features[:1]
-    refused: dict[str, list[Any]] = {"missing": [], "infinite": []}
-    for refusal, value in (("missing", np.nan), ("infinite", np.inf)):
+    refused: dict[str, list[Any]] = {"missing": [], "infinite": [], "outside": []}
+    # What scikit-learn casts to float32 is infinite for it when it is larger than that type can hold.
+    for refusal, value in (("missing", np.nan), ("infinite", np.inf), ("outside", 1e39)):
         for position, column in enumerate(plan.columns):
             probe = base.copy()
             probe[0, position] = value
@@ -570,8 +633,9 @@ def _check_estimator_input(plan: _Plan, estimator: Any) -> None:
     ctx = Context(plan.state, plan.estimator_path, estimator, None, plan.columns)
     both = [label for label in refused["missing"] if label in refused["infinite"]]
     ctx.check(both, "missing", "infinite")
-    for refusal, labels in refused.items():
-        ctx.check([label for label in labels if label not in both], refusal)
+    for refusal in ("missing", "infinite"):
+        ctx.check([label for label in refused[refusal] if label not in both], refusal)
+    ctx.check(refused["outside"], "outside", between=(-_FLOAT32_LIMIT, _FLOAT32_LIMIT))
 
 
 def _postprocess_step(step: PostprocessStep) -> dict[str, Any]:
@@ -608,30 +672,6 @@ def _require_names(name: str, version: str, description: str) -> None:
         raise ExportError(f"{version!r} is not a semantic version such as 3.2.0 or 4.0.0-rc.1")
     if not isinstance(description, str):
         raise ExportError("`description` is a string")
-
-
-def _label(value: Any) -> str | int | float | bool:
-    scalar = json_scalar(value)
-    if scalar is None:
-        raise ExportError("a class label is missing")
-    return scalar
-
-
-def _outputs(graph: Graph, labels: list[Any] | None, threshold: float | None) -> dict[str, Any]:
-    tensor = graph.outputs[0]["name"]
-    if labels is None:
-        if threshold is not None:
-            raise ExportError("a threshold is for classifiers of two classes")
-        return {"prediction": {"tensor": tensor}}
-    if threshold is not None and len(labels) != 2:
-        raise ExportError(f"a threshold is for two classes; there are {len(labels)}")
-    return {"probabilities": {"tensor": tensor, "labels": labels, "threshold": threshold}}
-
-
-def _task(estimator: Any) -> str:
-    if not is_classifier(estimator):
-        return "regression"
-    return "binary_classification" if len(estimator.classes_) == 2 else "multiclass_classification"
 
 
 def _timestamp(created: str | datetime.datetime | None) -> str:
@@ -715,13 +755,13 @@ def _count_rows(file: Path) -> int | None:
 
 def _training_predictions(
     plan: _Plan, predictor: Predictor, labels: list[Any] | None, threshold: float | None
-) -> list[Any]:
+) -> tuple[list[Any], NDArray[np.float64] | None]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         _, predictions, probabilities = predictor.run(plan.good_rows)
     if labels is not None and threshold is not None and probabilities is not None:
-        return [labels[int(p >= threshold)] for p in probabilities[:, 1]]
-    return predictions
+        return [labels[int(p >= threshold)] for p in probabilities[:, 1]], probabilities
+    return predictions, probabilities
 
 
 def _tolerances(
@@ -730,7 +770,8 @@ def _tolerances(
     relative, absolute = _OUTPUT_TOLERANCES[precision]
     spread = 1.0
     if not classifier:
-        finite = np.array([value for value in predictions if np.isfinite(value)], dtype=np.float64)
+        numbers = np.ravel(np.asarray(predictions, dtype=np.float64))
+        finite = numbers[np.isfinite(numbers)]
         spread = float(np.std(finite)) if len(finite) else 0.0
     # A power of ten: the last digits of a spread are nobody's concern.
     scale = 10.0 ** np.floor(np.log10(absolute * spread)) if spread > 0 and np.isfinite(spread) else 0.0
@@ -746,9 +787,16 @@ def _tolerances(
     return {key: {kind: float(entry[kind]) for kind in ("relative", "absolute")} for key, entry in tolerances.items()}
 
 
-def _profile(plan: _Plan, predictions: Sequence[Any]) -> dict[str, Any]:
+def _profile(
+    plan: _Plan, described: Outputs, predictions: Sequence[Any], probabilities: NDArray[np.float64] | None
+) -> dict[str, Any]:
     features = {column.name: plan.features[:, i] for i, column in enumerate(plan.columns)}
-    return build_profile(plan.schema, features, {"prediction": predictions})
+    outputs: dict[str, Sequence[Any]] = {"prediction": predictions}
+    if described.names is not None:
+        outputs = {name: [row[i] for row in predictions] for i, name in enumerate(described.names)}
+    elif described.kind == "multilabel" and probabilities is not None:
+        outputs = {key: probabilities[:, i].tolist() for i, key in enumerate(described.keys or ())}
+    return build_profile(plan.schema, features, outputs)
 
 
 # --- the proof -----------------------------------------------------------------------------------------------------
@@ -759,7 +807,7 @@ def _verify(
     plan: _Plan,
     lines: Sequence[Mapping[str, Any]],
     tolerance: Mapping[str, float],
-    keys: Sequence[str] | None,
+    described: Outputs,
 ) -> None:
     """Runs the graph on the golden features, one by one and together, and compares with what Python recorded."""
     session = open_session(graph)
@@ -781,12 +829,7 @@ def _verify(
                 f"{alone.ravel().tolist()} and {together[row].ravel().tolist()}\n"
                 "hint: an artifact must not; put another estimator at the end of the pipeline"
             )
-        if keys is None:
-            expected = [line["output"]["prediction"]]
-            found = plan.apply_postprocess(alone.astype(np.float64).ravel()).tolist()
-        else:
-            expected = [line["output"]["probabilities"][key] for key in keys]
-            found = alone.astype(np.float64).ravel().tolist()
+        expected, found = _compared(described, line["output"], plan.apply_postprocess(alone.astype(np.float64).ravel()))
         for e, f in zip(expected, found):
             if not abs(f - e) <= tolerance["absolute"] + tolerance["relative"] * abs(e):
                 raise ParityError(
@@ -794,3 +837,15 @@ def _verify(
                     f"by {abs(f - e):.3g}; the tolerance is {dict(tolerance)}, the precision {graph.precision}\n"
                     "hint: if that is near enough, say so: golden_tolerance={'output': {'relative': …, 'absolute': …}}"
                 )
+
+
+def _compared(
+    described: Outputs, output: Mapping[str, Any], tensor: NDArray[np.float64]
+) -> tuple[list[float], list[float]]:
+    """The numbers that Python recorded for a row, and those that the graph gives."""
+    found = tensor.tolist()
+    if described.keys is not None:
+        return [output["probabilities"][key] for key in described.keys], found
+    if described.kind == "label":
+        return [float((described.labels or []).index(output["prediction"]))], found
+    return (output["prediction"] if described.names is not None else [output["prediction"]]), found

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .context import Step
+from .outputs import Outputs
 from .schema import Row, Schema
 from .values import is_missing, json_scalar
 
@@ -31,18 +32,12 @@ class Predictor:
     preprocess: Callable[[Any], Any]
     estimator: Any
     postprocess: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    outputs: Outputs
 
     def run(self, frame: Any) -> tuple[NDArray[np.float64], list[Any], NDArray[np.float64] | None]:
-        """The features of a frame in float64, predictions as JSON values, and probabilities for a classifier."""
+        """The features of a frame in float64, predictions as JSON values, and probabilities where there are any."""
         matrix = self.preprocess(frame)
-        return (as_matrix(matrix), *self._outputs(matrix))
-
-    def _outputs(self, matrix: Any) -> tuple[list[Any], NDArray[np.float64] | None]:
-        if hasattr(self.estimator, "classes_"):
-            labels = [json_scalar(label) for label in np.asarray(self.estimator.predict(matrix)).ravel()]
-            return labels, np.asarray(self.estimator.predict_proba(matrix), dtype=np.float64)
-        raw = np.asarray(self.estimator.predict(matrix), dtype=np.float64).ravel()
-        return [float(value) for value in self.postprocess(raw)], None
+        return (as_matrix(matrix), *self.outputs.answers(self.estimator, matrix, self.postprocess))
 
 
 def as_matrix(features: Any) -> NDArray[np.float64]:
@@ -74,7 +69,8 @@ def answer(predictor: Predictor, schema: Schema, row: Mapping[str, Any], labels:
         lines = str(error).strip().splitlines()
         return Answer(error=lines[0] if lines else type(error).__name__)
     output: dict[str, Any] = {"prediction": predictions[0]}
-    numbers = [predictions[0]] if isinstance(predictions[0], float) else []
+    values = predictions[0] if isinstance(predictions[0], list) else [predictions[0]]
+    numbers = [value for value in values if isinstance(value, float)]
     if probabilities is not None and labels is not None:
         numbers += list(probabilities[0])
         output["probabilities"] = {label: float(p) for label, p in zip(labels, probabilities[0])}

@@ -13,8 +13,8 @@ use super::{Context, FAILED};
 use crate::compare::{
     Allowed, Answer, Difference, Pair, Report, Settings, Side, Word, differences,
 };
+use crate::postprocess::label_text;
 use crate::predictor::{Model, PredictError, Predictor};
-use crate::proof::label_text;
 use crate::schema::Frame;
 use crate::startup::open_runtime;
 use crate::tabular::{Binding, Block, Predicted, Rows, Table, TableError, predict};
@@ -153,7 +153,8 @@ pub(super) fn changes(old: &Model, new: &Model) -> Vec<Word> {
 /// The labels of both models, where they are the same and have probabilities.
 pub(super) fn common_labels(old: &Model, new: &Model) -> Vec<String> {
     let labels = |model: &Model| -> Vec<String> {
-        model.postprocess().labels().iter().map(label_text).collect()
+        let n_probabilities = model.postprocess().n_probabilities();
+        model.postprocess().labels().iter().take(n_probabilities).map(label_text).collect()
     };
     if labels(old) == labels(new) { labels(old) } else { Vec::new() }
 }

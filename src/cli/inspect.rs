@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::Context;
 use crate::artifact::{Artifact, store};
+use crate::postprocess::{OutputKind, Postprocess};
 use crate::predictor::{LoadError, Model};
 use crate::schema::{Field, Scalar};
 
@@ -94,10 +95,7 @@ fn describe(model: &Model) -> String {
         graph(&manifest.model.inputs),
         graph(&manifest.model.outputs)
     ));
-    let labels = model.postprocess().labels();
-    if !labels.is_empty() {
-        text.push(format!("Labels: {}", labels.iter().map(scalar).collect::<Vec<_>>().join(", ")));
-    }
+    text.extend(outputs(model.postprocess()));
     for operation in &manifest.postprocess {
         let operation = serde_json::to_value(operation).unwrap_or_default();
         text.push(match operation["function"].as_str() {
@@ -106,6 +104,31 @@ fn describe(model: &Model) -> String {
         });
     }
     text.join("\n")
+}
+
+/// What a prediction is, where it is more than a number.
+fn outputs(postprocess: &Postprocess) -> Vec<String> {
+    let labels = postprocess.labels().iter().map(scalar).collect::<Vec<_>>().join(", ");
+    let labels = format!("Labels: {labels}");
+    match postprocess.kind() {
+        OutputKind::Number => Vec::new(),
+        OutputKind::Numbers(names) => {
+            vec![format!("The prediction is an array of {}: {}", names.len(), names.join(", "))]
+        }
+        OutputKind::Probabilities { threshold, top_k } => {
+            let threshold = threshold
+                .map(|threshold| format!("The second label is predicted from {threshold} on"));
+            let top_k = top_k.map(|k| format!("An answer holds the {k} most probable"));
+            [labels].into_iter().chain(threshold).chain(top_k).collect()
+        }
+        OutputKind::Label => vec![labels],
+        OutputKind::Multilabel { threshold } => {
+            vec![labels, format!("Those above {threshold} are predicted")]
+        }
+        OutputKind::Tensors(names) => {
+            vec![format!("The prediction is made of the tensors: {}", names.join(", "))]
+        }
+    }
 }
 
 fn widest<'a>(texts: impl Iterator<Item = &'a str>) -> usize {

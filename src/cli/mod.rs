@@ -16,6 +16,7 @@ mod check;
 mod diff;
 mod healthcheck;
 mod inspect;
+mod new;
 mod output;
 mod predict;
 mod printer;
@@ -64,7 +65,12 @@ impl Arguments {
                 | Command::Diff(_)
                 | Command::Replay(_),
             ) => true,
-            Some(Command::Inspect(_) | Command::Transform(_) | Command::Healthcheck(_)) => false,
+            Some(
+                Command::Inspect(_)
+                | Command::Transform(_)
+                | Command::Healthcheck(_)
+                | Command::New(_),
+            ) => false,
         }
     }
 }
@@ -87,6 +93,8 @@ enum Command {
     Transform(transform::Options),
     /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
     Healthcheck(healthcheck::Options),
+    /// Write a project of one's own, with an example model, that builds and runs at once
+    New(new::Options),
 }
 
 /// What every command may use.
@@ -101,10 +109,11 @@ pub(crate) struct Context {
 pub fn run(arguments: Arguments) -> ExitCode {
     let printer = Printer::new(arguments.quiet);
     let process = config::process();
-    let settings = match Settings::read(&config_dir(arguments.config_dir)) {
+    let mut settings = match Settings::read(&config_dir(arguments.config_dir)) {
         Ok(settings) => settings,
         Err(error) => return fail(&printer, &error.into()),
     };
+    settings.models.dir = here_or_beside_the_executable(settings.models.dir);
     let context = Context { settings, process, printer };
     let result =
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
@@ -116,17 +125,23 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
+            Command::New(options) => new::run(&options, &context),
         };
     result.unwrap_or_else(|error| fail(&context.printer, &error))
 }
 
 /// The directory asked for; else `config` here; else beside the executable. The defaults are part of the program, so it need not exist.
 fn config_dir(asked: Option<PathBuf>) -> PathBuf {
-    let here = PathBuf::from("config");
-    asked.unwrap_or_else(|| match std::env::current_exe() {
-        Ok(executable) if !here.is_dir() => executable.with_file_name("config"),
-        _ => here,
-    })
+    asked.unwrap_or_else(|| here_or_beside_the_executable(PathBuf::from("config")))
+}
+
+/// A directory that is not in the working directory, but beside the executable: an image and an unpacked archive come
+/// with settings and models of their own, until there are others where the program is started.
+fn here_or_beside_the_executable(dir: PathBuf) -> PathBuf {
+    match std::env::current_exe().map(|executable| executable.with_file_name(&dir)) {
+        Ok(beside) if dir.is_relative() && !dir.is_dir() && beside.is_dir() => beside,
+        _ => dir,
+    }
 }
 
 /// Prints the error, its causes and what can be done about it, and says whose fault it is.
@@ -207,6 +222,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<replay::ReplayError>() {
         return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<new::NewError>() {
+        return error.hint().map(str::to_owned);
     }
     match load_error(error)? {
         LoadError::Artifact(error) => error.hint().map(str::to_owned),

@@ -16,7 +16,6 @@ use super::{Context, FAILED};
 use crate::artifact::store;
 use crate::compare::{Answer, Difference, Pair, Side};
 use crate::predictor::{LoadError, Model, PredictError, Predictor};
-use crate::proof::label_text;
 use crate::runtime::SessionOptions;
 use crate::schema::{DecodeOptions, Frame};
 use crate::startup::{ServerError, load_and_prove, open_runtime};
@@ -243,7 +242,9 @@ impl Models {
 struct Runner {
     predictor: Predictor,
     frame: Frame,
+    /// Those that have probabilities.
     labels: Vec<String>,
+    gives_labels: bool,
     has_sensitive: bool,
 }
 
@@ -426,7 +427,8 @@ fn runner<'a>(
         let new = Runner {
             frame: schema.frame(),
             predictor,
-            labels: model.postprocess().labels().iter().map(label_text).collect(),
+            labels: common_labels(model, model),
+            gives_labels: !model.postprocess().labels().is_empty(),
             has_sensitive: schema.fields().iter().any(|field| field.spec().sensitive),
         };
         runners.insert(key.clone(), new);
@@ -500,7 +502,7 @@ fn answered(
             logged.push(error.code.clone());
         }
     }
-    let is_label = !runner.labels.is_empty();
+    let is_label = runner.gives_labels;
     let empty = Vec::new();
     let predictions = record.predictions.as_ref().unwrap_or(&empty);
     let values =
@@ -517,24 +519,24 @@ fn answered(
             Some(at) => Answer::of(&predicted, at, model.postprocess(), || of_row(&codes)),
             None => Answer::None(of_row(&codes)),
         };
-        let old_probabilities: Vec<f64> = record
-            .probabilities
-            .as_ref()
-            .and_then(|rows| rows.get(row)?.as_ref())
-            .map(|logged| {
-                runner.labels.iter().filter_map(|label| logged.get(label).copied()).collect()
-            })
-            .unwrap_or_default();
         let new_probabilities = at
             .and_then(|at| predicted.probabilities.get(at * n_labels..(at + 1) * n_labels))
             .filter(|values| values.iter().all(|value| value.is_finite()))
             .unwrap_or_default();
+        // An answer may hold only the most probable labels: of the others nothing is known.
+        let logged = record.probabilities.as_ref().and_then(|rows| rows.get(row)?.as_ref());
+        let old_probabilities: Vec<f64> = logged.map_or_else(Vec::new, |logged| {
+            let labels = runner.labels.iter().zip(new_probabilities);
+            labels.map(|(label, new)| logged.get(label).copied().unwrap_or(*new)).collect()
+        });
         let segments: Vec<String> = by
             .iter()
             .map(|name| {
                 values.as_ref().map_or_else(String::new, |values| cell(values, row, name, &model))
             })
             .collect();
+        // Where the log has none, as it had none.
+        let new_probabilities = if logged.is_some() { new_probabilities } else { &[] };
         let probabilities = (old_probabilities.as_slice(), new_probabilities);
         add(part, &old, &new, probabilities, &segments, || {
             let values = serde_json::from_str::<serde_json::Value>(inputs).unwrap_or_default();

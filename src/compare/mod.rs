@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::postprocess::{Postprocess, Prediction};
+use crate::postprocess::{Postprocess, Prediction, label_text};
 use crate::predictor::Predictions;
-use crate::proof::label_text;
 
 mod html;
 mod text;
@@ -45,6 +44,11 @@ impl Answer {
                 Self::Label(postprocess.labels().get(*label).map(label_text).unwrap_or_default())
             }
             Some(Prediction::None) | None => Self::None(reasons()),
+            Some(several) => {
+                let mut json = Vec::new();
+                postprocess.write_prediction(several, &mut json);
+                Self::of_json(&serde_json::from_slice(&json).unwrap_or_default(), false)
+            }
         }
     }
 

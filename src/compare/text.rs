@@ -135,7 +135,11 @@ impl Report {
     }
 
     pub(super) fn tolerated(&self) -> String {
-        format!("absolute {} + relative {}", digits(self.tolerance.absolute), digits(self.tolerance.relative))
+        format!(
+            "absolute {} + relative {}",
+            digits(self.tolerance.absolute),
+            digits(self.tolerance.relative)
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::problem::{self, ApiError};
 use crate::artifact::{ModelSpec, Task};
+use crate::postprocess::OutputsSpec;
 use crate::proof::Proof;
 use crate::schema::{Field, FieldSpec};
 use crate::state::{AppState, Deployment};
@@ -52,6 +53,8 @@ struct Version<'a> {
     inputs: Vec<FieldSpec>,
     features: &'a [String],
     model: &'a ModelSpec,
+    /// What the prediction is made of, and its labels or names.
+    outputs: &'a OutputsSpec,
     labels: &'a [crate::schema::Scalar],
     provenance: &'a serde_json::Map<String, serde_json::Value>,
     proof: &'a Proof,
@@ -109,6 +112,7 @@ fn version<'a>(state: &'a AppState, deployment: &'a Deployment) -> Version<'a> {
         inputs: deployment.model.schema().fields().iter().map(shown).collect(),
         features: &manifest.features,
         model: &manifest.model,
+        outputs: &manifest.outputs,
         labels: deployment.model.postprocess().labels(),
         provenance: &manifest.provenance,
         proof: &deployment.proof,

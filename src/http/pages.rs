@@ -234,7 +234,7 @@ async fn answer(deployment: &Deployment, row: Map<String, Value>) -> Option<Exam
         return None;
     }
     let (predictions, _frame) = deployment.engine.predict(frame).await.ok()?;
-    ExampleAnswer::of(&predictions, deployment.model.postprocess().labels())
+    ExampleAnswer::of(&predictions, deployment.model.postprocess())
 }
 
 type Shared = Extension<Arc<OnceCell<Documents>>>;

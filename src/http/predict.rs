@@ -16,10 +16,8 @@ use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
-use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
-use crate::proof::label_text;
-use crate::schema::{Decoded, Scalar};
+use crate::schema::Decoded;
 use crate::state::{AppState, Deployment, Limits};
 
 pub(super) fn router() -> Router<AppState> {
@@ -381,8 +379,10 @@ fn list_items(
         .iter()
         .map(|error| {
             let field = error.field.as_deref();
+            let mut pointer = decoded.form.pointer(error.row, field);
+            error.problem.path().iter().for_each(|at| pointer.push_str(&format!("/{at}")));
             let item = Item {
-                pointer: decoded.form.pointer(error.row, field),
+                pointer,
                 code: error.problem.code(),
                 detail: error.problem.to_string(),
                 sensitive: deployment.may_hold_sensitive(field),
@@ -399,7 +399,11 @@ fn list_items(
             pointer: decoded.form.pointer(Some(row), key.as_deref()),
             code: error.problem.code(),
             detail: error.problem.to_string(),
-            sensitive: field.is_some_and(|field| field.spec().sensitive),
+            // What the graph says of a row may hold a value of any field.
+            sensitive: field.map_or_else(
+                || !deployment.sensitive.is_empty() && error.problem.is_invalid_input(),
+                |field| field.spec().sensitive,
+            ),
         };
         (Some(row), item)
     }));
@@ -441,44 +445,25 @@ fn encode(
     n_predicted: usize,
     (items, total): (&[Item], usize),
 ) -> Answer {
-    let labels = deployment.model.postprocess().labels();
-    let texts: Vec<String> = labels.iter().map(scalar).collect();
+    let postprocess = deployment.model.postprocess();
     let mut body = Vec::with_capacity(160 + decoded.n_rows * 20);
     body.push(b'{');
     let start = body.len();
     body.extend_from_slice(b"\"predictions\":[");
     each_row(decoded, n_predicted, &mut body, |row, body| {
         match row.and_then(|row| predictions.rows.get(row)) {
-            Some(Prediction::Number(value)) => number(*value, body),
-            Some(Prediction::Label(label)) => {
-                body.extend_from_slice(texts.get(*label).map_or("null", String::as_str).as_bytes());
-            }
-            Some(Prediction::None) | None => body.extend_from_slice(b"null"),
+            Some(prediction) => postprocess.write_prediction(prediction, body),
+            None => body.extend_from_slice(b"null"),
         }
     });
     body.push(b']');
-    if !labels.is_empty() {
-        let keys: Vec<String> = labels
-            .iter()
-            .map(|label| serde_json::Value::from(label_text(label)).to_string())
-            .collect();
+    let width = postprocess.n_probabilities();
+    if width > 0 {
         body.extend_from_slice(b",\"probabilities\":[");
         each_row(decoded, n_predicted, &mut body, |row, body| {
-            let values = row.and_then(|row| {
-                predictions.probabilities.get(row * labels.len()..(row + 1) * labels.len())
-            });
-            match values.filter(|values| values.iter().all(|value| value.is_finite())) {
-                None => body.extend_from_slice(b"null"),
-                Some(values) => {
-                    for (at, (key, value)) in keys.iter().zip(values).enumerate() {
-                        body.push(if at == 0 { b'{' } else { b',' });
-                        body.extend_from_slice(key.as_bytes());
-                        body.push(b':');
-                        number(*value, body);
-                    }
-                    body.push(b'}');
-                }
-            }
+            let values =
+                row.and_then(|row| predictions.probabilities.get(row * width..(row + 1) * width));
+            postprocess.write_probabilities(values.unwrap_or_default(), body);
         });
         body.push(b']');
     }
@@ -523,16 +508,6 @@ fn each_row(
         };
         write(at, body);
     }
-}
-
-/// The shortest digits that read back to the same float64.
-fn number(value: f64, body: &mut Vec<u8>) {
-    let written = serde_json::to_writer(body, &value);
-    debug_assert!(written.is_ok(), "a float always serialises");
-}
-
-fn scalar(label: &Scalar) -> String {
-    serde_json::to_value(label).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

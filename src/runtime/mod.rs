@@ -9,8 +9,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ndarray::{ArrayD, IxDyn};
 use ort::environment::Environment;
 use ort::ep;
+use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{Session as OrtSession, SessionInputValue, SessionOutputs};
+use ort::session::{
+    HasSelectedOutputs, OutputSelector, RunOptions, Session as OrtSession, SessionInputValue,
+    SessionOutputs,
+};
 use ort::value::{Outlet, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
 
 use crate::tensor::{ElementType, Tensor};
@@ -146,11 +150,21 @@ impl Default for SessionOptions {
 }
 
 /// An opened graph, ready to run. One run at a time; a server has one for each thread that predicts.
-#[derive(Debug)]
 pub struct Session {
     session: OrtSession,
+    /// Which outputs are computed, when not all of them.
+    options: Option<RunOptions<HasSelectedOutputs>>,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Session {
@@ -180,6 +194,9 @@ impl Session {
                 .map_err(with)?
                 .with_optimization_level(GraphOptimizationLevel::All)
                 .map_err(with)?
+                // What fails is returned, and it may hold a value of a row.
+                .with_log_level(LogLevel::Fatal)
+                .map_err(with)?
                 // Batch sizes vary; a pattern would be planned for each.
                 .with_memory_pattern(false)
                 .map_err(with)?
@@ -193,7 +210,22 @@ impl Session {
         let session = built().map_err(refused)?;
         let inputs = session.inputs().iter().map(tensor_info).collect();
         let outputs = session.outputs().iter().map(tensor_info).collect();
-        Ok(Self { session, inputs, outputs })
+        Ok(Self { session, options: None, inputs, outputs })
+    }
+
+    /// The same session, computing no other outputs than these: an output that nobody wants may cost a lot, or be of a type that is no
+    /// tensor.
+    ///
+    /// # Errors
+    /// What the library said.
+    pub fn giving(mut self, outputs: &[String]) -> Result<Self, RuntimeError> {
+        let is_given = |output: &TensorInfo| outputs.contains(&output.name);
+        if !self.outputs.iter().all(is_given) {
+            let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
+            let selector = outputs.iter().fold(OutputSelector::no_default(), OutputSelector::with);
+            self.options = Some(RunOptions::new().map_err(failed)?.with_outputs(selector));
+        }
+        Ok(self)
     }
 
     /// The tensors that the graph takes, in its order.
@@ -208,16 +240,24 @@ impl Session {
         &self.outputs
     }
 
-    /// Runs the graph on `inputs`, in the order of [`Self::inputs`], and returns the output named `output`.
+    /// Runs the graph on `inputs`, in the order of [`Self::inputs`], and returns the outputs of these names.
     ///
     /// # Errors
-    /// What the library said; or the output is not there or of a type that is not supported.
-    pub fn run(&mut self, inputs: &[Tensor], output: &str) -> Result<Tensor, RuntimeError> {
+    /// What the library said; or an output is not there or of a type that is not supported.
+    pub fn run(
+        &mut self,
+        inputs: &[Tensor],
+        wanted: &[String],
+    ) -> Result<Vec<Tensor>, RuntimeError> {
         let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
         let values =
             inputs.iter().map(input_value).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let outputs = self.session.run(values.as_slice()).map_err(failed)?;
-        extract(&outputs, output)
+        let outputs = match &self.options {
+            Some(options) => self.session.run_with_options(values.as_slice(), options),
+            None => self.session.run(values.as_slice()),
+        };
+        let outputs = outputs.map_err(failed)?;
+        wanted.iter().map(|name| extract(&outputs, name)).collect()
     }
 }
 
@@ -236,9 +276,18 @@ fn plain(reason: &str, path: &Path) -> String {
 
 fn input_value(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
     Ok(match tensor {
+        Tensor::Float16(array) => TensorRef::from_array_view(array)?.into(),
         Tensor::Float32(array) => TensorRef::from_array_view(array)?.into(),
         Tensor::Float64(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::Int8(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::Int16(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::Int32(array) => TensorRef::from_array_view(array)?.into(),
         Tensor::Int64(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::UInt8(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::UInt16(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::UInt32(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::UInt64(array) => TensorRef::from_array_view(array)?.into(),
+        Tensor::Bool(array) => TensorRef::from_array_view(array)?.into(),
         Tensor::String(array) => OrtTensor::from_string_array(array)?.into(),
     })
 }
@@ -251,17 +300,26 @@ fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeEr
     let ValueType::Tensor { ty, .. } = value.dtype() else {
         return Err(missing(format!("the output `{name}` is no tensor, but {}", value.dtype())));
     };
-    Ok(match ty {
-        TensorElementType::Float32 => {
-            Tensor::Float32(value.try_extract_array::<f32>().map_err(failed)?.to_owned())
-        }
-        TensorElementType::Float64 => {
-            Tensor::Float64(value.try_extract_array::<f64>().map_err(failed)?.to_owned())
-        }
-        TensorElementType::Int64 => {
-            Tensor::Int64(value.try_extract_array::<i64>().map_err(failed)?.to_owned())
-        }
-        TensorElementType::String => {
+    // The numbers of an output, as they are.
+    macro_rules! array {
+        ($variant:ident) => {
+            Tensor::$variant(value.try_extract_array().map_err(failed)?.to_owned())
+        };
+    }
+    Ok(match element_type(*ty) {
+        Some(ElementType::Float16) => array!(Float16),
+        Some(ElementType::Float32) => array!(Float32),
+        Some(ElementType::Float64) => array!(Float64),
+        Some(ElementType::Int8) => array!(Int8),
+        Some(ElementType::Int16) => array!(Int16),
+        Some(ElementType::Int32) => array!(Int32),
+        Some(ElementType::Int64) => array!(Int64),
+        Some(ElementType::UInt8) => array!(UInt8),
+        Some(ElementType::UInt16) => array!(UInt16),
+        Some(ElementType::UInt32) => array!(UInt32),
+        Some(ElementType::UInt64) => array!(UInt64),
+        Some(ElementType::Bool) => array!(Bool),
+        Some(ElementType::String) => {
             let (shape, strings) = value.try_extract_strings().map_err(failed)?;
             let shape: Vec<usize> =
                 shape.iter().map(|dim| usize::try_from(*dim).unwrap_or(0)).collect();
@@ -269,34 +327,39 @@ fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeEr
                 missing(format!("the output `{name}` has a broken shape: {error}"))
             })?)
         }
-        other => {
+        None => {
             return Err(missing(format!(
-                "the output `{name}` has the type {other}, which is not supported"
+                "the output `{name}` has the type {ty}, which is not supported"
             )));
         }
+    })
+}
+
+/// The element types that can be served.
+fn element_type(r#type: TensorElementType) -> Option<ElementType> {
+    Some(match r#type {
+        TensorElementType::Float16 => ElementType::Float16,
+        TensorElementType::Float32 => ElementType::Float32,
+        TensorElementType::Float64 => ElementType::Float64,
+        TensorElementType::Int8 => ElementType::Int8,
+        TensorElementType::Int16 => ElementType::Int16,
+        TensorElementType::Int32 => ElementType::Int32,
+        TensorElementType::Int64 => ElementType::Int64,
+        TensorElementType::Uint8 => ElementType::UInt8,
+        TensorElementType::Uint16 => ElementType::UInt16,
+        TensorElementType::Uint32 => ElementType::UInt32,
+        TensorElementType::Uint64 => ElementType::UInt64,
+        TensorElementType::Bool => ElementType::Bool,
+        TensorElementType::String => ElementType::String,
+        _ => return None,
     })
 }
 
 fn tensor_info(outlet: &Outlet) -> TensorInfo {
     let (r#type, shape) = match outlet.dtype() {
         ValueType::Tensor { ty, shape, .. } => (
-            match ty {
-                TensorElementType::Float32 => ElementType::Float32.to_string(),
-                TensorElementType::Float64 => ElementType::Float64.to_string(),
-                TensorElementType::Int64 => ElementType::Int64.to_string(),
-                TensorElementType::String => ElementType::String.to_string(),
-                TensorElementType::Float16 => "float16".to_owned(),
-                TensorElementType::Bfloat16 => "bfloat16".to_owned(),
-                TensorElementType::Int8 => "int8".to_owned(),
-                TensorElementType::Int16 => "int16".to_owned(),
-                TensorElementType::Int32 => "int32".to_owned(),
-                TensorElementType::Uint8 => "uint8".to_owned(),
-                TensorElementType::Uint16 => "uint16".to_owned(),
-                TensorElementType::Uint32 => "uint32".to_owned(),
-                TensorElementType::Uint64 => "uint64".to_owned(),
-                TensorElementType::Bool => "bool".to_owned(),
-                other => other.to_string().to_lowercase(),
-            },
+            element_type(*ty)
+                .map_or_else(|| ty.to_string().to_lowercase(), |known| known.to_string()),
             shape.iter().map(|dim| u64::try_from(*dim).ok()).collect(),
         ),
         other => (other.to_string(), Vec::new()),

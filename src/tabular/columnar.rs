@@ -15,8 +15,9 @@ use arrow_array::types::{
     Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType, SchemaRef, TimeUnit};
+use arrow_array::{Array, ArrayRef, ListArray, RecordBatch};
+use arrow_buffer::OffsetBuffer;
+use arrow_schema::{ArrowError, DataType, Field as ArrowField, SchemaRef, TimeUnit};
 use base64::Engine as _;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -345,7 +346,7 @@ impl Builder {
             Some(Kind::Float) => Self::Float(Float64Builder::new()),
             Some(Kind::Bool) => Self::Bool(BooleanBuilder::new()),
             Some(Kind::Datetime) => Self::Instant(TimestampMicrosecondBuilder::new()),
-            Some(Kind::String) | None => Self::Text(StringBuilder::new()),
+            _ => Self::Text(StringBuilder::new()),
         }
     }
 
@@ -406,4 +407,53 @@ impl Builder {
             Self::Text(mut builder) => Arc::new(builder.finish()),
         }
     }
+}
+
+/// The values of a row in nested lists: their shape, and one after the other.
+pub(super) type Nested<'a> = (Vec<usize>, Box<dyn Iterator<Item = Value<'a>> + 'a>);
+
+/// The type of lists that are nested `depth` deep.
+pub(super) fn list_type(depth: usize, items: &Builder) -> DataType {
+    (0..depth).fold(items.data_type(), |inner, _| {
+        DataType::List(Arc::new(ArrowField::new_list_field(inner, true)))
+    })
+}
+
+/// An array of lists that are nested `depth` deep; a row that is `None`, or of another depth, is null.
+pub(super) fn lists<'a>(
+    depth: usize,
+    mut items: Builder,
+    rows: impl Iterator<Item = Option<Nested<'a>>>,
+) -> Result<ArrayRef, ArrowError> {
+    // The lengths of the lists of each level, the outermost first.
+    let mut lengths: Vec<Vec<usize>> = vec![Vec::new(); depth];
+    let mut valid = Vec::new();
+    for row in rows {
+        match row.filter(|(shape, _)| shape.len() == depth) {
+            Some((shape, values)) => {
+                let mut n_lists = 1;
+                for (lengths, length) in lengths.iter_mut().zip(&shape) {
+                    lengths.extend(std::iter::repeat_n(*length, n_lists));
+                    n_lists *= length;
+                }
+                values.for_each(|value| items.push(&value));
+                valid.push(true);
+            }
+            None => {
+                match lengths.first_mut() {
+                    Some(lengths) => lengths.push(0),
+                    None => items.push_null(),
+                }
+                valid.push(false);
+            }
+        }
+    }
+    let mut array = items.finish();
+    for (level, lengths) in lengths.into_iter().enumerate().rev() {
+        let field = Arc::new(ArrowField::new_list_field(array.data_type().clone(), true));
+        let nulls = (level == 0 && valid.contains(&false)).then(|| valid.clone().into());
+        let offsets = OffsetBuffer::from_lengths(lengths);
+        array = Arc::new(ListArray::try_new(field, offsets, array, nulls)?);
+    }
+    Ok(array)
 }

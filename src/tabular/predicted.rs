@@ -84,7 +84,7 @@ impl Predicted {
     /// The probabilities of a row, in the order of the labels; empty where there are none.
     #[must_use]
     pub fn probabilities(&self, row: usize, postprocess: &Postprocess) -> &[f64] {
-        let width = postprocess.labels().len();
+        let width = postprocess.n_probabilities();
         let all = &self.predictions.probabilities;
         let found = self.at(row).and_then(|at| all.get(at * width..(at + 1) * width));
         found.filter(|found| found.iter().all(|value| value.is_finite())).unwrap_or_default()

@@ -14,16 +14,16 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 
-use super::columnar::Builder;
+use super::columnar::{Builder, Nested, list_type, lists};
 use super::csv::Dialect;
 use super::predicted::Predicted;
 use super::rows::{Content, Rows, Shared, typed};
 use super::value::{json_string, number};
 use super::{Format, TableError, Value};
-use crate::postprocess::Prediction;
+use crate::postprocess::{OutputKind, Postprocess, Prediction, label_text};
 use crate::predictor::Model;
-use crate::proof::label_text;
 use crate::schema::{Kind, Scalar};
+use crate::tensor::Element;
 
 /// Which columns of the input are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +49,12 @@ pub struct Encoder {
     as_is: bool,
     /// Names of the columns that are added: the prediction, the probabilities, the version.
     added: Vec<String>,
-    labels: Labels,
+    column: Column,
+    /// Labels that have a column for their probability.
     n_labels: usize,
+    /// Only so many of them have one in a row.
+    top_k: Option<usize>,
+    model: Arc<Model>,
     version: String,
     /// `,"name":` for each column that is added.
     json_keys: Vec<String>,
@@ -58,41 +62,139 @@ pub struct Encoder {
     schema: Option<SchemaRef>,
 }
 
-/// The labels of a classifier as they are written.
+/// How a prediction is written as a column.
 #[derive(Debug)]
-struct Labels {
-    json: Vec<String>,
-    csv: Vec<String>,
-    values: Vec<Value<'static>>,
-    kind: Option<Kind>,
+enum Column {
+    /// A number.
+    Number,
+    /// A label; all of them as values, and their type.
+    Label(Vec<Value<'static>>, Option<Kind>),
+    /// Lists, nested so deep, of values of this type; text where that is `None`.
+    Lists(usize, Option<Kind>),
+    /// JSON as text.
+    Json,
 }
 
-impl Labels {
-    fn new(labels: &[Scalar]) -> Self {
-        let value = |label: &Scalar| match label {
-            Scalar::Bool(value) => Value::Bool(*value),
-            Scalar::Int(value) => Value::Int(*value),
-            Scalar::Float(value) => Value::Float(*value),
-            Scalar::Text(text) => Value::Text(Cow::Owned(text.clone())),
-        };
-        let kind = |label: &Scalar| match label {
-            Scalar::Bool(_) => Kind::Bool,
-            Scalar::Int(_) => Kind::Int,
-            Scalar::Float(_) => Kind::Float,
-            Scalar::Text(_) => Kind::String,
-        };
-        let json = |label: &Scalar| {
-            let mut out = Vec::new();
-            value(label).write_json(&mut out);
-            String::from_utf8(out).unwrap_or_default()
-        };
-        let first = labels.first().map(kind);
-        Self {
-            json: labels.iter().map(json).collect(),
-            csv: labels.iter().map(|label| value(label).to_text()).collect(),
-            values: labels.iter().map(value).collect(),
-            kind: first.filter(|first| labels.iter().all(|label| kind(label) == *first)),
+impl Column {
+    fn new(model: &Model) -> Self {
+        let postprocess = model.postprocess();
+        match postprocess.kind() {
+            OutputKind::Number => Self::Number,
+            OutputKind::Probabilities { .. } | OutputKind::Label => {
+                let labels = postprocess.labels();
+                let kind = |label: &Scalar| match label {
+                    Scalar::Bool(_) => Kind::Bool,
+                    Scalar::Int(_) => Kind::Int,
+                    Scalar::Float(_) => Kind::Float,
+                    Scalar::Text(_) => Kind::String,
+                };
+                let first = labels.first().map(kind);
+                let same = first.filter(|first| labels.iter().all(|label| kind(label) == *first));
+                Self::Label(labels.iter().map(value).collect(), same)
+            }
+            OutputKind::Numbers(_) => Self::Lists(1, Some(Kind::Float)),
+            OutputKind::Multilabel { .. } => Self::Lists(1, None),
+            OutputKind::Tensors(_) => {
+                let [only] = postprocess.tensors() else { return Self::Json };
+                let outputs = &model.artifact().manifest().model.outputs;
+                let Some(tensor) = outputs.iter().find(|output| output.name == *only) else {
+                    return Self::Json;
+                };
+                let kind = match tensor.r#type.as_str() {
+                    "bool" => Some(Kind::Bool),
+                    "string" => None,
+                    // Beyond the signed 64-bit range only text is exact.
+                    "uint64" => return Self::Json,
+                    other if other.contains("int") => Some(Kind::Int),
+                    _ => Some(Kind::Float),
+                };
+                Self::Lists(tensor.shape.len().saturating_sub(1), kind)
+            }
         }
+    }
+
+    fn data_type(&self) -> DataType {
+        match self {
+            Self::Number => DataType::Float64,
+            Self::Label(_, kind) => Builder::new(*kind).data_type(),
+            Self::Lists(depth, kind) => list_type(*depth, &Builder::new(*kind)),
+            Self::Json => DataType::Utf8,
+        }
+    }
+
+    /// The predictions of some rows, `None` where there is none.
+    fn array<'a>(
+        &self,
+        rows: impl Iterator<Item = Option<&'a Prediction>>,
+        postprocess: &'a Postprocess,
+    ) -> Result<ArrayRef, ArrowError> {
+        if let Self::Lists(depth, kind) = self {
+            let rows = rows.map(|row| row.and_then(|row| nested(row, postprocess)));
+            return lists(*depth, Builder::new(*kind), rows);
+        }
+        let mut builder = match self {
+            Self::Number => Builder::new(Some(Kind::Float)),
+            Self::Label(_, kind) => Builder::new(*kind),
+            Self::Json | Self::Lists(..) => Builder::new(None),
+        };
+        for row in rows {
+            match (self, row) {
+                (_, None | Some(Prediction::None)) => builder.push_null(),
+                (_, Some(Prediction::Number(value))) => builder.push(&Value::Float(*value)),
+                (Self::Label(labels, _), Some(Prediction::Label(label))) => {
+                    match labels.get(*label) {
+                        Some(value) => builder.push(value),
+                        None => builder.push_null(),
+                    }
+                }
+                (_, Some(other)) => builder.push(&Value::Text(json(other, postprocess).into())),
+            }
+        }
+        Ok(builder.finish())
+    }
+}
+
+fn value(label: &Scalar) -> Value<'static> {
+    match label {
+        Scalar::Bool(value) => Value::Bool(*value),
+        Scalar::Int(value) => Value::Int(*value),
+        Scalar::Float(value) => Value::Float(*value),
+        Scalar::Text(text) => Value::Text(Cow::Owned(text.clone())),
+    }
+}
+
+/// A prediction as JSON, as the server writes it.
+fn json(prediction: &Prediction, postprocess: &Postprocess) -> String {
+    let mut json = Vec::new();
+    postprocess.write_prediction(prediction, &mut json);
+    String::from_utf8(json).unwrap_or_default()
+}
+
+/// A prediction of several values, for lists.
+fn nested<'a>(prediction: &'a Prediction, postprocess: &'a Postprocess) -> Option<Nested<'a>> {
+    let float = |value: f64| if value.is_finite() { Value::Float(value) } else { Value::Missing };
+    match prediction {
+        Prediction::Numbers(values) => {
+            Some((vec![values.len()], Box::new(values.iter().map(move |value| float(*value)))))
+        }
+        Prediction::Labels(labels) => {
+            let text = |label: &usize| {
+                let label = postprocess.labels().get(*label);
+                label.map_or(Value::Missing, |label| Value::Text(label_text(label).into()))
+            };
+            Some((vec![labels.len()], Box::new(labels.iter().map(text))))
+        }
+        Prediction::Tensors(tensors) => {
+            let [tensor] = &**tensors else { return None };
+            let value = move |element: Element<'a>| match element {
+                Element::Float(value) => float(value),
+                Element::Int(value) => i64::try_from(value).map_or(Value::Missing, Value::Int),
+                Element::Bool(value) => Value::Bool(value),
+                Element::Text(text) => Value::Text(Cow::Borrowed(text)),
+            };
+            Some((tensor.shape().to_vec(), Box::new(tensor.elements().map(value))))
+        }
+        Prediction::None | Prediction::Number(_) | Prediction::Label(_) => None,
     }
 }
 
@@ -115,7 +217,7 @@ impl Encoder {
         format: Format,
         table: &Shared,
         keep: &Keep,
-        model: &Model,
+        model: &Arc<Model>,
         prefix: &str,
         skip: bool,
     ) -> Result<Self, TableError> {
@@ -138,11 +240,10 @@ impl Encoder {
             }
         };
         let names: Vec<String> = kept.iter().map(|column| table.columns[*column].clone()).collect();
-        let labels = model.postprocess().labels();
+        let n_labels = model.postprocess().n_probabilities();
+        let labels = model.postprocess().labels().iter().take(n_labels);
         let mut added = vec![format!("{prefix}prediction")];
-        added.extend(
-            labels.iter().map(|label| format!("{prefix}probability_{}", label_text(label))),
-        );
+        added.extend(labels.map(|label| format!("{prefix}probability_{}", label_text(label))));
         added.push(format!("{prefix}version"));
         if let Some(taken) = added.iter().find(|added| names.contains(added)) {
             let problem =
@@ -180,8 +281,13 @@ impl Encoder {
             format,
             dialect,
             as_is: *keep == Keep::All && format == table.format,
-            labels: Labels::new(labels),
-            n_labels: labels.len(),
+            column: Column::new(model),
+            n_labels,
+            top_k: match model.postprocess().kind() {
+                OutputKind::Probabilities { top_k, .. } => *top_k,
+                _ => None,
+            },
+            model: Arc::clone(model),
             version: model.artifact().manifest().version.to_string(),
             kept,
             names,
@@ -258,7 +364,7 @@ impl Encoder {
         }
         for (at, name) in self.added.iter().enumerate() {
             let data_type = if at == 0 {
-                self.prediction_builder().data_type()
+                self.column.data_type()
             } else if at <= self.n_labels {
                 DataType::Float64
             } else {
@@ -267,14 +373,6 @@ impl Encoder {
             fields.push(Arc::new(ArrowField::new(name, data_type, at <= self.n_labels)));
         }
         Arc::new(ArrowSchema::new(fields))
-    }
-
-    fn prediction_builder(&self) -> Builder {
-        if self.n_labels == 0 {
-            Builder::new(Some(Kind::Float))
-        } else {
-            Builder::new(self.labels.kind)
-        }
     }
 
     /// What stands before the first row.
@@ -346,14 +444,15 @@ impl Encoder {
                 }
             }
             if let Some(at) = at {
-                match &predicted.predictions.rows[at] {
-                    Prediction::Number(value) => number(*value, &mut out),
-                    Prediction::Label(label) => {
-                        if let Some(text) = self.labels.csv.get(*label) {
-                            self.dialect.write(text, &mut out);
-                        }
+                match (&predicted.predictions.rows[at], &self.column) {
+                    (Prediction::Number(value), _) => number(*value, &mut out),
+                    (Prediction::Label(label), Column::Label(labels, _)) => {
+                        let text = labels.get(*label).map(Value::to_text);
+                        self.dialect.write(&text.unwrap_or_default(), &mut out);
                     }
-                    Prediction::None => {}
+                    (other, _) => {
+                        self.dialect.write(&json(other, self.model.postprocess()), &mut out);
+                    }
                 }
             }
             for label in 0..self.n_labels {
@@ -369,10 +468,21 @@ impl Encoder {
         out
     }
 
-    /// A probability, where there is one.
+    /// A probability, where there is one: not of a label that is none of the most probable, where only those are given.
     fn probability(&self, predicted: &Predicted, at: usize, label: usize) -> Option<f64> {
-        let value = predicted.predictions.probabilities.get(at * self.n_labels + label);
-        value.copied().filter(|value| value.is_finite())
+        let all = &predicted.predictions.probabilities;
+        let row = all.get(at * self.n_labels..(at + 1) * self.n_labels)?;
+        let value = *row.get(label)?;
+        if let Some(k) = self.top_k {
+            // Of equal ones the first label comes first.
+            let before = row.iter().enumerate().filter(|(other, other_value)| {
+                **other_value > value || (*other < label && other_value.total_cmp(&&value).is_eq())
+            });
+            if before.count() >= k {
+                return None;
+            }
+        }
+        Some(value).filter(|_| row.iter().all(|value| value.is_finite()))
     }
 
     fn ndjson(&self, rows: &Rows, predicted: &Predicted) -> Result<Vec<u8>, TableError> {
@@ -420,12 +530,10 @@ impl Encoder {
             let is_first = out.len() == start;
             out.extend_from_slice(if is_first { &key.as_bytes()[1..] } else { key.as_bytes() });
             match at.map(|at| &predicted.predictions.rows[at]) {
-                Some(Prediction::Number(value)) => number(*value, &mut out),
-                Some(Prediction::Label(label)) => {
-                    let text = self.labels.json.get(*label).map_or("null", String::as_str);
-                    out.extend_from_slice(text.as_bytes());
+                Some(prediction) => {
+                    self.model.postprocess().write_prediction(prediction, &mut out);
                 }
-                Some(Prediction::None) | None => out.extend_from_slice(b"null"),
+                None => out.extend_from_slice(b"null"),
             }
             for label in 0..self.n_labels {
                 out.extend_from_slice(self.json_keys[1 + label].as_bytes());
@@ -500,18 +608,10 @@ impl Encoder {
                 columns.extend(builders.into_iter().map(Builder::finish));
             }
         }
-        let mut prediction = self.prediction_builder();
-        for (_, at) in &written {
-            match at.map(|at| &predicted.predictions.rows[at]) {
-                Some(Prediction::Number(value)) => prediction.push(&Value::Float(*value)),
-                Some(Prediction::Label(label)) => match self.labels.values.get(*label) {
-                    Some(value) => prediction.push(value),
-                    None => prediction.push_null(),
-                },
-                Some(Prediction::None) | None => prediction.push_null(),
-            }
-        }
-        columns.push(prediction.finish());
+        let predictions =
+            written.iter().map(|(_, at)| at.map(|at| &predicted.predictions.rows[at]));
+        let prediction = self.column.array(predictions, self.model.postprocess());
+        columns.push(prediction.map_err(|error| broken(rows, &error))?);
         for label in 0..self.n_labels {
             let mut builder = Float64Builder::with_capacity(written.len());
             for (_, at) in &written {

@@ -14,6 +14,7 @@ fn help_says_what_each_command_does() {
         &["inspect", "--help"],
         &["transform", "--help"],
         &["healthcheck", "--help"],
+        &["new", "--help"],
     ]
     .iter()
     .map(|arguments| seaworthy(arguments).show())

@@ -9,6 +9,7 @@ mod help;
 mod helpers;
 mod inspect;
 mod library;
+mod new;
 mod output;
 mod predict;
 mod replay;

@@ -6,12 +6,12 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::artifact::Task;
-use crate::postprocess::Prediction;
+use crate::artifact::{Task, TensorSpec};
+use crate::postprocess::{OutputKind, Postprocess, Prediction, label_text};
 use crate::predictor::Predictions;
-use crate::proof::label_text;
 use crate::schema::{Scalar, Schema, UnknownFields};
 use crate::state::{Deployment, Role};
+use crate::tensor::ElementType;
 
 mod narrow;
 mod row;
@@ -60,8 +60,10 @@ pub(super) struct Described<'a> {
     pub(super) answers_by_name: bool,
     /// What a row is.
     pub(super) schema: &'a Schema,
-    /// The labels of a classifier; else empty.
-    pub(super) labels: &'a [Scalar],
+    /// What its outputs mean.
+    pub(super) postprocess: &'a Postprocess,
+    /// The tensors that its graph gives.
+    pub(super) tensors: &'a [TensorSpec],
     /// What its fields take beyond the schema, from [`narrow()`]; empty when not known.
     pub(super) accepts: Vec<Accepts>,
     /// What the server answers to the example row.
@@ -71,7 +73,7 @@ pub(super) struct Described<'a> {
 /// What a server answers to [`Described::example_row`].
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ExampleAnswer {
-    /// The number or the label; `null` when there is none.
+    /// The number, the label or whatever it is.
     pub(super) prediction: Value,
     /// Label to probability, for a classifier.
     pub(super) probabilities: Option<Value>,
@@ -79,21 +81,19 @@ pub(super) struct ExampleAnswer {
 
 impl ExampleAnswer {
     /// The answer out of what a model predicted for one row; none when it predicted nothing.
-    pub(super) fn of(predictions: &Predictions, labels: &[Scalar]) -> Option<Self> {
-        match *predictions.rows.first()? {
-            Prediction::None => None,
-            Prediction::Number(value) => {
-                Some(Self { prediction: json!(value), probabilities: None })
-            }
-            Prediction::Label(label) => {
-                let pairs = labels.iter().map(label_text).zip(&predictions.probabilities);
-                let probabilities = pairs.map(|(label, value)| (label, json!(value))).collect();
-                Some(Self {
-                    prediction: json!(labels.get(label)?),
-                    probabilities: Some(Value::Object(probabilities)),
-                })
-            }
+    pub(super) fn of(predictions: &Predictions, postprocess: &Postprocess) -> Option<Self> {
+        let first = predictions.rows.first().filter(|first| **first != Prediction::None)?;
+        let (mut prediction, mut probabilities) = (Vec::new(), Vec::new());
+        postprocess.write_prediction(first, &mut prediction);
+        let width = postprocess.n_probabilities();
+        if width > 0 {
+            let values = predictions.probabilities.get(..width).unwrap_or_default();
+            postprocess.write_probabilities(values, &mut probabilities);
         }
+        Some(Self {
+            prediction: serde_json::from_slice(&prediction).ok()?,
+            probabilities: serde_json::from_slice(&probabilities).ok(),
+        })
     }
 }
 
@@ -111,7 +111,8 @@ impl<'a> Described<'a> {
             is_default,
             answers_by_name: deployment.role == Role::Primary,
             schema: model.schema(),
-            labels: model.postprocess().labels(),
+            postprocess: model.postprocess(),
+            tensors: &manifest.model.outputs,
             accepts,
             example: None,
         }
@@ -340,14 +341,93 @@ fn request_schema(model: &Described<'_>, options: &DocumentOptions<'_>) -> Value
     })
 }
 
-fn answer_schema(model: &Described<'_>) -> Value {
-    let prediction = if model.labels.is_empty() {
-        json!({ "type": ["number", "null"], "format": "double" })
-    } else {
-        let labels: Vec<Value> =
-            model.labels.iter().map(|label| json!(label)).chain([Value::Null]).collect();
-        json!({ "enum": labels })
+/// The schema of one prediction.
+fn prediction_schema(model: &Described<'_>) -> Value {
+    let number = || json!({ "type": ["number", "null"], "format": "double" });
+    let labels = || model.postprocess.labels().iter().map(|label| json!(label));
+    match model.postprocess.kind() {
+        OutputKind::Number => number(),
+        OutputKind::Numbers(names) => json!({
+            "type": ["array", "null"],
+            "description": format!("In this order: {}.", names.join(", ")),
+            "minItems": names.len(),
+            "maxItems": names.len(),
+            "items": number(),
+        }),
+        OutputKind::Probabilities { .. } | OutputKind::Label => {
+            json!({ "enum": labels().chain([Value::Null]).collect::<Vec<_>>() })
+        }
+        OutputKind::Multilabel { .. } => json!({
+            "type": ["array", "null"],
+            "uniqueItems": true,
+            "items": { "enum": labels().collect::<Vec<_>>() },
+        }),
+        OutputKind::Tensors(names) => {
+            let tensor = |name: &String| {
+                let spec = model.tensors.iter().find(|spec| spec.name == *name);
+                let shape = spec.map(|spec| spec.shape.get(1..).unwrap_or_default());
+                let r#type = spec.and_then(|spec| ElementType::parse(&spec.r#type));
+                tensor_schema(r#type, shape.unwrap_or_default())
+            };
+            let tensors = model.postprocess.tensors().iter().map(tensor);
+            match names.as_slice() {
+                [_] => {
+                    let schemas: Vec<Value> = tensors.chain([json!({ "type": "null" })]).collect();
+                    json!({ "anyOf": schemas })
+                }
+                _ => json!({
+                    "type": ["object", "null"],
+                    "required": names,
+                    "properties": names.iter().cloned().zip(tensors).collect::<Map<_, _>>(),
+                }),
+            }
+        }
+    }
+}
+
+/// The schema of nested arrays of this shape; `None` is any length.
+fn tensor_schema(r#type: Option<ElementType>, shape: &[Option<u64>]) -> Value {
+    let element = match r#type {
+        Some(ElementType::String) => json!({ "type": "string" }),
+        Some(ElementType::Bool) => json!({ "type": "boolean" }),
+        Some(known) if known.is_integer() => json!({ "type": "integer" }),
+        _ => json!({ "type": ["number", "null"] }),
     };
+    shape.iter().rev().fold(element, |items, length| match length {
+        Some(length) => {
+            json!({ "type": "array", "minItems": length, "maxItems": length, "items": items })
+        }
+        None => json!({ "type": "array", "items": items }),
+    })
+}
+
+/// The schema of the probabilities of one row, where there are any.
+fn probabilities_schema(model: &Described<'_>) -> Option<Value> {
+    if model.postprocess.n_probabilities() == 0 {
+        return None;
+    }
+    let number =
+        |label: &Scalar| (label_text(label), json!({ "type": "number", "format": "double" }));
+    let labels = model.postprocess.labels();
+    let properties: Map<_, _> = labels.iter().map(number).collect();
+    Some(match model.postprocess.kind() {
+        OutputKind::Probabilities { top_k: Some(k), .. } => json!({
+            "type": ["object", "null"],
+            "description": format!("The {k} most probable labels, in descending order."),
+            "minProperties": k,
+            "maxProperties": k,
+            "properties": properties,
+            "additionalProperties": false,
+        }),
+        _ => json!({
+            "type": ["object", "null"],
+            "required": labels.iter().map(label_text).collect::<Vec<_>>(),
+            "properties": properties,
+        }),
+    })
+}
+
+fn answer_schema(model: &Described<'_>) -> Value {
     let mut properties = Map::new();
     let mut required = vec!["predictions", "version", "errors", "model", "request_id"];
     properties.insert(
@@ -355,24 +435,17 @@ fn answer_schema(model: &Described<'_>) -> Value {
         json!({
             "type": "array",
             "description": "One for each row, in order; `null` where there is none, with the reason in `errors`.",
-            "items": prediction,
+            "items": prediction_schema(model),
         }),
     );
-    if !model.labels.is_empty() {
+    if let Some(probabilities) = probabilities_schema(model) {
         required.insert(1, "probabilities");
-        let number =
-            |label: &Scalar| (label_text(label), json!({ "type": "number", "format": "double" }));
-        let labels: Vec<String> = model.labels.iter().map(label_text).collect();
         properties.insert(
             "probabilities".to_owned(),
             json!({
                 "type": "array",
                 "description": "One for each row, in order: the probability of each label.",
-                "items": {
-                    "type": ["object", "null"],
-                    "required": labels,
-                    "properties": model.labels.iter().map(number).collect::<Map<_, _>>(),
-                },
+                "items": probabilities,
             }),
         );
     }

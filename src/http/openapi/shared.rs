@@ -7,7 +7,7 @@ use super::{Described, PATH, REQUEST_ID};
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Every code of a row's error; see docs/artifact.md, section 3.
-pub(super) const ROW_CODES: [&str; 18] = [
+pub(super) const ROW_CODES: [&str; 21] = [
     "missing",
     "null",
     "type",
@@ -26,6 +26,9 @@ pub(super) const ROW_CODES: [&str; 18] = [
     "out_of_domain",
     "unseen_category",
     "output_not_finite",
+    "output_no_label",
+    "graph_refused",
+    "length",
 ];
 /// Codes of a request as a whole, besides.
 pub(super) const ENVELOPE_CODES: [&str; 2] = ["empty", "too_many_rows"];
@@ -209,7 +212,7 @@ pub(super) fn put_schemas(schemas: &mut Map<String, Value>) {
             "description": "A version, whole. What the parts hold is described in the project's docs/artifact.md.",
             "allOf": [{ "$ref": "#/components/schemas/VersionSummary" }],
             "type": "object",
-            "required": ["created", "inputs", "features", "model", "labels", "provenance", "proof", "engine"],
+            "required": ["created", "inputs", "features", "model", "outputs", "labels", "provenance", "proof", "engine"],
             "properties": {
                 "created": { "type": "string", "description": "When it was exported (RFC 3339)." },
                 "inputs": {
@@ -223,6 +226,7 @@ pub(super) fn put_schemas(schemas: &mut Map<String, Value>) {
                     "items": { "type": "string" },
                 },
                 "model": { "type": "object", "description": "The graph." },
+                "outputs": { "type": "object", "description": "Which tensor holds what; docs/artifact.md, 1.4." },
                 "labels": { "type": "array", "description": "Those of a classifier; else empty." },
                 "provenance": { "type": "object", "description": "From what, with what and how well it was trained." },
                 "proof": { "type": "object", "description": "What was compared with training, and how close it was." },

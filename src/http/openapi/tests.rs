@@ -30,7 +30,17 @@ fn every_kind() -> Schema {
     ]))
 }
 
-fn described<'a>(name: &'a str, schema: &'a Schema, labels: &'a [Scalar]) -> Described<'a> {
+fn postprocess(outputs: Value) -> Postprocess {
+    Postprocess::load(&serde_json::from_value(outputs).unwrap(), &[]).unwrap()
+}
+
+/// A regression.
+fn number() -> Postprocess {
+    postprocess(json!({"prediction": {"tensor": "y"}}))
+}
+
+fn described<'a>(name: &'a str, schema: &'a Schema, postprocess: &'a Postprocess) -> Described<'a> {
+    let labels = postprocess.labels();
     Described {
         name,
         version: "1.0.0-rc.1+b".to_owned(),
@@ -40,7 +50,8 @@ fn described<'a>(name: &'a str, schema: &'a Schema, labels: &'a [Scalar]) -> Des
         is_default: labels.is_empty(),
         answers_by_name: true,
         schema,
-        labels,
+        postprocess,
+        tensors: &[],
         accepts: Vec::new(),
         example: Some(ExampleAnswer {
             prediction: labels.first().map_or(json!(1.25), |label| json!(label)),
@@ -59,8 +70,9 @@ const OPTIONS: DocumentOptions<'static> = DocumentOptions {
 /// Names that differ only in what an identifier cannot have.
 fn two_models(test: impl FnOnce(&[Described<'_>])) {
     let (first, second) = (every_kind(), schema(json!([{"name": "x", "type": "float"}])));
-    let labels = [Scalar::Text("no".to_owned()), Scalar::Text("yes".to_owned())];
-    test(&[described("a-model", &first, &[]), described("a.model", &second, &labels)]);
+    let labels = json!({"probabilities": {"tensor": "p", "labels": ["no", "yes"]}});
+    let (number, labels) = (number(), postprocess(labels));
+    test(&[described("a-model", &first, &number), described("a.model", &second, &labels)]);
 }
 
 #[test]
@@ -72,7 +84,7 @@ fn the_document_of_every_kind_of_field() {
 fn unknown_keys_are_closed_out_when_they_are_refused() {
     let options = DocumentOptions { unknown_fields: UnknownFields::Reject, ..OPTIONS };
     let schema = every_kind();
-    let document = document(&[described("m", &schema, &[])], &options);
+    let document = document(&[described("m", &schema, &number())], &options);
     let schemas = &document["components"]["schemas"];
     assert_eq!(schemas["m_1.0.0-rc.1_b_Row"]["additionalProperties"], false);
     assert_eq!(schemas["m_1.0.0-rc.1_b_Request"]["oneOf"][0]["additionalProperties"], false);
@@ -249,4 +261,42 @@ fn nothing_is_claimed_that_depends_on_the_rest_of_the_row() {
     let steps: Vec<StepSpec> = serde_json::from_value(steps).unwrap();
     let pipeline = Pipeline::load(&steps, &["sum".to_owned()], &schema).unwrap();
     assert_eq!(narrow(&schema, &pipeline, &steps)[0], Accepts::default());
+}
+
+#[test]
+fn the_schema_of_a_prediction_follows_the_kind_of_output() {
+    let schema = schema(json!([{"name": "x", "type": "float"}]));
+    let of = |outputs: Value, tensors: Value| {
+        let postprocess = postprocess(outputs);
+        let tensors: Vec<TensorSpec> = serde_json::from_value(tensors).unwrap();
+        let mut model = described("m", &schema, &postprocess);
+        model.tensors = &tensors;
+        (prediction_schema(&model), probabilities_schema(&model))
+    };
+    let numbers = json!({"prediction": {"tensor": "y", "names": ["a", "b"]}});
+    let (prediction, probabilities) = of(numbers, json!([]));
+    assert_eq!(prediction["maxItems"], 2);
+    assert_eq!(probabilities, None);
+    let top = json!({"probabilities": {"tensor": "p", "labels": ["a", "b", "c"], "top_k": 2}});
+    let (prediction, probabilities) = of(top, json!([]));
+    assert_eq!(prediction, json!({"enum": ["a", "b", "c", null]}));
+    assert_eq!(probabilities.unwrap()["maxProperties"], 2);
+    let label = json!({"label": {"tensor": "l", "labels": [0, 1]}});
+    assert_eq!(of(label, json!([])), (json!({"enum": [0, 1, null]}), None));
+    let multilabel = json!({"multilabel": {"tensor": "p", "labels": ["a"], "threshold": 0.5}});
+    let (prediction, probabilities) = of(multilabel, json!([]));
+    assert_eq!(prediction["items"], json!({"enum": ["a"]}));
+    assert_eq!(probabilities.unwrap()["required"], json!(["a"]));
+    let tensors =
+        json!({"tensors": [{"name": "logits", "tensor": "z"}, {"name": "words", "tensor": "w"}]});
+    let graph = json!([
+        {"name": "z", "type": "float32", "shape": [null, 3]}, {"name": "w", "type": "string", "shape": [null, null]}
+    ]);
+    let (prediction, _) = of(tensors, graph);
+    let logits = json!({"type": "array", "minItems": 3, "maxItems": 3, "items": {"type": ["number", "null"]}});
+    assert_eq!(prediction["properties"]["logits"], logits);
+    assert_eq!(
+        prediction["properties"]["words"],
+        json!({"type": "array", "items": {"type": "string"}})
+    );
 }
