@@ -501,7 +501,7 @@ fn describe(problem: &Problem, file: &str, before: u64) -> String {
 
 fn refusal(shown: &[String], n: usize) -> String {
     let mut lines = vec![format!(
-        "{n} {} in the first rows that have any; nothing is written (--on-invalid null|skip goes on)",
+        "{n} {} in the first rows that have any (--on-invalid null|skip goes on)",
         if n == 1 { "problem" } else { "problems" }
     )];
     lines.extend(shown.iter().map(|problem| format!("  {problem}")));

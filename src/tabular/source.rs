@@ -12,6 +12,9 @@ use super::rows::{Block, Body, Shared};
 use super::{Format, TableError};
 use crate::schema::Schema;
 
+/// How standard input is called.
+const STDIN: &str = "standard input";
+
 /// How tables are read.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -56,9 +59,7 @@ impl Source {
     /// For people.
     #[must_use]
     pub fn name(&self) -> String {
-        self.path
-            .as_ref()
-            .map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
+        self.path.as_ref().map_or_else(|| STDIN.to_owned(), |path| path.display().to_string())
     }
 
     /// Opens it and reads as far as the names of the columns. `counter` counts the bytes that have been read.
@@ -120,11 +121,14 @@ impl Read for Counted {
 /// There is no such file, or its name says nothing of its format and `format` does not either.
 pub fn expand(argument: &str, format: Option<Format>) -> Result<Vec<Source>, TableError> {
     let unknown = |name: &str| {
-        TableError::of(name, "its name does not say what format it has")
-            .hint("say it: --format csv|ndjson|parquet|arrow")
+        TableError::of(name, "its name does not say what format it has").hint(if name == STDIN {
+            "say it: --format csv|ndjson|parquet|arrow"
+        } else {
+            "say it: --input-format csv|ndjson|parquet|arrow"
+        })
     };
     if argument == "-" {
-        let format = format.ok_or_else(|| unknown("standard input"))?;
+        let format = format.ok_or_else(|| unknown(STDIN))?;
         return Ok(vec![Source {
             path: None,
             relative: PathBuf::from("stdin"),
