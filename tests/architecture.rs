@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
-    ("schema", &[]),
+    ("image", &[]),
+    ("schema", &["tensor"]),
     ("tensor", &[]),
     ("pipeline", &["schema"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
-    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
+    ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
+    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
@@ -87,11 +89,22 @@ const CRATES: &[(&str, &[&str])] = &[
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::fs",
-        &["schema", "tensor", "pipeline", "runtime", "postprocess", "predictor", "proof", "http"],
+        &[
+            "image",
+            "schema",
+            "tensor",
+            "pipeline",
+            "runtime",
+            "postprocess",
+            "predictor",
+            "proof",
+            "http",
+        ],
     ),
     (
         "std::time",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
@@ -105,6 +118,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::thread",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
