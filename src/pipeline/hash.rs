@@ -245,6 +245,12 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
                     "this step takes text and numbers, but the column holds dates".to_owned(),
                 ));
             }
+            Dtype::Tensor(_) => {
+                return Err(plan.error(
+                    Some(&column),
+                    "this step takes text and numbers, but the column holds tensors".to_owned(),
+                ));
+            }
         };
         let key = key.map(|key| buckets.of(key.as_bytes()));
         columns.push(Hashed { input, prefix, key, categories });
@@ -275,6 +281,8 @@ impl HashFeaturesStep {
                     numbers @ (View::Int(_) | View::Float(_)) => {
                         column.key.map(|(bucket, sign)| (bucket, sign * numbers.number(row)))
                     }
+                    // Refused when the plan was made.
+                    View::Tensor(_) => None,
                 };
                 let missing = || column.key.map(|(bucket, _)| (bucket, f64::NAN));
                 // The original leaves a 0 out.
