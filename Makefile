@@ -63,6 +63,13 @@ heroku: onnxruntime ## Imitate Heroku around the debug build: restarts under loa
 .PHONY: serve-test
 serve-test: smoke heroku ## Both of these
 
+TOLERANCE ?= 0.01
+
+.PHONY: differential
+differential: onnxruntime ## Compare the newest models with those of the last release, within TOLERANCE (relative)
+	$(CARGO) build --locked
+	$(PYTHON) scripts/differential.py $(TARGET)/debug/seaworthy --tolerance $(TOLERANCE)
+
 .PHONY: schemathesis
 schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI document allows and forbids, check the answers
 	$(CARGO) build --locked
