@@ -24,6 +24,7 @@ pub mod runtime;
 
 pub mod postprocess;
 
+pub mod feed;
 pub mod predictor;
 pub mod proof;
 

@@ -379,8 +379,10 @@ fn list_items(
         .iter()
         .map(|error| {
             let field = error.field.as_deref();
+            let mut pointer = decoded.form.pointer(error.row, field);
+            error.problem.path().iter().for_each(|at| pointer.push_str(&format!("/{at}")));
             let item = Item {
-                pointer: decoded.form.pointer(error.row, field),
+                pointer,
                 code: error.problem.code(),
                 detail: error.problem.to_string(),
                 sensitive: deployment.may_hold_sensitive(field),
@@ -397,7 +399,11 @@ fn list_items(
             pointer: decoded.form.pointer(Some(row), key.as_deref()),
             code: error.problem.code(),
             detail: error.problem.to_string(),
-            sensitive: field.is_some_and(|field| field.spec().sensitive),
+            // What the graph says of a row may hold a value of any field.
+            sensitive: field.map_or_else(
+                || !deployment.sensitive.is_empty() && error.problem.is_invalid_input(),
+                |field| field.spec().sensitive,
+            ),
         };
         (Some(row), item)
     }));

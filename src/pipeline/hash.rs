@@ -105,7 +105,7 @@ pub(super) struct BucketsSpec {
     /// Which of them the outputs are, ascending, if not all.
     #[serde(default)]
     buckets: Option<Vec<u32>>,
-    /// The `idf` of the others.
+    /// The `idf` of the others; infinite when absent.
     #[serde(default)]
     other_idf: Option<f64>,
 }
@@ -143,8 +143,10 @@ impl Buckets {
     }
 
     /// Has the weights meant for the outputs apply to the buckets.
-    pub(super) fn spread(&self, weights: &mut Weights) -> Result<(), String> {
-        self.kept.as_ref().map_or(Ok(()), |kept| weights.spread(kept, self.other_idf))
+    pub(super) fn spread(&self, weights: &mut Weights) {
+        if let Some(kept) = &self.kept {
+            weights.spread(kept, self.other_idf);
+        }
     }
 
     /// The bucket of a term, and what it counts there: 1 or -1.
@@ -243,6 +245,12 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
                     "this step takes text and numbers, but the column holds dates".to_owned(),
                 ));
             }
+            Dtype::Tensor(_) => {
+                return Err(plan.error(
+                    Some(&column),
+                    "this step takes text and numbers, but the column holds tensors".to_owned(),
+                ));
+            }
         };
         let key = key.map(|key| buckets.of(key.as_bytes()));
         columns.push(Hashed { input, prefix, key, categories });
@@ -273,6 +281,8 @@ impl HashFeaturesStep {
                     numbers @ (View::Int(_) | View::Float(_)) => {
                         column.key.map(|(bucket, sign)| (bucket, sign * numbers.number(row)))
                     }
+                    // Refused when the plan was made.
+                    View::Tensor(_) => None,
                 };
                 let missing = || column.key.map(|(bucket, _)| (bucket, f64::NAN));
                 // The original leaves a 0 out.

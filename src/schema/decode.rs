@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::datetime;
 use super::error::shorten;
 use super::json::{Integer, Scan, Scanner};
+use super::nested;
 use super::{CellError, CellProblem, Column, Field, Frame, Kind, Scalar, Schema, SyntaxError};
 
 /// What becomes of a key that is no field.
@@ -108,6 +109,8 @@ impl Schema {
             Kind::Int | Kind::Bool | Kind::Datetime => matches!(column, Column::Int(_)),
             Kind::Float => matches!(column, Column::Float(_)),
             Kind::String => matches!(column, Column::Text(_)),
+            // Of which type and shape does not show cheaply: a frame is of the schema that made it.
+            Kind::Tensor => matches!(column, Column::Tensor(_)),
         };
         let n_columns = frame.columns().len();
         if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
@@ -281,7 +284,9 @@ impl Limits {
             greatest: bound(&spec.maximum, f64::floor).unwrap_or(i128::MAX),
             categories: spec.categories.as_ref().map(|_| match field.kind() {
                 Kind::String => Categories::Text(texts),
-                Kind::Int | Kind::Float | Kind::Bool | Kind::Datetime => Categories::Int(ints),
+                Kind::Int | Kind::Float | Kind::Bool | Kind::Datetime | Kind::Tensor => {
+                    Categories::Int(ints)
+                }
             }),
         }
     }
@@ -363,7 +368,7 @@ fn allowed(field: &Field) -> String {
 }
 
 /// Characters of a value that are shown.
-const SHOWN: usize = 40;
+pub(super) const SHOWN: usize = 40;
 
 /// The start of a text that may be long.
 fn cut(text: &str) -> String {
@@ -748,6 +753,15 @@ impl<'r, 'a> Reader<'r, 'a> {
                 self.scan.literal("false")?;
                 values.push(0);
             }
+            (_, Kind::Tensor, Column::Tensor(column)) => {
+                let Some(r#type) = field.tensor() else { return self.scan.skip_value() };
+                let scratch = &mut self.scratch;
+                let read =
+                    nested::read(&mut self.scan, column, r#type, cell.nullable, scratch, found)?;
+                if let Err(problem) = read {
+                    self.error(key, || problem);
+                }
+            }
             (b'n', _, column) => {
                 self.scan.literal("null")?;
                 if cell.nullable {
@@ -967,6 +981,7 @@ mod tests {
             Column::Float(values) => format!("{:?}", values[row]),
             Column::Int(values) => values.get(row).unwrap().to_string(),
             Column::Text(values) => format!("{:?}", values.get(row).unwrap()),
+            Column::Tensor(values) => format!("{:?}", values.gather(&[row], &values.shape(row))),
         }
     }
 

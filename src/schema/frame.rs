@@ -3,6 +3,8 @@
 //! Knows nothing of JSON and nothing of steps. Buffers are kept when a frame is cleared, so that a frame that is used
 //! again allocates nothing once it has seen its largest request.
 
+use super::tensors::TensorColumn;
+
 /// One column of values. A column is as long as its frame has rows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Column {
@@ -12,6 +14,8 @@ pub enum Column {
     Int(IntColumn),
     /// Free text.
     Text(TextColumn),
+    /// Tensors; none is missing.
+    Tensor(TensorColumn),
 }
 
 /// Integers with a mask of missing values.
@@ -193,6 +197,7 @@ impl Column {
             Self::Float(values) => values.len(),
             Self::Int(column) => column.len(),
             Self::Text(column) => column.len(),
+            Self::Tensor(column) => column.len(),
         }
     }
 
@@ -208,15 +213,17 @@ impl Column {
             Self::Float(values) => values.clear(),
             Self::Int(column) => column.clear(),
             Self::Text(column) => column.clear(),
+            Self::Tensor(column) => column.clear(),
         }
     }
 
-    /// Appends a missing value.
+    /// Appends a missing value; to tensors nothing, as none of them is missing.
     pub fn push_missing(&mut self) {
         match self {
             Self::Float(values) => values.push(f64::NAN),
             Self::Int(column) => column.push_missing(),
             Self::Text(column) => column.push_missing(),
+            Self::Tensor(_) => debug_assert!(false, "a tensor is required"),
         }
     }
 
@@ -227,6 +234,7 @@ impl Column {
             Self::Float(values) => values.get(row).is_some_and(|value| value.is_nan()),
             Self::Int(column) => column.is_missing(row),
             Self::Text(column) => row < column.len() && column.get(row).is_none(),
+            Self::Tensor(_) => false,
         }
     }
 
@@ -236,6 +244,7 @@ impl Column {
             Self::Float(values) => values.truncate(n_rows),
             Self::Int(column) => column.truncate(n_rows),
             Self::Text(column) => column.truncate(n_rows),
+            Self::Tensor(column) => column.truncate(n_rows),
         }
     }
 
@@ -264,6 +273,10 @@ impl Column {
                         None => column.push_missing(),
                     }
                 }
+            }
+            (Self::Tensor(column), Self::Tensor(tail)) => {
+                let same = column.extend_from(tail);
+                debug_assert!(same, "frames of different schemas were put together");
             }
             (this, other) => {
                 debug_assert!(false, "frames of different schemas were put together");
