@@ -13,6 +13,8 @@ PYTHON ?= python3
 MODEL ?=
 IMAGE ?= seaworthy
 DOCKER_BUILD_FLAGS ?=
+# What `make dist-test` unpacks the archive in.
+SYSTEMS ?= debian:bookworm-slim ubuntu:22.04 ubuntu:24.04
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 VENV_PYTHON := target/venv/bin/python
@@ -22,7 +24,7 @@ CARGO_DENY_VERSION := 0.20.2
 
 .PHONY: help
 help: ## List the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: run
 run: onnxruntime ## Serve MODEL (default: house-prices) on PORT (default: 8080)
@@ -53,14 +55,40 @@ smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop
 	$(CARGO) build --locked
 	$(PYTHON) scripts/smoke.py $(TARGET)/debug/seaworthy
 
+.PHONY: heroku
+heroku: onnxruntime ## Imitate Heroku around the debug build: restarts under load, no failed request
+	$(CARGO) build --locked
+	$(PYTHON) scripts/heroku.py $(TARGET)/debug/seaworthy
+
+.PHONY: serve-test
+serve-test: smoke heroku ## Both of these
+
+TOLERANCE ?= 0.01
+
+.PHONY: differential
+differential: onnxruntime ## Compare the newest models with those of the last release, within TOLERANCE (relative)
+	$(CARGO) build --locked
+	$(PYTHON) scripts/differential.py $(TARGET)/debug/seaworthy --tolerance $(TOLERANCE)
+
 .PHONY: schemathesis
 schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI document allows and forbids, check the answers
 	$(CARGO) build --locked
 	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
 	target/venv-schemathesis/bin/python tests/schemathesis/run.py $(TARGET)/debug/seaworthy
 
+.PHONY: spark
+spark: onnxruntime ## Predict in the executors of a real Spark cluster on this machine, and kill one of them (needs Java 17)
+	$(CARGO) build --locked --release
+	@$(PYTHON) scripts/venv.py target/venv-spark --requirements tests/spark/requirements.txt
+	target/venv-spark/bin/python tests/spark/run.py $(TARGET)/release/seaworthy
+
+.PHONY: bench-offline
+bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000 rows against the Python pipeline; replay 100,000 requests
+	$(CARGO) build --locked --release
+	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
+
 .PHONY: check
-check: fmt clippy doc python-lint deny ## Check format, lints, documentation and dependencies
+check: fmt clippy doc python-lint validate deny ## Check format, lints, documentation, what platforms read, and dependencies
 
 .PHONY: fmt
 fmt:
@@ -79,9 +107,14 @@ doc:
 python-lint: venv
 	cd python && ../target/venv/bin/ruff check . && ../target/venv/bin/ruff format --check . && ../target/venv/bin/mypy
 
+.PHONY: validate
+validate: ## Check the files for ECS, Kubernetes, KServe and CircleCI against what those publish
+	@$(PYTHON) scripts/venv.py target/venv-deploy --requirements deploy/requirements.txt
+	target/venv-deploy/bin/python deploy/validate.py
+
 # Compiling cargo-deny takes minutes: only `make tools` does it, and CI, which keeps it.
 .PHONY: deny
-deny:
+deny: $(if $(CI),tools)
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check; \
 	else echo "cargo-deny is not installed, so dependencies are not checked; \`make tools\` compiles it"; fi
 
@@ -116,13 +149,42 @@ bench-peers: ## Compare with FastAPI, MLServer, BentoML and LitServe, which are 
 	$(CARGO) build --release --locked
 	$(PYTHON) scripts/bench_peers.py --server $(TARGET)/release/seaworthy $(BENCH_FLAGS)
 
+BUILD_IMAGE = docker build $(DOCKER_BUILD_FLAGS) \
+  --build-arg RUST_VERSION=$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml) \
+  --build-arg VERSION=$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml) \
+  --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
 .PHONY: image
 image: ## Build the container image IMAGE (default: seaworthy) and try it
-	docker build $(DOCKER_BUILD_FLAGS) --tag $(IMAGE) \
-	  --build-arg RUST_VERSION=$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml) \
-	  --build-arg VERSION=$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml) \
-	  --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) .
+	$(BUILD_IMAGE) --tag $(IMAGE) .
 	$(PYTHON) scripts/smoke.py --image $(IMAGE)
+
+.PHONY: image-test
+image-test: ## Build the image, run it under every condition of docs/deploy.md and in the imitation of Heroku, measure
+	$(BUILD_IMAGE) --tag $(IMAGE) .
+	$(PYTHON) scripts/image_test.py --image $(IMAGE) --table target/image.md
+	$(PYTHON) scripts/heroku.py --image $(IMAGE)
+
+.PHONY: image-reproducible
+image-reproducible: ## Build the image again without a cache: the same files?
+	$(BUILD_IMAGE) --tag $(IMAGE) .
+	$(BUILD_IMAGE) --no-cache --tag $(IMAGE)-again .
+	$(PYTHON) scripts/image_test.py --image $(IMAGE) --again $(IMAGE)-again --only-files
+
+.PHONY: dist
+dist: onnxruntime ## Pack the release build with ONNX Runtime, settings and licences into target/dist
+	$(CARGO) build --release --locked
+	$(PYTHON) scripts/dist.py $(TARGET)/release/seaworthy
+
+.PHONY: dist-test
+dist-test: ## Unpack what `make dist` packed in each image of SYSTEMS, and serve from there
+	$(PYTHON) scripts/dist_test.py $(SYSTEMS)
+
+.PHONY: publish-heroku publish-ecr
+publish-heroku: ## Push IMAGE to HEROKU_APP and release it (needs HEROKU_API_KEY; without it nothing happens)
+	$(PYTHON) scripts/publish.py heroku $(IMAGE)
+publish-ecr: ## Push IMAGE to ECR_REPOSITORY (needs AWS credentials; without them nothing happens)
+	$(PYTHON) scripts/publish.py ecr $(IMAGE)
 
 .PHONY: onnxruntime
 onnxruntime:

@@ -53,9 +53,9 @@ def check(what: str, found: object, expected: object) -> None:
         raise Failure(f"{what}: expected {expected!r}, got {found!r}")
 
 
-def golden_rows(model: str, version: str) -> tuple[list[Any], list[Any], dict[str, float]]:
+def golden_rows(model: str, version: str, models: Path = ROOT / "models") -> tuple[list[Any], list[Any], dict[str, float]]:
     """Inputs and predictions of the rows that succeed, and the tolerance."""
-    folder = ROOT / "models" / model / version
+    folder = models / model / version
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in (folder / "golden.jsonl").read_text(encoding="utf-8").splitlines()]
     good = [row for row in rows if "output" in row]
@@ -89,12 +89,12 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> dict[str, An
     raise Failure(f"not ready within {READY_WITHIN_SECONDS} s; last: {last}")
 
 
-def ask(url: str, process: subprocess.Popen[bytes]) -> tuple[str, str]:
+def ask(url: str, process: subprocess.Popen[bytes], models: Path = ROOT / "models") -> tuple[str, str]:
     """The conversation; a sentence about it, and the id of the request that the log must hold."""
     health = wait_until_ready(url, process)
     check("/health status", health["status"], "ready")
     model, version = health["model"], health["model_version"]
-    inputs, expected, tolerance = golden_rows(model, version)
+    inputs, expected, tolerance = golden_rows(model, version, models)
 
     request_id = str(uuid.uuid4())
     status, answer = call(f"{url}/v1/predict", {"inputs": inputs[:1]}, {"X-Request-ID": request_id})

@@ -3,13 +3,15 @@
 //!
 //! In the order in which a request meets them:
 //!
-//! - core, values in, values out: [`schema`] (decode -> frame), [`pipeline`] (-> features), [`tensor`], [`runtime`] (session),
+//! - core, values in, values out: [`schema`] (decode -> frame), [`image`] (file -> numbers), [`pipeline`] (-> features), [`tensor`], [`runtime`] (session),
 //!   [`postprocess`], and [`predictor`], which puts them together; [`artifact`] is what is on disk, [`proof`] shows that it computes
 //!   what training computed;
 //! - service, threads and time: [`engine`] (who runs a model), [`observe`] (what is remembered), [`state`];
 //! - edge: [`http`] (answer, log), [`cli`], [`config`], [`telemetry`], [`startup`] (who builds what).
 //!
 //! ARCHITECTURE.md says who may use whom; `tests/architecture.rs` sees to it.
+
+pub mod image;
 
 pub mod schema;
 
@@ -22,8 +24,12 @@ pub mod runtime;
 
 pub mod postprocess;
 
+pub mod feed;
 pub mod predictor;
 pub mod proof;
+
+pub mod compare;
+pub mod tabular;
 
 pub mod engine;
 pub mod observe;

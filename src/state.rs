@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::predictor::Model;
 use crate::proof::Proof;
-use crate::schema::{DecodeOptions, Frame, Schema};
+use crate::schema::{Column, DecodeOptions, Frame, Schema};
 
 /// What a version does in serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +36,9 @@ pub struct Frames(Mutex<Vec<Frame>>);
 impl Frames {
     /// More are not kept.
     const MOST: usize = 32;
-    /// One of more rows is not kept: its request can well afford a new one.
+    /// One of more rows, or from a larger body, is not kept: its request can well afford a new one.
     const MOST_ROWS: usize = 256;
+    const MOST_BYTES: usize = 256 * 1024;
 
     /// A frame for this schema; its rows are those of an earlier request.
     pub fn take(&self, schema: &Schema) -> Frame {
@@ -45,9 +46,13 @@ impl Frames {
         kept.unwrap_or_else(|| schema.frame())
     }
 
-    /// Takes a frame back.
-    pub fn put(&self, frame: Frame) {
-        if frame.n_rows() <= Self::MOST_ROWS {
+    /// Takes back a frame that was read from a body of so many bytes. Tensors may be far larger than what they were read from.
+    pub fn put(&self, frame: Frame, n_bytes: usize) {
+        let is_tensor = |column: &Column| matches!(column, Column::Tensor(_));
+        if frame.n_rows() <= Self::MOST_ROWS
+            && n_bytes <= Self::MOST_BYTES
+            && !frame.columns().iter().any(is_tensor)
+        {
             let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if frames.len() < Self::MOST {
                 frames.push(frame);

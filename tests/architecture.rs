@@ -8,14 +8,19 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
-    ("schema", &[]),
+    ("image", &[]),
+    ("schema", &["tensor"]),
     ("tensor", &[]),
     ("pipeline", &["schema"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
-    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
+    ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
+    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
+    ("compare", &["schema", "postprocess", "artifact", "predictor"]),
+    // Files of rows; no threads.
+    ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -66,6 +71,8 @@ const RULES: &[(&str, &[&str])] = &[
             "config",
             "startup",
             "telemetry",
+            "compare",
+            "tabular",
         ],
     ),
 ];
@@ -81,17 +88,33 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("parquet", &["tabular"]),
+    ("arrow_array", &["tabular"]),
+    ("arrow_ipc", &["tabular"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// The core reads no clock, no environment and, but for the artifact, no disk.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     (
         "std::fs",
-        &["schema", "tensor", "pipeline", "runtime", "postprocess", "predictor", "proof", "http"],
+        &[
+            "image",
+            "schema",
+            "tensor",
+            "pipeline",
+            "runtime",
+            "postprocess",
+            "predictor",
+            "proof",
+            "compare",
+            "http",
+        ],
     ),
     (
         "std::time",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
@@ -100,11 +123,14 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
         ],
     ),
     (
         "std::thread",
         &[
+            "image",
             "schema",
             "tensor",
             "pipeline",
@@ -113,6 +139,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
             "http",
         ],
     ),

@@ -77,7 +77,7 @@ def datetime_subtraction(draw: Draw) -> Case:
             variables=variables[:1], reference=variables[1:], output_unit=unit, drop_original=True,
             missing_values=draw.choice(["raise", "ignore"]), utc=draw.choice([None, True]),
         ),
-        train, test, names=False,  # the library's own names leave a dropped reference in
+        train, test,  # the library's own names leave a dropped reference in
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from feature_engine import creation, discretisation, imputation, outliers, selec
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
-from .cases_numeric import CURVES, floats, holes
+from .cases_numeric import floats, holes
 from .draw import Draw
 from .harness import Case, parity
 
@@ -134,7 +134,7 @@ def arbitrary_discretiser(draw: Draw) -> Case:
     return Case(cls(binning_dict=bins, errors=draw.choice(["ignore", "raise"]), **cut_options(draw, cls)), train, test)
 
 
-@parity("feature_engine.discretisation.DecisionTreeDiscretiser", family="discretise", cases=60)
+@parity("feature_engine.discretisation.DecisionTreeDiscretiser", family="discretise")
 def decision_tree_discretiser(draw: Draw) -> Case:
     draw.rows(20)
     cls = discretisation.DecisionTreeDiscretiser
@@ -178,7 +178,7 @@ def log_cp_transformer(draw: Draw) -> Case:
         transformation.LogCpTransformer(
             variables=None if c == "dict" else variables(draw, train), base=draw.choice(["e", "10"]), C=constant
         ),
-        train, holes(draw, test, 0.1), absolute=1e-14, reason=CURVES,
+        train, holes(draw, test, 0.1),
     )  # fmt: skip
 
 
@@ -208,8 +208,7 @@ def box_cox_transformer(draw: Draw) -> Case:
     draw.rows(8)
     train, test = floats(draw, positive=True)
     return Case(
-        transformation.BoxCoxTransformer(variables=variables(draw, train)), train, spoiled(draw, test),
-        tolerance=1e-9, absolute=1e-12, reason=CURVES,
+        transformation.BoxCoxTransformer(variables=variables(draw, train)), train, spoiled(draw, test)
     )  # fmt: skip
 
 
@@ -218,8 +217,7 @@ def yeo_johnson_transformer(draw: Draw) -> Case:
     draw.rows(8)
     train, test = floats(draw)
     return Case(
-        transformation.YeoJohnsonTransformer(variables=variables(draw, train)), train, holes(draw, test, 0.1),
-        tolerance=1e-9, absolute=1e-12, reason=CURVES,
+        transformation.YeoJohnsonTransformer(variables=variables(draw, train)), train, holes(draw, test, 0.1)
     )  # fmt: skip
 
 
@@ -303,17 +301,17 @@ def math_features(draw: Draw) -> Case:
     train, test = draw.frames({name: draw.floats(missing=draw_missing, extremes=False) for name in names})
     functions = ["sum", "prod", "mean", "std", "var", "median", "min", "max"]
     chosen: Any = draw.sample(functions, draw.integer(1, 4))
+    if draw.chance(0.4):
+        own = {"sum": np.sum, "prod": np.prod, "mean": np.mean, "std": np.std, "var": np.var, "median": np.median,
+               "min": np.min, "max": np.max}  # fmt: skip
+        chosen = [own[name] if draw.chance(0.6) else name for name in chosen]
     if len(chosen) == 1:
         chosen = chosen[0]
-    size = float(np.nanmax(np.abs(pd.concat([train, test]).to_numpy()))) + 1.0 if len(train) else 1.0
     transformer = creation.MathFeatures(
         variables=draw.sample(names, draw.integer(2, len(names))), func=chosen, missing_values=missing,
         drop_original=draw.chance(0.3),
     )  # fmt: skip
-    return Case(
-        transformer, train, holes(draw, test, 0.1), absolute=1e-14 * size * size,
-        reason="pandas sums a row in an order that depends on the number of rows",
-    )  # fmt: skip
+    return Case(transformer, train, holes(draw, test, 0.1))
 
 
 @parity("feature_engine.creation.RelativeFeatures", family="create")
@@ -338,7 +336,7 @@ def relative_features(draw: Draw) -> Case:
         missing_values=missing, drop_original=draw.chance(0.3), **options,
     )  # fmt: skip
     # Without the originals it names columns that it does not give.
-    return Case(transformer, train, test, refusable=True, names=not transformer.drop_original)
+    return Case(transformer, train, test, refusable=True)
 
 
 @parity("feature_engine.creation.CyclicalFeatures", family="create")
@@ -354,13 +352,13 @@ def cyclical_features(draw: Draw) -> Case:
         creation.CyclicalFeatures(
             variables=None if values is None else list(values), max_values=values, drop_original=draw.chance(0.3)
         ),
-        train, holes(draw, test, 0.1), absolute=1e-15,
+        train, holes(draw, test, 0.1),
     )  # fmt: skip
 
 
 if hasattr(creation, "DecisionTreeFeatures"):
 
-    @parity("feature_engine.creation.DecisionTreeFeatures", family="create", generations=("current",), cases=60)
+    @parity("feature_engine.creation.DecisionTreeFeatures", family="create", generations=("current",))
     def decision_tree_features(draw: Draw) -> Case:
         draw.rows(20)
         train, test = floats(draw, 2, 3)
@@ -402,12 +400,12 @@ def chosen(draw: Draw, transformer: Any, y: Any = None) -> Case:
     return Case(transformer, train, holes(draw, test, 0.1), draw.target(y) if y else None, tolerance=0.0)
 
 
-def _selection(name: str, make: Any, y: Any = None, cases: Any = 40, generations: Any = ("current", "2023")) -> None:
+def _selection(name: str, make: Any, y: Any = None, generations: Any = ("current", "2023")) -> None:
     cls = getattr(selection, name, None)
     if cls is None:
         return
 
-    @parity(f"feature_engine.selection.{name}", family="select", cases=cases, generations=generations)
+    @parity(f"feature_engine.selection.{name}", family="select", generations=generations)
     def generate(draw: Draw) -> Case:
         return chosen(draw, make(cls, draw), y)
 
@@ -429,36 +427,27 @@ _selection(
     "RecursiveFeatureAddition",
     lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2),
     "float",
-    15,
 )
 _selection(
     "RecursiveFeatureElimination",
     lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2),
     "float",
-    15,
 )
-_selection(
-    "SelectByShuffling", lambda cls, draw: cls(LinearRegression(), scoring="r2", cv=2, random_state=0), "float", 15
-)
+_selection("SelectByShuffling", lambda cls, draw: cls(LinearRegression(), scoring="r2", cv=2, random_state=0), "float")
 _selection(
     "SelectBySingleFeaturePerformance",
     lambda cls, draw: cls(LinearRegression(), scoring="neg_mean_squared_error", cv=2),
     "float",
-    15,
 )
 _selection(
     "SelectByTargetMeanPerformance",
     lambda cls, draw: cls(scoring="r2", bins=2, cv=2, threshold=-1e9, regression=True),
     "float",
-    15,
 )
-_selection(
-    "SelectByInformationValue", lambda cls, draw: cls(bins=2, threshold=0.0, strategy="equal_width"), "binary", 15
-)
+_selection("SelectByInformationValue", lambda cls, draw: cls(bins=2, threshold=0.0, strategy="equal_width"), "binary")
 _selection(
     "ProbeFeatureSelection",
     lambda cls, draw: cls(DecisionTreeRegressor(random_state=0), scoring="r2", cv=2, random_state=0),
     "float",
-    10,
 )
-_selection("MRMR", lambda cls, draw: cls(method="FCQ", regression=True, max_features=2), "float", 10, ("current",))
+_selection("MRMR", lambda cls, draw: cls(method="FCQ", regression=True, max_features=2), "float", ("current",))

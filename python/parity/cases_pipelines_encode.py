@@ -48,9 +48,7 @@ def sklearn_encoders(draw: Draw) -> Case:
     pipeline = Pipeline(steps)
     if draw.chance(0.3):
         pipeline.set_output(transform="pandas")
-    return Case(
-        pipeline, train, test, tolerance=1e-10, absolute=1e-9, reason="sums of scaled numbers cancel", names=False
-    )
+    return Case(pipeline, train, test)
 
 
 @parity("random pipelines of feature-engine's encoders", family="pipelines")
@@ -71,7 +69,6 @@ def feature_engine_encoders(draw: Draw) -> Case:
     )  # fmt: skip
     draw.rows(20)
     steps = [("impute", CategoricalImputer()), ("rare", rare), ("encode", encoder), ("scale", StandardScaler())]
-    case = Case(Pipeline(steps), train, test, y=draw.target("float").iloc[: len(train)], names=False)
+    case = Case(Pipeline(steps), train, test, y=draw.target("float").iloc[: len(train)])
     case.refusable = True  # words that feature-engine takes for dates are left as they are
-    case.tolerance, case.absolute, case.reason = 1e-10, 1e-9, "sums of scaled numbers cancel"
     return case

@@ -9,24 +9,28 @@ import os
 import pkgutil
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
 from . import harness, table
 from .harness import GENERATION, REGISTRY, ROOT, Outcome, Registered, run_case
 
 CHUNK = 10
+MOST_REASONS = 20
 
 
-def load_cases() -> list[str]:
-    """Imports every module of cases; the answer is the libraries that are not installed, whose modules were skipped."""
+def load_cases(only: str = "") -> list[str]:
+    """Imports every module of cases whose name contains `only`; the answer is the libraries that are not installed, whose modules were skipped."""
     import parity
 
     absent = []
     for module in pkgutil.iter_modules(parity.__path__):
-        if module.name.startswith("cases_"):
+        if module.name.startswith("cases_") and only in module.name:
             try:
                 importlib.import_module(f"parity.{module.name}")
             except ModuleNotFoundError as error:
@@ -54,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--table", type=Path, default=None, metavar="FILE", help="write the table of all results in --results"
     )
+    parser.add_argument("--module", default="", metavar="NAME", help="only the modules of cases with this in their name")
     options = parser.parse_args(arguments)
-    absent = load_cases()
+    absent = load_cases(options.module)
     for line in absent:
         print(f"skipped: {line}, which is not installed")
     wanted = [
@@ -87,10 +92,10 @@ def run(wanted: Sequence[Registered], options: argparse.Namespace) -> dict[str, 
     """Runs the cases of these classes; a line is printed when a class is done."""
     jobs = []
     for entry in wanted:
-        n_cases = entry.cases if entry.cases is not None else options.cases
-        if entry.family == "pipelines":
-            n_cases = options.cases if options.pipelines is None else options.pipelines
-        numbers = range(min(n_cases, options.cases) if entry.family != "pipelines" else n_cases)
+        n_cases = options.cases
+        if entry.family == "pipelines" and options.pipelines is not None:
+            n_cases = options.pipelines
+        numbers = range(n_cases)
         if options.case is not None:
             numbers = range(options.case, options.case + 1)
         jobs += [(entry.name, options.seed, numbers[i : i + CHUNK]) for i in range(0, len(numbers), CHUNK)]
@@ -116,7 +121,15 @@ def _map(jobs: Sequence[tuple[str, int, range]], n_jobs: int) -> Iterable[tuple[
 
 def _run_chunk(job: tuple[str, int, range]) -> tuple[str, list[tuple[int, Outcome]]]:
     name, seed, numbers = job
-    return name, [(number, run_case(REGISTRY[name], seed, number)) for number in numbers]
+    outcomes = []
+    # Several threads only get in the way of the other processes, on frames this small.
+    with threadpool_limits(1):
+        for number in numbers:
+            started = time.monotonic()
+            outcome = run_case(REGISTRY[name], seed, number)
+            outcome.seconds = time.monotonic() - started
+            outcomes.append((number, outcome))
+    return name, outcomes
 
 
 def summary(registered: Registered, outcomes: Sequence[tuple[int, Outcome]]) -> dict[str, Any]:
@@ -134,14 +147,20 @@ def summary(registered: Registered, outcomes: Sequence[tuple[int, Outcome]]) -> 
         "cases": len(outcomes),
         "rows": sum(outcome.rows for outcome in good),
         "refused": sum(outcome.refused for outcome in good),
-        "unsupported": sum(outcome.unsupported for outcome in good),
+        "unsupported": sum(bool(outcome.unsupported) for outcome in good),
         "redraws": sum(outcome.redraws for _, outcome in outcomes),
         "difference": max((outcome.difference for outcome in good), default=0.0),
         "tolerance": max((outcome.tolerance for outcome in good), default=0.0),
         "absolute": max((outcome.absolute for outcome in good), default=0.0),
+        "cells": sum(outcome.cells for outcome in good),
+        "cancelled": sum(outcome.cancelled for outcome in good),
+        "edges": sum(outcome.edges for outcome in good),
+        "names": dict(Counter(outcome.names for outcome in good if outcome.names)),
         "reasons": sorted({outcome.reason for outcome in good if outcome.reason}),
         "parameters": sorted(key for key, found in values.items() if len(found) > 1),
         "steps": sorted(steps),
+        "seconds": round(sum(outcome.seconds for _, outcome in outcomes), 1),
+        "refusals": sorted({outcome.unsupported for outcome in good if outcome.unsupported})[:MOST_REASONS],
         "failures": [{"case": number, **asdict(outcome)} for number, outcome in outcomes if outcome.failure],
     }
 
@@ -149,10 +168,15 @@ def summary(registered: Registered, outcomes: Sequence[tuple[int, Outcome]]) -> 
 def report(name: str, found: dict[str, Any], options: argparse.Namespace) -> None:
     """Prints the line of a class, and its first failures."""
     extra = "".join(f", {found[key]} {key}" for key in ("unsupported", "redraws") if found[key])
+    if found["cancelled"]:
+        extra += f", {found['cancelled']} of {found['cells']} cells by rounding, at most {found['absolute']:.2g}"
+    if found["edges"]:
+        extra += f", {found['edges']} cells at an edge"
+    extra += "".join(f", names {how} {n}" for how, n in sorted(found["names"].items()) if how != "equal")
     verdict = f"{len(found['failures'])} FAILED" if found["failures"] else "ok"
     print(
         f"{verdict:>9}  {name}: {found['cases']} cases, {found['rows']} rows, {found['refused']} refused, "
-        f"largest difference {found['difference']:.2g}{extra}",
+        f"largest difference {found['difference']:.2g}{extra}, {found['seconds']:.0f} s",
         flush=True,
     )
     for failure in found["failures"][: options.failures]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from .harness import GENERATION
+from . import slack
+from .harness import GENERATION, NAMES
 
 ORDER: tuple[str, ...] = ("current", "2023")
+MOST_REASONS = 4
 LIBRARIES = ("scikit-learn", "feature-engine", "category_encoders", "pandas", "numpy")
 
 
@@ -57,12 +61,25 @@ def render(generations: dict[str, Any]) -> str:
     ]
     for name in order:
         versions = ", ".join(f"{library} {version}" for library, version in generations[name]["libraries"].items())
-        lines.append(f"- `{name}`: {versions}")
+        seeds = sorted({int(found["seed"]) for found in generations[name]["classes"].values()})
+        lines.append(f"- `{name}`: {versions}; seed {', '.join(map(str, seeds))}")
     lines += [
         "",
-        "**cases** and **rows** were tried in all generations, **refused** are the rows that the original raises on.",
-        "**difference** is the largest relative one of a float; 0 means the same bits. **parameters** are those that",
-        "took more than one value.",
+        "**cases** are given for each generation in the order of **versions**, **rows** in all, **refused** are the",
+        "rows that the original raises on. **difference** is the largest relative one of a float; 0 means the same",
+        "bits. Strings, integers and missing values are equal everywhere. **parameters** are those that took more than",
+        "one value.",
+        "",
+        "**rounding**: where large numbers cancel, the last bit of a term is worth more than any relative tolerance,",
+        "and each BLAS library, processor and number of rows rounds that bit in its own way. A float outside the",
+        "tolerance is then held to the first-order bound on what rounding does: every number that goes into every step",
+        f"of the original is moved by {slack.MOVE:.1g} of itself (4 units in the last place), the original computes",
+        "the rest from there, and what comes of all the moves is added up. The column says how many floats needed that",
+        "and the largest absolute difference among them; empty means that none did. A number that falls on the edge of",
+        "a bin, or of anything else that jumps, goes to either side by that bit; the answer must then be one that the",
+        "original gives after one of the moves, and the notes count them.",
+        "",
+        "JSON has no infinite numbers, so none is asked; those that steps make of finite ones are compared.",
     ]
     families: dict[str, dict[str, dict[str, Any]]] = {}
     for generation in order:
@@ -73,8 +90,8 @@ def render(generations: dict[str, Any]) -> str:
             "",
             f"## {family.capitalize()}",
             "",
-            "| class | versions | parameters | cases | rows | refused | difference | tolerance |",
-            "|---|---|---|---|---|---|---|---|",
+            "| class | versions | parameters | cases | rows | refused | difference | tolerance | rounding |",
+            "|---|---|---|---|---|---|---|---|---|",
         ]
         notes = []
         for name, entries in sorted(families[family].items()):
@@ -86,24 +103,38 @@ def render(generations: dict[str, Any]) -> str:
             difference = max(found["difference"] for found in entries.values())
             reasons = sorted({reason for found in entries.values() for reason in found["reasons"]})
             failures = sum(found["failures"] for found in entries.values())
-            said = f"{tolerance:g}" + (f" (absolute {absolute:g})" if absolute else "")
-            if reasons:
-                said += ": " + "; ".join(reasons)
+            cancelled = _sum(entries, "cancelled")
+            rounding = f"{cancelled} of {_sum(entries, 'cells')}, {absolute:.1e}" if cancelled else ""
+            said = f"{tolerance:g}" + (": " + "; ".join(reasons) if reasons else "")
             note = next((found["note"] for found in entries.values() if found["note"]), "")
             if note:
                 notes.append(f"- `{name}`: {note}")
             unsupported = sum(found["unsupported"] for found in entries.values())
             if unsupported:
+                found_reasons = {_reason(refusal) for found in entries.values() for refusal in found["refusals"]}
                 notes.append(
-                    f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter, with the reason."
+                    f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter: "
+                    + "; ".join(sorted(found_reasons)[:MOST_REASONS])
+                    + ("; …" if len(found_reasons) > MOST_REASONS else ".")
                 )
+            edges = sum(found["edges"] for found in entries.values())
+            if edges:
+                notes.append(f"- `{name}`: {edges} cells at the edge of a bin, where the last bit decides.")
+            names: Counter[str] = Counter()
+            for found in entries.values():
+                names.update(found["names"])
+            for how, said_of_names in NAMES.items():
+                if names[how] and said_of_names:
+                    notes.append(f"- `{name}`: names in {names[how]} cases: {said_of_names}.")
             if failures:
                 notes.append(f"- `{name}`: **{failures} cases FAILED.**")
-            lines.append(
-                f"| `{name}` | {', '.join(entries)} | {', '.join(f'`{p}`' for p in parameters)} "
-                f"| {_sum(entries, 'cases')} | {_sum(entries, 'rows')} | {_sum(entries, 'refused')} "
-                f"| {f'{difference:.1e}' if difference else '0'} | {said} |"
-            )
+            counts = " + ".join(str(found["cases"]) for found in entries.values())
+            cells = [
+                f"`{name}`", ", ".join(entries), ", ".join(f"`{p}`" for p in parameters), counts,
+                _sum(entries, "rows"), _sum(entries, "refused"), f"{difference:.1e}" if difference else "0", said,
+                rounding,
+            ]  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
         if notes:
             lines += ["", *notes]
         steps = sorted({step for entries in families[family].values() for f in entries.values() for step in f["steps"]})
@@ -114,3 +145,9 @@ def render(generations: dict[str, Any]) -> str:
 
 def _sum(entries: dict[str, dict[str, Any]], key: str) -> int:
     return sum(int(found[key]) for found in entries.values())
+
+
+def _reason(refusal: str) -> str:
+    """What the exporter says, without the step, the values and the hint."""
+    problem = refusal.splitlines()[0].partition("): ")[2] or refusal.splitlines()[0]
+    return re.sub(r"'[^']*'|\[.*?\]|`[^`]*__[^`]*`", "…", problem)[:140]

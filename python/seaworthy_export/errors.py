@@ -15,6 +15,10 @@ class UnsupportedStepError(ExportError):
     """A step is known, but not with these parameters or in this state."""
 
 
+class WrongConverterError(UnsupportedStepError):
+    """A converter does not emit the columns that its step's `transform` gives."""
+
+
 class SchemaError(ExportError):
     """The raw rows, or what was said about them, do not make a schema."""
 

@@ -51,12 +51,13 @@ def find_converter(cls: type) -> Converter | None:
     """The converter of exactly this class, or None. The longest registered name wins."""
     best: str | None = None
     for name in _CONVERTERS:
-        if _names(name, cls) and (best is None or len(name) > len(best)):
+        if names_class(name, cls) and (best is None or len(name) > len(best)):
             best = name
     return None if best is None else _CONVERTERS[best]
 
 
-def _names(name: str, cls: type) -> bool:
+def names_class(name: str, cls: type) -> bool:
+    """Whether this is the name of the class, perhaps without trailing modules."""
     if name == class_name(cls):
         return True
     module, _, short = name.rpartition(".")

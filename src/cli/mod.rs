@@ -6,16 +6,24 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, ConfigError, Process, Settings};
-use crate::predictor::LoadError;
+use crate::predictor::{LoadError, PredictError};
 use crate::runtime::RuntimeError;
 use crate::startup::ServerError;
+use crate::tabular::TableError;
 use crate::telemetry::TelemetryError;
 
 mod check;
+mod diff;
 mod healthcheck;
 mod inspect;
+mod new;
+mod output;
+mod predict;
 mod printer;
+mod replay;
 mod serve;
+mod stream;
+mod tables;
 mod transform;
 
 pub use printer::{OutputError, Printer};
@@ -49,8 +57,20 @@ impl Arguments {
     #[must_use]
     pub fn opens_runtime(&self) -> bool {
         match self.command {
-            None | Some(Command::Serve(_) | Command::Check(_)) => true,
-            Some(Command::Inspect(_) | Command::Transform(_) | Command::Healthcheck(_)) => false,
+            None
+            | Some(
+                Command::Serve(_)
+                | Command::Check(_)
+                | Command::Predict(_)
+                | Command::Diff(_)
+                | Command::Replay(_),
+            ) => true,
+            Some(
+                Command::Inspect(_)
+                | Command::Transform(_)
+                | Command::Healthcheck(_)
+                | Command::New(_),
+            ) => false,
         }
     }
 }
@@ -61,12 +81,20 @@ enum Command {
     Serve(serve::Options),
     /// Verify artifacts and print what was proven; exit 1 on any difference
     Check(check::Options),
+    /// Predict the rows of files: CSV, NDJSON, Parquet or Arrow in, the same out
+    Predict(predict::Options),
+    /// Show how two models differ on the same rows; exit 1 over the tolerance
+    Diff(diff::Options),
+    /// Run logged predictions again and compare; exit 1 on any difference
+    Replay(replay::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
     /// Compute the features of rows, without the graph
     Transform(transform::Options),
     /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
     Healthcheck(healthcheck::Options),
+    /// Write a project of one's own, with an example model, that builds and runs at once
+    New(new::Options),
 }
 
 /// What every command may use.
@@ -81,29 +109,39 @@ pub(crate) struct Context {
 pub fn run(arguments: Arguments) -> ExitCode {
     let printer = Printer::new(arguments.quiet);
     let process = config::process();
-    let settings = match Settings::read(&config_dir(arguments.config_dir)) {
+    let mut settings = match Settings::read(&config_dir(arguments.config_dir)) {
         Ok(settings) => settings,
         Err(error) => return fail(&printer, &error.into()),
     };
+    settings.models.dir = here_or_beside_the_executable(settings.models.dir);
     let context = Context { settings, process, printer };
     let result =
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
+            Command::Predict(options) => predict::run(&options, &context),
+            Command::Diff(options) => diff::run(&options, &context),
+            Command::Replay(options) => replay::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
+            Command::New(options) => new::run(&options, &context),
         };
     result.unwrap_or_else(|error| fail(&context.printer, &error))
 }
 
 /// The directory asked for; else `config` here; else beside the executable. The defaults are part of the program, so it need not exist.
 fn config_dir(asked: Option<PathBuf>) -> PathBuf {
-    let here = PathBuf::from("config");
-    asked.unwrap_or_else(|| match std::env::current_exe() {
-        Ok(executable) if !here.is_dir() => executable.with_file_name("config"),
-        _ => here,
-    })
+    asked.unwrap_or_else(|| here_or_beside_the_executable(PathBuf::from("config")))
+}
+
+/// A directory that is not in the working directory, but beside the executable: an image and an unpacked archive come
+/// with settings and models of their own, until there are others where the program is started.
+fn here_or_beside_the_executable(dir: PathBuf) -> PathBuf {
+    match std::env::current_exe().map(|executable| executable.with_file_name(&dir)) {
+        Ok(beside) if dir.is_relative() && !dir.is_dir() && beside.is_dir() => beside,
+        _ => dir,
+    }
 }
 
 /// Prints the error, its causes and what can be done about it, and says whose fault it is.
@@ -120,6 +158,10 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
                 || error.is::<ConfigError>()
                 || error.is::<TelemetryError>()
                 || error.is::<OutputError>()
+                || error.is::<output::WriteError>()
+                || error.is::<PredictError>()
+                || error.is::<stream::ThreadEnded>()
+                || error.downcast_ref().is_some_and(replay::ReplayError::is_ours)
         }
     };
     ExitCode::from(if ours { BROKEN } else { FAILED })
@@ -173,6 +215,15 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         _ => {}
     }
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
+        return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<TableError>() {
+        return error.what_to_do().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<replay::ReplayError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<new::NewError>() {
         return error.hint().map(str::to_owned);
     }
     match load_error(error)? {

@@ -362,7 +362,7 @@ async fn answer(
         deployment.engine.predict(frame).await?
     };
     let n_predicted = frame.n_rows();
-    deployment.frames.put(frame);
+    deployment.frames.put(frame, body.len());
     let invalid = decoded.n_errors
         + predictions.errors.iter().filter(|e| e.problem.is_invalid_input()).count();
     (seen.items, seen.total) = list_items(deployment, limits, decoded, &predictions, body);
@@ -433,8 +433,10 @@ fn list_items(
         .iter()
         .map(|error| {
             let field = error.field.as_deref();
+            let mut pointer = decoded.form.pointer(error.row, field);
+            error.problem.path().iter().for_each(|at| pointer.push_str(&format!("/{at}")));
             let item = Item {
-                pointer: decoded.form.pointer(error.row, field),
+                pointer,
                 code: error.problem.code(),
                 detail: error.problem.to_string(),
                 sensitive: deployment.may_hold_sensitive(field),
@@ -451,7 +453,11 @@ fn list_items(
             pointer: decoded.form.pointer(Some(row), key.as_deref()),
             code: error.problem.code(),
             detail: error.problem.to_string(),
-            sensitive: field.is_some_and(|field| field.spec().sensitive),
+            // What the graph says of a row may hold a value of any field.
+            sensitive: field.map_or_else(
+                || !deployment.sensitive.is_empty() && error.problem.is_invalid_input(),
+                |field| field.spec().sensitive,
+            ),
         };
         (Some(row), item)
     }));

@@ -1,11 +1,13 @@
 //! Looks values up in a table of rows: every encoder that gives several columns.
 
+use hashbrown::HashMap;
 use serde::Deserialize;
 
-use super::column::{Column, Dtype, Slots};
+use super::column::{Column, Dtype, Slots, View};
 use super::lookup::Lookup;
+use super::similarity::{text, texts_of};
 use super::spec::Value;
-use super::{Operation, PipelineError, Plan, Run, Slot};
+use super::{Operation, PipelineError, Plan, Run, Slot, unicode};
 
 /// Parameters of `expand`.
 #[derive(Debug, Deserialize)]
@@ -28,6 +30,20 @@ struct ExpandColumn {
     ones: Option<Vec<Option<usize>>>,
     unseen: Otherwise,
     missing: Otherwise,
+    /// Looks up each part of a text by itself.
+    #[serde(default)]
+    split: Option<SplitSpec>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SplitSpec {
+    /// White space when absent; each character by itself when empty.
+    #[serde(default)]
+    separator: Option<String>,
+    /// Takes white space off each part, and leaves out what is empty then.
+    #[serde(default)]
+    strip: bool,
 }
 
 /// What becomes of a value that is not looked up.
@@ -46,6 +62,8 @@ pub(super) enum Otherwise {
 /// - Numbers are compared by value, as by `map`.
 /// - Same as `OneHotEncoder` of scikit-learn 1.2 to 1.9 and of feature-engine 1.5 to 1.9, and as the encoders of `category_encoders` 2.6
 ///   to 2.9 that give several columns.
+/// - With `split`, each part of a text is looked up and the outputs of all are 1: as `MultiHotEncoder` of `category_encoders` 2.11,
+///   and as scikit-learn's `MultiLabelBinarizer` 1.2 to 1.9 of split texts.
 #[derive(Debug)]
 pub(super) struct ExpandStep {
     pub(super) lookup: Lookup,
@@ -55,6 +73,16 @@ pub(super) struct ExpandStep {
     rows: Rows,
     unseen: Other,
     missing: Other,
+    parts: Option<Parts>,
+}
+
+/// How a text is split, and the table of its parts.
+#[derive(Debug)]
+struct Parts {
+    split: SplitSpec,
+    table: HashMap<Box<str>, Option<usize>>,
+    /// The texts of a column of categories.
+    categories: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -112,12 +140,26 @@ fn load_column(plan: &mut Plan, spec: ExpandColumn) -> Result<(), PipelineError>
     };
     let unseen = Other::load(&spec.unseen, n_outputs, "unseen").map_err(wrong)?;
     let missing = Other::load(&spec.missing, n_outputs, "missing").map_err(wrong)?;
+    let parts = match (spec.split, &rows) {
+        (None, _) => None,
+        (Some(_), Rows::Dense(_)) => return Err(wrong("`split` needs `ones`".to_owned())),
+        (Some(split), Rows::Ones(ones)) => {
+            let texts = spec.keys.iter().zip(ones).map(|(key, at)| match key {
+                Value::Text(text) => Ok((Box::from(text.as_str()), *at)),
+                Value::Int(_) | Value::Float(_) => {
+                    Err(wrong(format!("with `split` the keys are text, but one is {key}")))
+                }
+            });
+            let table = texts.collect::<Result<_, _>>()?;
+            Some(Parts { split, table, categories: texts_of(plan, &name)? })
+        }
+    };
     let first = plan.slots.len();
     for output in &spec.outputs {
         let slot = plan.derive(Dtype::Float, &[lookup.input]);
         plan.append(output, slot)?;
     }
-    let step = ExpandStep { lookup, first, n_outputs, rows, unseen, missing };
+    let step = ExpandStep { lookup, first, n_outputs, rows, unseen, missing, parts };
     plan.operations.push(Operation::Expand(step));
     Ok(())
 }
@@ -139,6 +181,10 @@ impl ExpandStep {
         let input = before.read(self.lookup.input);
         for output in &mut *outputs {
             output.as_floats().resize(input.len(), 0.0);
+        }
+        if let Some(parts) = &self.parts {
+            self.run_parts(parts, input, outputs, operation, run);
+            return;
         }
         self.lookup.each(input, |row, found| match found {
             Some(Some(key)) => match &self.rows {
@@ -165,6 +211,72 @@ impl ExpandStep {
                 self.missing.write(outputs, row);
             }
         });
+    }
+
+    fn run_parts(
+        &self,
+        parts: &Parts,
+        input: View<'_>,
+        outputs: &mut [Column],
+        operation: usize,
+        run: &mut Run<'_>,
+    ) {
+        for row in 0..input.len() {
+            let Some(text) = text(input, &parts.categories, row) else {
+                if matches!(self.missing, Other::Error) {
+                    self.lookup.missing(row, run);
+                }
+                self.missing.write(outputs, row);
+                continue;
+            };
+            let mut unseen = false;
+            parts.split.each(text, |part| match parts.table.get(part) {
+                Some(Some(at)) => set(&mut outputs[*at], row, 1.0),
+                Some(None) => {}
+                None => unseen = true,
+            });
+            if !unseen {
+                continue;
+            }
+            match &self.unseen {
+                Other::Zeros => {}
+                Other::Row(values) => {
+                    for (output, value) in outputs.iter_mut().zip(values) {
+                        if *value != 0.0 {
+                            set(output, row, *value);
+                        }
+                    }
+                }
+                Other::Missing | Other::Error => {
+                    let error = matches!(self.unseen, Other::Error);
+                    self.lookup.unseen(row, operation, error, run);
+                    self.unseen.write(outputs, row);
+                }
+            }
+        }
+    }
+}
+
+impl SplitSpec {
+    /// Calls `found` with each part of the text.
+    fn each(&self, text: &str, mut found: impl FnMut(&str)) {
+        let mut part = |part: &str| {
+            let part = if self.strip { part.trim_matches(unicode::is_space) } else { part };
+            if !(self.strip && part.is_empty()) {
+                found(part);
+            }
+        };
+        match self.separator.as_deref() {
+            None => {
+                text.split(unicode::is_space).filter(|word| !word.is_empty()).for_each(part);
+            }
+            Some("") => {
+                for (at, character) in text.char_indices() {
+                    part(&text[at..at + character.len_utf8()]);
+                }
+            }
+            Some(separator) => text.split(separator).for_each(part),
+        }
     }
 }
 

@@ -77,6 +77,8 @@ pub enum Function {
     Degrees,
     /// The quantile of the standard normal distribution, `scipy.special.ndtri`.
     Ndtri,
+    /// The standard normal distribution function, `scipy.special.ndtr`.
+    Ndtr,
 }
 
 impl Function {
@@ -119,6 +121,7 @@ impl Function {
             Self::Radians => x * (std::f64::consts::PI / 180.0),
             Self::Degrees => x * (180.0 / std::f64::consts::PI),
             Self::Ndtri => super::normal::quantile(x),
+            Self::Ndtr => super::normal::distribution(x),
         }
     }
 }

@@ -7,7 +7,7 @@
 use hashbrown::{HashMap, HashSet};
 use serde::de::DeserializeOwned;
 
-use crate::schema::{self, Frame, Kind, Schema};
+use crate::schema::{self, Frame, IntColumn, Kind, Schema, TensorColumn, TensorType, TextColumn};
 
 mod arithmetic;
 mod check;
@@ -24,6 +24,7 @@ mod impute;
 mod lookup;
 mod map;
 mod normal;
+mod sample;
 mod several;
 mod similarity;
 mod sparse;
@@ -33,8 +34,9 @@ mod text;
 mod tokens;
 mod tree;
 mod unicode;
+mod weigh;
 
-pub use curve::{Method, Power};
+pub use curve::{Interpolate, Method, Power};
 pub use error::{PipelineError, RowFault, RowProblem};
 pub use function::{Affine, Function};
 pub use spec::StepSpec;
@@ -47,10 +49,11 @@ use cut::CutStep;
 use datetime::DatetimeStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
-use hash::HashStep;
+use hash::{HashFeaturesStep, HashStep};
 use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
+use sample::SampleStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
 use similarity::SimilarityStep;
 use sparse::SparseProjectStep;
@@ -58,6 +61,7 @@ use spline::SplineStep;
 use text::TextStep;
 use tokens::TokensStep;
 use tree::TreeStep;
+use weigh::WeighStep;
 
 /// Where a column lives: the frame's columns come first, then one slot for each column that a step writes.
 type Slot = usize;
@@ -75,6 +79,8 @@ enum Operation {
     Expand(ExpandStep),
     Similarity(SimilarityStep),
     Hash(HashStep),
+    HashFeatures(HashFeaturesStep),
+    Sample(SampleStep),
     Affine(AffineStep),
     Cut(CutStep),
     Interpolate(InterpolateStep),
@@ -92,6 +98,7 @@ enum Operation {
     Datetime(DatetimeStep),
     Dense(DenseStep),
     SparseProject(SparseProjectStep),
+    Weigh(WeighStep),
 }
 
 impl Operation {
@@ -128,6 +135,42 @@ pub struct Pipeline {
     gathered: Vec<(usize, Slot)>,
     /// and blocks.
     gathered_blocks: Vec<GatheredBlock>,
+    /// The columns that go into the graph by themselves.
+    fed: Vec<FedColumn>,
+}
+
+/// What a column that goes into the graph by itself holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FedKind {
+    /// float64; a missing value is NaN.
+    Float,
+    /// int64; no row that is fed lacks one.
+    Int,
+    /// Text; no row that is fed lacks one.
+    Text,
+    /// Tensors of this type.
+    Tensor(TensorType),
+}
+
+/// A column that goes into the graph by itself.
+#[derive(Debug)]
+struct FedColumn {
+    name: String,
+    slot: Slot,
+    kind: FedKind,
+}
+
+/// The values of a column that goes into the graph by itself, of all rows of the frame.
+#[derive(Debug, Clone, Copy)]
+pub enum Fed<'a> {
+    /// float64; a missing value is NaN.
+    Float(&'a [f64]),
+    /// int64.
+    Int(&'a IntColumn),
+    /// Text.
+    Text(&'a TextColumn),
+    /// Tensors.
+    Tensor(&'a TensorColumn),
 }
 
 /// The positions that the columns of a block have among the features.
@@ -211,6 +254,19 @@ impl Pipeline {
         features: &[String],
         schema: &Schema,
     ) -> Result<Self, PipelineError> {
+        Self::load_fed(steps, features, &[], schema)
+    }
+
+    /// As [`Self::load`], with columns that go into the graph by themselves, beside the matrix of features.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; or such a column does not exist after the last step, or holds categories or dates.
+    pub fn load_fed(
+        steps: &[StepSpec],
+        features: &[String],
+        fed: &[&str],
+        schema: &Schema,
+    ) -> Result<Self, PipelineError> {
         let mut plan = Plan::new(schema);
         for (index, step) in steps.iter().enumerate() {
             plan.index = index;
@@ -240,9 +296,15 @@ impl Pipeline {
                 }
             };
             if !plan.slots[slot].dtype.is_number() {
+                let held = match plan.slots[slot].dtype {
+                    Dtype::Tensor(_) => "tensors",
+                    _ => "categories or text",
+                };
                 return Err(plan.error(
                     Some(feature),
-                    "a feature must be numeric, but this column holds categories or text after the last step".to_owned(),
+                    format!(
+                        "a feature must be numeric, but this column holds {held} after the last step"
+                    ),
                 ));
             }
             if !seen.insert(feature.as_str()) {
@@ -267,10 +329,36 @@ impl Pipeline {
             })
             .collect();
         drop((by_name, seen));
+        let mut by_itself = Vec::with_capacity(fed.len());
+        for column in fed {
+            let mut slot = plan.any_slot(column)?;
+            if slot >= IN_BLOCKS {
+                let named = serde_json::Map::from_iter([("column".to_owned(), (*column).into())]);
+                plan.take_out(&named);
+                slot = plan.any_slot(column)?;
+            }
+            let kind = match &plan.slots[slot].dtype {
+                Dtype::Float => FedKind::Float,
+                Dtype::Int => FedKind::Int,
+                Dtype::Text => FedKind::Text,
+                Dtype::Tensor(tensor) => FedKind::Tensor(tensor.clone()),
+                Dtype::Datetime | Dtype::Category(_) => {
+                    let problem = "the graph takes numbers, text and tensors, but this column holds dates or categories after the last step";
+                    return Err(plan.error(Some(column), problem.to_owned()));
+                }
+            };
+            by_itself.push(FedColumn { name: (*column).to_owned(), slot, kind });
+        }
         Ok(Self {
+            fed: by_itself,
             gathered,
             gathered_blocks,
-            step_names: steps.iter().map(|step| step.name.clone()).collect(),
+            // The last of them is what takes the columns: no step, but it may refuse a row as well.
+            step_names: steps
+                .iter()
+                .map(|step| step.name.clone())
+                .chain(["graph".to_owned()])
+                .collect(),
             operations: plan.operations,
             slots: plan.slots,
             n_fields: schema.fields().len(),
@@ -322,6 +410,8 @@ impl Pipeline {
                 Operation::Expand(step) => step.run(&mut slots, index, &mut run),
                 Operation::Similarity(step) => step.run(&mut slots, &mut run),
                 Operation::Hash(step) => step.run(&mut slots, n_rows),
+                Operation::HashFeatures(step) => step.run(&mut slots, n_rows),
+                Operation::Sample(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Affine(step) => step.run(&mut slots),
                 Operation::Cut(step) => step.run(&mut slots, n_rows),
                 Operation::Interpolate(step) => step.run(&mut slots),
@@ -339,10 +429,51 @@ impl Pipeline {
                 Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Dense(step) => step.run(&mut slots, n_rows),
                 Operation::SparseProject(step) => step.run(&mut slots, n_rows),
+                Operation::Weigh(step) => step.run(&mut slots, n_rows, &mut run),
+            }
+        }
+        // NumPy has no missing integer and ONNX no missing string.
+        let graph = self.step_names.len() - 1;
+        for column in &self.fed {
+            if matches!(column.kind, FedKind::Int | FedKind::Text) {
+                let slots = Slots::new(frame.columns(), columns);
+                let view = slots.read(column.slot);
+                let is_whole = matches!(view, View::Int(column) if !column.has_missing());
+                for row in (0..n_rows).filter(|row| !is_whole && view.is_missing(*row)) {
+                    let fields = &self.slots[column.slot].fields;
+                    run.refuse(row, graph, |run| run.blame(row, graph, &column.name, fields));
+                }
             }
         }
         workspace.faults.sort_by_key(|fault| fault.row);
         self.gather(frame, workspace);
+    }
+
+    /// What the columns hold that go into the graph by themselves, in the order of loading.
+    pub fn fed_kinds(&self) -> impl ExactSizeIterator<Item = &FedKind> {
+        self.fed.iter().map(|column| &column.kind)
+    }
+
+    /// The values of such a column in the last run over `frame`; `None` when there is no such column.
+    #[must_use]
+    pub fn fed<'a>(
+        &self,
+        at: usize,
+        frame: &'a Frame,
+        workspace: &'a Workspace,
+    ) -> Option<Fed<'a>> {
+        let slot = self.fed.get(at)?.slot;
+        let view: View<'a> = match frame.columns().get(slot) {
+            Some(column) => column.into(),
+            None => workspace.columns.get(slot.checked_sub(self.n_fields)?)?.into(),
+        };
+        match view {
+            View::Float(values) => Some(Fed::Float(values)),
+            View::Int(column) => Some(Fed::Int(column)),
+            View::Text(column) => Some(Fed::Text(column)),
+            View::Tensor(column) => Some(Fed::Tensor(column)),
+            View::Category(_) => None,
+        }
     }
 
     /// Writes the features of the rows that passed, row by row.
@@ -457,7 +588,7 @@ impl Run<'_> {
             Some(schema::Column::Float(values)) => {
                 values.get(row).map(|value| format!("{value:?}"))
             }
-            None => None,
+            Some(schema::Column::Tensor(_)) | None => None,
         };
         RowProblem::UnseenCategory {
             step: self.pipeline.step_names[lookup.step].clone(),
@@ -504,6 +635,8 @@ impl Plan {
                 Kind::Float => Dtype::Float,
                 Kind::String => Dtype::Text,
                 Kind::Datetime => Dtype::Datetime,
+                // A tensor field has a type.
+                Kind::Tensor => field.tensor().cloned().map_or(Dtype::Float, Dtype::Tensor),
             },
             fields: vec![index],
             steps: Vec::new(),
@@ -532,8 +665,23 @@ impl Plan {
         }
     }
 
-    /// The slot of a column that must exist.
+    /// The slot of a column that must exist and be no tensor: few steps take those.
     fn slot(&self, name: &str) -> Result<Slot, PipelineError> {
+        let slot = self.any_slot(name)?;
+        match self.slots.get(slot).map(|slot| &slot.dtype) {
+            Some(Dtype::Tensor(tensor)) => {
+                let problem = format!(
+                    "the column holds tensors ({}), which this step does not take",
+                    tensor.shown()
+                );
+                Err(self.error(Some(name), problem))
+            }
+            _ => Ok(slot),
+        }
+    }
+
+    /// The slot of a column that must exist, whatever it holds.
+    fn any_slot(&self, name: &str) -> Result<Slot, PipelineError> {
         self.names.iter().find(|(known, _)| known == name).map(|(_, slot)| *slot).ok_or_else(|| {
             let known =
                 self.names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -572,6 +720,28 @@ impl Plan {
         }
         drop(known);
         self.names.extend(names.iter().zip(first..).map(|(name, number)| (name.clone(), number)));
+        self.blocks.push(Block { slot, first, n: names.len() });
+        Ok(slot)
+    }
+
+    /// A slot for a block of columns, which take the places of these, that exist.
+    fn replace_by_block(
+        &mut self,
+        inputs: &[Slot],
+        names: &[String],
+    ) -> Result<Slot, PipelineError> {
+        let slot = self.derive(Dtype::Float, inputs);
+        let first = self.blocks.last().map_or(IN_BLOCKS, |block| block.first + block.n);
+        let numbers: HashMap<&str, Slot> =
+            names.iter().zip(first..).map(|(name, number)| (name.as_str(), number)).collect();
+        if numbers.len() != names.len() || names.is_empty() {
+            return Err(self.error(None, "a column is listed twice, or none is".to_owned()));
+        }
+        for (name, slot) in &mut self.names {
+            if let Some(number) = numbers.get(name.as_str()) {
+                *slot = *number;
+            }
+        }
         self.blocks.push(Block { slot, first, n: names.len() });
         Ok(slot)
     }
@@ -674,7 +844,9 @@ impl Plan {
             if step.op == "project" && sparse::load_project(self, step)? {
                 return Ok(());
             }
-            self.take_out(&step.parameters);
+            if step.op != "weigh" {
+                self.take_out(&step.parameters);
+            }
         }
         match step.op.as_str() {
             "check" => check::load(self, self.parameters(step)?),
@@ -687,6 +859,9 @@ impl Plan {
             "expand" => expand::load(self, self.parameters(step)?),
             "similarity" => similarity::load(self, self.parameters(step)?),
             "hash_category" => hash::load(self, self.parameters(step)?),
+            "hash_features" => hash::load_features(self, self.parameters(step)?),
+            "sample" => sample::load(self, self.parameters(step)?),
+            "weigh" => weigh::load(self, self.parameters(step)?),
             "affine" => arithmetic::load_affine(self, self.parameters(step)?),
             "cut" => cut::load(self, self.parameters(step)?),
             "interpolate" => curve::load_interpolate(self, self.parameters(step)?),
@@ -706,7 +881,7 @@ impl Plan {
             "drop" => self.drop_columns(&self.parameters::<spec::ColumnsSpec>(step)?),
             "select" => self.select(&self.parameters::<spec::ColumnsSpec>(step)?),
             other => {
-                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, text, threshold, tokens, tree";
+                const KNOWN: &str = "affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, hash_features, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, sample, select, similarity, spline, text, threshold, tokens, tree, weigh";
                 Err(self.error(
                     None,
                     format!("unknown operation `{other}`; this version knows {KNOWN}"),
@@ -717,7 +892,7 @@ impl Plan {
 
     fn copy(&mut self, spec: &spec::OutputsSpec) -> Result<(), PipelineError> {
         for spec::OutputColumn { column, output } in &spec.columns {
-            let slot = self.slot(column)?;
+            let slot = self.any_slot(column)?;
             self.append(output, slot)?;
         }
         Ok(())

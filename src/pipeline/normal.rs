@@ -1,7 +1,7 @@
-//! The quantiles of the standard normal distribution.
+//! The standard normal distribution and its quantiles.
 //!
-//! The rational approximations of the Cephes library (S. L. Moshier), `ndtri`, which `SciPy` uses: the same coefficients
-//! in the same order of operations.
+//! The rational approximations of the Cephes library (S. L. Moshier), `ndtr` and `ndtri`, which `SciPy` uses: the same
+//! coefficients in the same order of operations.
 
 const P0: [f64; 5] = [
     -59.96335010141079,
@@ -63,6 +63,53 @@ const Q2: [f64; 8] = [
     6.790194080099813e-09,
 ];
 
+const ERFC_P: [f64; 9] = [
+    2.461969814735305e-10,
+    0.5641895648310689,
+    7.463210564422699,
+    48.63719709856814,
+    196.5208329560771,
+    526.4451949954773,
+    934.5285271719576,
+    1027.5518868951572,
+    557.5353353693994,
+];
+const ERFC_Q: [f64; 8] = [
+    13.228195115474499,
+    86.70721408859897,
+    354.9377788878199,
+    975.7085017432055,
+    1823.9091668790973,
+    2246.3376081871097,
+    1656.6630919416134,
+    557.5353408177277,
+];
+const ERFC_R: [f64; 6] = [
+    0.5641895835477551,
+    1.275366707599781,
+    5.019050422511805,
+    6.160210979930536,
+    7.4097426995044895,
+    2.9788666537210022,
+];
+const ERFC_S: [f64; 6] = [
+    2.2605286322011726,
+    9.396035249380015,
+    12.048953980809666,
+    17.08144507475659,
+    9.608968090632859,
+    3.369076451000815,
+];
+const ERF_T: [f64; 5] =
+    [9.604973739870516, 90.02601972038427, 2232.005345946843, 7003.325141128051, 55592.30130103949];
+const ERF_U: [f64; 5] = [
+    33.56171416475031,
+    521.3579497801527,
+    4594.323829709801,
+    22629.000061389095,
+    49267.39426086359,
+];
+
 fn polynomial(x: f64, coefficients: &[f64]) -> f64 {
     coefficients.iter().fold(0.0, |sum, coefficient| sum * x + coefficient)
 }
@@ -109,9 +156,64 @@ pub(super) fn quantile(p: f64) -> f64 {
     if negate { -x } else { x }
 }
 
+/// The probability of the standard normal distribution below `x`.
+pub(super) fn distribution(x: f64) -> f64 {
+    let x = x * std::f64::consts::FRAC_1_SQRT_2;
+    let z = x.abs();
+    if z < 1.0 {
+        return 0.5 + 0.5 * erf_near_0(x);
+    }
+    let tail = 0.5 * erfc_above_1(z);
+    if x > 0.0 { 1.0 - tail } else { tail }
+}
+
+/// The error function from -1 to 1.
+fn erf_near_0(x: f64) -> f64 {
+    let square = x * x;
+    x * polynomial(square, &ERF_T) / monic(square, &ERF_U)
+}
+
+/// One minus the error function from 1 on; NaN stays NaN.
+fn erfc_above_1(x: f64) -> f64 {
+    /// Where `exp` gives 0.
+    const MAX_LOG: f64 = 709.782712893384;
+    let exponent = -x * x;
+    if exponent < -MAX_LOG {
+        return 0.0;
+    }
+    let (p, q) = if x < 8.0 {
+        (polynomial(x, &ERFC_P), monic(x, &ERFC_Q))
+    } else {
+        (polynomial(x, &ERFC_R), monic(x, &ERFC_S))
+    };
+    exponent.exp() * p / q
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quantile;
+    use super::{distribution, quantile};
+
+    #[test]
+    fn probabilities_are_scipys() {
+        for (x, expected) in NDTR {
+            let found = distribution(x);
+            assert!((found - expected).abs() <= 2e-15 * expected.abs(), "{x}: {found} {expected}");
+        }
+        assert!(distribution(f64::NAN).is_nan());
+    }
+    const NDTR: [(f64, f64); 11] = [
+        (-38.5, 0.0),
+        (-20.0, 2.7536241186061556e-89),
+        (-12.0, 1.776482112077653e-33),
+        (-5.25, 7.6049605164887e-08),
+        (-1.5, 0.06680720126885807),
+        (-0.7, 0.24196365222307303),
+        (0.0, 0.5),
+        (0.7, 0.758036347776927),
+        (1.2, 0.8849303297782918),
+        (1.5, 0.9331927987311419),
+        (9.0, 1.0),
+    ];
 
     #[test]
     fn quantiles_are_scipys() {

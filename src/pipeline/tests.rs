@@ -226,7 +226,7 @@ fn unsound_steps_are_refused_with_step_and_column() {
     }
     refused(
         json!({"op": "scale", "name": "s", "columns": []}),
-        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, select, similarity, spline, text, threshold, tokens, tree",
+        "step 2 (`s`): unknown operation `scale`; this version knows affine, aggregate, check, combine, copy, cut, datetime, drop, expand, fill, function, hash_category, hash_features, indicate_missing, interpolate, map, neighbours, normalize, power, products, project, regress, sample, select, similarity, spline, text, threshold, tokens, tree, weigh",
     );
     refused(
         json!({"op": "drop", "name": "s", "columns": ["sold"]}),

@@ -4,8 +4,10 @@ use hashbrown::{HashMap, HashSet};
 use serde::Deserialize;
 
 use super::column::{Slots, SparseBlock};
+use super::hash::{Buckets, BucketsSpec};
 use super::text::{Pattern, Source};
 use super::unicode::{self, Accents, Shadow};
+use super::weigh::{Norm, Weights, refuse};
 use super::{Operation, PipelineError, Plan, Run, Slot};
 
 #[derive(Debug, Deserialize)]
@@ -25,13 +27,13 @@ pub(super) struct TokensSpec {
     #[serde(default)]
     vocabulary: Option<Vec<String>>,
     #[serde(default)]
-    hash: Option<HashSpec>,
+    hash: Option<BucketsSpec>,
     #[serde(default)]
     binary: bool,
     #[serde(default)]
     sublinear: bool,
     #[serde(default)]
-    idf: Option<Vec<f64>>,
+    idf: Option<Vec<Option<f64>>>,
     #[serde(default)]
     norm: Option<Norm>,
     outputs: Vec<String>,
@@ -54,19 +56,6 @@ enum TokenSpec {
     Pattern(String),
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HashSpec {
-    alternate_sign: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Norm {
-    L1,
-    L2,
-}
-
 /// Counts the tokens of a text, and weighs the counts: `binary`, `sublinear`, `idf`, `norm`, in this order.
 ///
 /// - Input: a column of text; a missing value counts as one without tokens. Output: a float64 column for each term or hash, held
@@ -75,6 +64,8 @@ enum Norm {
 /// - Same as `CountVectorizer`, `TfidfVectorizer`, `TfidfTransformer` and `HashingVectorizer` of scikit-learn 1.2 to 1.9.
 #[derive(Debug)]
 pub(super) struct TokensStep {
+    step: usize,
+    column: String,
     input: Source,
     /// The first of as many slots as there are outputs.
     output: Slot,
@@ -85,10 +76,7 @@ pub(super) struct TokensStep {
     ngrams: (usize, usize),
     stop_words: HashSet<Box<str>>,
     lookup: Lookup,
-    binary: bool,
-    sublinear: bool,
-    idf: Option<Vec<f64>>,
-    norm: Option<Norm>,
+    weights: Weights,
 }
 
 #[derive(Debug)]
@@ -100,7 +88,7 @@ enum Token {
 #[derive(Debug)]
 enum Lookup {
     Vocabulary(HashMap<Box<str>, u32>),
-    Hash { n: u32, alternate_sign: bool },
+    Hash(Buckets),
 }
 
 pub(super) fn load(plan: &mut Plan, spec: TokensSpec) -> Result<(), PipelineError> {
@@ -127,20 +115,13 @@ pub(super) fn load(plan: &mut Plan, spec: TokensSpec) -> Result<(), PipelineErro
             }
             Lookup::Vocabulary(table)
         }
-        (None, Some(hash)) => Lookup::Hash { n, alternate_sign: hash.alternate_sign },
+        (None, Some(hash)) => Lookup::Hash(Buckets::load(hash, n).map_err(wrong)?),
         _ => return Err(wrong("one of `vocabulary` and `hash` is needed".to_owned())),
     };
-    if let Some(idf) = &spec.idf {
-        if idf.len() != spec.outputs.len() {
-            return Err(wrong(format!(
-                "{} values of idf, but {} outputs",
-                idf.len(),
-                spec.outputs.len()
-            )));
-        }
-        if idf.iter().any(|idf| !idf.is_finite()) {
-            return Err(wrong("a value of idf is not a finite number".to_owned()));
-        }
+    let mut weights =
+        Weights::load(spec.binary, spec.sublinear, spec.idf, spec.norm, n).map_err(wrong)?;
+    if let Lookup::Hash(buckets) = &lookup {
+        buckets.spread(&mut weights);
     }
     let [least, most] = spec.ngrams;
     if least < 1 || most < least {
@@ -170,6 +151,8 @@ pub(super) fn load(plan: &mut Plan, spec: TokensSpec) -> Result<(), PipelineErro
     };
     let output = plan.derive_block(&[input.slot], &spec.outputs)?;
     plan.operations.push(Operation::Tokens(Box::new(TokensStep {
+        step: plan.index,
+        column: spec.column,
         input,
         output,
         lowercase: spec.lowercase,
@@ -179,10 +162,7 @@ pub(super) fn load(plan: &mut Plan, spec: TokensSpec) -> Result<(), PipelineErro
         ngrams: (least, most),
         stop_words: spec.stop_words.into_iter().map(String::into_boxed_str).collect(),
         lookup,
-        binary: spec.binary,
-        sublinear: spec.sublinear,
-        idf: spec.idf,
-        norm: spec.norm,
+        weights,
     })));
     Ok(())
 }
@@ -200,7 +180,7 @@ struct Scratch {
 }
 
 impl TokensStep {
-    pub(super) fn run(&self, slots: &mut Slots<'_>, n_rows: usize, _: &mut Run<'_>) {
+    pub(super) fn run(&self, slots: &mut Slots<'_>, n_rows: usize, run: &mut Run<'_>) {
         let (before, outputs) = slots.split(self.output, 1);
         let column = before.read(self.input.slot);
         let block = outputs[0].as_sparse();
@@ -212,7 +192,9 @@ impl TokensStep {
                 self.prepare(&mut scratch);
                 self.tokens(&mut scratch);
             }
-            self.weigh(&mut scratch.found, block);
+            if let Some(wild) = self.weigh(&mut scratch.found, block) {
+                refuse(wild, row, self.step, self.input.slot, &self.column, run);
+            }
         }
     }
 
@@ -349,17 +331,12 @@ impl TokensStep {
                     found.push((*at, 1.0));
                 }
             }
-            Lookup::Hash { n, alternate_sign } => {
-                let hash = murmur3(term.as_bytes(), 0);
-                // scikit-learn takes the remainder of the absolute value of the signed hash, and of 2^31 as well.
-                let at = hash.unsigned_abs() % n;
-                found.push((at, if *alternate_sign && hash < 0 { -1.0 } else { 1.0 }));
-            }
+            Lookup::Hash(buckets) => found.push(buckets.of(term.as_bytes())),
         }
     }
 
-    /// Sums what was found, weighs it, and appends it as a row.
-    fn weigh(&self, found: &mut [(u32, f64)], block: &mut SparseBlock) {
+    /// Sums what was found, weighs it, and appends it as a row. The answer is what a norm does not take.
+    fn weigh(&self, found: &mut [(u32, f64)], block: &mut SparseBlock) -> Option<f64> {
         found.sort_unstable_by_key(|(at, _)| *at);
         let start = block.begin_row();
         for (at, value) in found.iter() {
@@ -367,71 +344,16 @@ impl TokensStep {
             block.add(*at, *value, start);
         }
         let (indices, values) = block.row_mut(start);
-        if self.binary {
-            values.fill(1.0);
-        }
-        if self.sublinear {
-            values.iter_mut().for_each(|value| *value = value.ln() + 1.0);
-        }
-        if let Some(idf) = &self.idf {
-            for (at, value) in indices.iter().zip(values.iter_mut()) {
-                *value *= idf[*at as usize];
-            }
-        }
-        let size = match self.norm {
-            None => 0.0,
-            Some(Norm::L1) => values.iter().fold(0.0, |sum, value| sum + value.abs()),
-            Some(Norm::L2) => values.iter().fold(0.0, |sum, value| sum + value * value).sqrt(),
-        };
-        if size != 0.0 {
-            values.iter_mut().for_each(|value| *value /= size);
+        let wild = self.weights.apply(indices, values);
+        if let Lookup::Hash(buckets) = &self.lookup {
+            buckets.keep(block, start);
         }
         block.end_row();
+        wild
     }
 }
 
 fn characters(text: &str, spans: &mut Vec<(usize, usize)>) {
     spans.clear();
     spans.extend(text.char_indices().map(|(at, c)| (at, at + c.len_utf8())));
-}
-
-/// `MurmurHash3`, 32 bits, x86, as a signed number.
-fn murmur3(bytes: &[u8], seed: u32) -> i32 {
-    let mix =
-        |block: u32| block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593);
-    let mut hash = seed;
-    let mut blocks = bytes.chunks_exact(4);
-    for block in blocks.by_ref() {
-        let block = block.iter().rev().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte));
-        hash ^= mix(block);
-        hash = hash.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
-    }
-    let tail = blocks.remainder();
-    if !tail.is_empty() {
-        hash ^= mix(tail.iter().rev().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)));
-    }
-    // Only the lowest 32 bits of the length count.
-    hash ^= bytes.len().to_le_bytes()[..4]
-        .iter()
-        .rev()
-        .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
-    hash ^= hash >> 16;
-    hash = hash.wrapping_mul(0x85eb_ca6b);
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(0xc2b2_ae35);
-    hash ^= hash >> 16;
-    hash.cast_signed()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::murmur3;
-
-    #[test]
-    fn hashes_are_those_of_scikit_learn() {
-        // sklearn.utils.murmurhash3_32(text, seed=0)
-        assert_eq!(murmur3(b"", 0), 0);
-        assert_eq!(murmur3(b"foo", 0), -156_908_512);
-        assert_eq!(murmur3("größe €".as_bytes(), 0), -80_629_466);
-    }
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::{Affine, Function, Power};
+use crate::pipeline::{Affine, Function, Interpolate, Power};
 use crate::schema::Scalar;
 use crate::tensor::{Element, ElementType, Tensor};
 
@@ -108,6 +108,8 @@ pub enum PostprocessSpec {
     Affine(Affine),
     /// A power transformation or its inverse.
     Power(Power),
+    /// Straight lines between points.
+    Interpolate(Interpolate),
 }
 
 /// Outputs of a manifest that are not sound.
@@ -146,6 +148,12 @@ pub enum OutputFault {
         /// Out of so many.
         of: usize,
     },
+    /// The graph cannot be run on this row: an index out of range, lengths that do not go together.
+    #[error("the graph cannot be run on this row: {reason}")]
+    Refused {
+        /// What ONNX Runtime said.
+        reason: String,
+    },
     /// The graph gave the index of a label that there is not.
     #[error(
         "the graph gave the label number {found}, but there are {known} labels, counted from 0"
@@ -165,6 +173,7 @@ impl OutputFault {
         match self {
             Self::NotFinite | Self::SomeNotFinite { .. } => "output_not_finite",
             Self::NoSuchLabel { .. } => "output_no_label",
+            Self::Refused { .. } => "graph_refused",
         }
     }
 }
@@ -231,6 +240,7 @@ impl Postprocess {
             let problem = match operation {
                 PostprocessSpec::Affine(affine) => affine.problem(),
                 PostprocessSpec::Power(power) => power.problem(),
+                PostprocessSpec::Interpolate(curve) => curve.problem(),
                 PostprocessSpec::Function { .. } => None,
             };
             if let Some(problem) = problem {
@@ -441,6 +451,9 @@ impl Postprocess {
                 }
                 PostprocessSpec::Power(power) => {
                     values.iter_mut().for_each(|value| *value = power.apply(*value));
+                }
+                PostprocessSpec::Interpolate(curve) => {
+                    values.iter_mut().for_each(|value| *value = curve.apply(*value));
                 }
             }
         }

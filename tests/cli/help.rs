@@ -14,6 +14,10 @@ fn help_says_what_each_command_does() {
         &["inspect", "--help"],
         &["transform", "--help"],
         &["healthcheck", "--help"],
+        &["new", "--help"],
+        &["predict", "--help"],
+        &["diff", "--help"],
+        &["replay", "--help"],
     ]
     .iter()
     .map(|arguments| seaworthy(arguments).show())

@@ -27,7 +27,12 @@ pub(crate) struct Outcome {
 
 /// `seaworthy` with these arguments, in the root of the project.
 pub(crate) fn seaworthy(arguments: &[&str]) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_seaworthy"));
+    program_at(Path::new(env!("CARGO_BIN_EXE_seaworthy")), arguments)
+}
+
+/// As [`seaworthy`], with the program at another place.
+pub(crate) fn program_at(program: &Path, arguments: &[&str]) -> Run {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(root()).env_clear().stdin(Stdio::null());
     command.env("ORT_DISABLE_TELEMETRY", "1").env("HOME", "/nonexistent");
     command.env("ORT_DYLIB_PATH", library());
@@ -168,7 +173,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one that says in its messages which port it took.
     pub(crate) fn start() -> Self {
-        let mut run = seaworthy(&["serve", "house-prices@3.2.0"]);
+        Self::start_with(&["serve", "house-prices@3.2.0"], root())
+    }
+
+    /// Starts one with these arguments in this directory.
+    pub(crate) fn start_with(arguments: &[&str], dir: &Path) -> Self {
+        let mut run = seaworthy(arguments).current_dir(dir);
         run.command.env("PORT", "0").env("SEAWORTHY__SERVER__HOST", "127.0.0.1");
         run.command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = run.command.spawn().unwrap();

@@ -3,12 +3,16 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod check;
+mod diff;
 mod healthcheck;
 mod help;
 mod helpers;
 mod inspect;
 mod library;
+mod new;
 mod output;
+mod predict;
+mod replay;
 mod settings;
 
 /// Asserts a snapshot without hashes, and without what depends on the machine: how its logarithm rounds.

@@ -1,7 +1,7 @@
 //! Settings that stop the start: each with its name, its value and where it was set.
 
 use super::assert_shown;
-use super::helpers::seaworthy;
+use super::helpers::{copy_model, program_at, seaworthy};
 
 #[test]
 fn a_wrong_setting_is_named() {
@@ -54,6 +54,34 @@ fn settings_are_found_from_anywhere() {
     let mut run = seaworthy(&["check"]).current_dir(tmp.path()).env_remove("ORT_DYLIB_PATH");
     // No models there, which is all that is wrong.
     assert_eq!(run.outcome().code, Some(1));
+}
+
+/// An image and an unpacked archive come with both beside the program.
+#[test]
+fn settings_and_models_are_found_beside_the_program() {
+    let beside = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let program = beside.path().join("seaworthy");
+    std::fs::hard_link(env!("CARGO_BIN_EXE_seaworthy"), &program).unwrap();
+    copy_model(&beside.path().join("models"));
+    std::fs::create_dir(beside.path().join("config")).unwrap();
+    let settings = beside.path().join("config/default.toml");
+    let check = || {
+        let mut run = program_at(&program, &["check", "--quiet"]).current_dir(elsewhere.path());
+        let outcome = run.outcome();
+        (outcome.code, outcome.stderr)
+    };
+    std::fs::write(&settings, "[models]\ndefault = \"\"\n").unwrap();
+    assert_eq!(check(), (Some(0), String::new()));
+    std::fs::write(&settings, "[models]\ndir = \"other\"\n").unwrap();
+    assert_eq!(check().0, Some(1));
+    // What is where the program is started comes first.
+    std::fs::create_dir(elsewhere.path().join("config")).unwrap();
+    assert_eq!(check(), (Some(0), String::new()));
+    std::fs::create_dir(elsewhere.path().join("models")).unwrap();
+    let (code, messages) = check();
+    assert_eq!(code, Some(1));
+    assert!(messages.contains("there is no artifact at `models`"), "{messages}");
 }
 
 /// A secret under a wrong name was printed, and messages go to logs.
