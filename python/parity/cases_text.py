@@ -236,7 +236,13 @@ def wide_hashing_vectorizer(draw: Draw) -> Case:
     steps.append(draw.choice([("svd", TruncatedSVD(2)), ("most", SelectKBest(f_classif, k=draw.integer(1, 30)))]))
     y = np.arange(len(train)) % 2
     return Case(
-        within(draw, Pipeline(steps)), train, test, y, names=False, absolute=1e-14, reason="components of a sum that cancels"
+        within(draw, Pipeline(steps)),
+        train,
+        test,
+        y,
+        names=False,
+        absolute=1e-14,
+        reason="components of a sum that cancels",
     )
 
 
