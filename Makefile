@@ -76,6 +76,17 @@ schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI docu
 	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
 	target/venv-schemathesis/bin/python tests/schemathesis/run.py $(TARGET)/debug/seaworthy
 
+.PHONY: spark
+spark: onnxruntime ## Predict in the executors of a real Spark cluster on this machine, and kill one of them (needs Java 17)
+	$(CARGO) build --locked --release
+	@$(PYTHON) scripts/venv.py target/venv-spark --requirements tests/spark/requirements.txt
+	target/venv-spark/bin/python tests/spark/run.py $(TARGET)/release/seaworthy
+
+.PHONY: bench-offline
+bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000 rows against the Python pipeline; replay 100,000 requests
+	$(CARGO) build --locked --release
+	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
+
 .PHONY: check
 check: fmt clippy doc python-lint validate deny ## Check format, lints, documentation, what platforms read, and dependencies
 
