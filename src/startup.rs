@@ -191,7 +191,6 @@ impl Application {
     }
 
     /// Its routes, to be called without a socket.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }
