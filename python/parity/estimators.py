@@ -214,10 +214,11 @@ def render(results: Sequence[Result]) -> str:
         "<!-- Written by `make estimators`; do not edit. -->",
         "",
         "Each is fitted on made-up rows, exported, served by one `seaworthy serve`, and asked over HTTP in batches of",
-        f"1 to {max(BATCHES)} rows that the fit did not see. Labels are equal in every row. **way** says who writes the",
-        "graph: the exporter itself, or skl2onnx. **difference** is the largest to Python's `predict_proba`, or `predict`",
-        "of a regressor; the relative one is of numbers that are not next to nothing beside the largest. It must be",
-        "within 1e-12 and 1e-12 relative for a graph in float64, 1e-6 and 1e-5 relative in float32. 0 means the same bits.",
+        f"1 to {max(BATCHES)} rows that the fit did not see. Labels are equal in every row. **way** says who writes",
+        "the graph: the exporter itself, or skl2onnx. **absolute** and **relative** are the largest differences to",
+        "Python's `predict_proba`, or to `predict` of a regressor; the relative one is of numbers that are not next to",
+        "nothing beside the largest. A difference is within 1e-12 and 1e-12 relative for a graph in float64, 1e-6 and",
+        "1e-5 relative in float32; 0 means the same bits.",
         "",
     ]
     found = []
