@@ -125,7 +125,7 @@ def _export(case: Estimator, result: Result, n_rows: int, directory: Path) -> tu
 
 def _compare(result: Result, model: Any, described: Outputs, rows: pd.DataFrame, url: str) -> None:
     sent = [{k: None if np.isnan(v) else float(v) for k, v in row.items()} for row in rows.to_dict("records")]
-    answers = {"predictions": [], "probabilities": []}
+    answers: dict[str, list[Any]] = {"predictions": [], "probabilities": []}
     at = 0
     for size in BATCHES:
         part = sent[at : at + size]

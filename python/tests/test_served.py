@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from parity import estimators, harness
 from parity.estimator_cases import CASES
 
@@ -90,7 +91,7 @@ def test_all_passengers_get_the_label_that_python_gives_them(name: str) -> None:
         for file in ("train.csv", "validation.csv", "predict.csv"):
             rows = titanic.read_rows(DATA / file)[titanic.FEATURES]
             sent: list[dict[str, Any]] = [
-                {key: None if value != value else value for key, value in row.items()}  # noqa: PLR0124
+                {key: None if value != value else value for key, value in row.items()}
                 for row in rows.astype(object).to_dict("records")
             ]
             answer = estimators.post(f"{url}/v1/models/{name}/predict?on_invalid=null", {"inputs": sent})
