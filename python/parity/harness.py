@@ -61,8 +61,7 @@ class Case:
         X_test: what it is asked; infinite numbers are sent as missing, since JSON has no word for them.
         y: the target for the fit.
         tolerance: of numbers, relative; 0 asks for the same float64.
-        slack: what rounding within the class explains in each cell of a row, beside what `slack.of` finds.
-        reason: of a tolerance that is not the default, or of `slack`.
+        reason: of a tolerance that is not the default, or of what the table cannot show.
         fit_kwargs: more arguments of `fit`.
         fields: overrides of the derived schema, as `export` takes them.
         names: whether names are compared; False where the original names what it does not give.
@@ -77,7 +76,6 @@ class Case:
     X_test: pd.DataFrame
     y: Any = None
     tolerance: float = 1e-12
-    slack: Callable[[Any, pd.DataFrame], Sequence[float]] | None = None
     reason: str = ""
     fit_kwargs: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -146,7 +144,7 @@ class Outcome:
         absolute: the largest one of the cells outside of it.
         cells: floats compared.
         cancelled: cells outside the tolerance that rounding explains.
-        edges: cells on the other side of a bin's edge, where the last bit decides.
+        edges: cells where the last bit decides of a bin, or of rows that are equally near.
         redraws: draws that the library itself would not fit.
         unsupported: the reason where the exporter refused what it may refuse.
         names: how the names were compared, of `NAMES`.
@@ -325,11 +323,12 @@ def _compare_rows(
             if absolute < math.inf:
                 if explained is None:
                     explained = slack.of(case, rows_to_frame([rows[position]], dtypes), width)
-                if isinstance(e, float) and absolute <= explained.bounds[column]:
+                small = absolute <= slack.JUMP * max(1.0, abs(e))
+                if isinstance(e, float) and small and absolute <= explained.bounds[column]:
                     largest_absolute = max(largest_absolute, absolute)
                     cancelled += 1
                     continue
-                if explained.gives(column, float(f), case.tolerance):
+                if absolute <= explained.bounds[column] or explained.gives(column, float(f), case.tolerance):
                     edges += 1
                     continue
             shown = f
