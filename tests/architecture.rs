@@ -18,6 +18,9 @@ const RULES: &[(&str, &[&str])] = &[
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
+    ("compare", &["schema", "postprocess", "artifact", "predictor"]),
+    // Files of rows; no threads.
+    ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -68,6 +71,8 @@ const RULES: &[(&str, &[&str])] = &[
             "config",
             "startup",
             "telemetry",
+            "compare",
+            "tabular",
         ],
     ),
 ];
@@ -83,6 +88,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("parquet", &["tabular"]),
+    ("arrow_array", &["tabular"]),
+    ("arrow_ipc", &["tabular"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// The core reads no clock, no environment and, but for the artifact, no disk.
@@ -98,6 +107,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "postprocess",
             "predictor",
             "proof",
+            "compare",
             "http",
         ],
     ),
@@ -113,6 +123,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
         ],
     ),
     (
@@ -127,6 +139,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
             "http",
         ],
     ),

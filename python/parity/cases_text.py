@@ -275,6 +275,4 @@ def feature_hasher_in_pipeline(draw: Draw) -> Case:
         steps.append(("svd", TruncatedSVD(2, random_state=0)))
     elif draw.chance(0.3):
         steps.append(("scale", MaxAbsScaler()))
-    return Case(
-        Pipeline(steps), train, test,
-    )  # fmt: skip
+    return Case(Pipeline(steps), train, test)

@@ -67,6 +67,8 @@ def of(case: Any, frame: pd.DataFrame, width: int) -> Slack:
                 after = leaf.transform(value)
                 with contextlib.suppress(Exception):
                     _move(slack, _copies(after, own(leaf, value)), _after(rest), math.inf)
+        if case.slack is not None:
+            slack.bounds += np.asarray(case.slack(case.transformer, frame), dtype=float)
     return slack
 
 

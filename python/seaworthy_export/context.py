@@ -341,7 +341,10 @@ class Context:
 
     def drop(self, labels: Iterable[Label]) -> None:
         """Removes columns."""
-        gone = [self.column(label) for label in labels]
+        found = [self.column(label) for label in labels]
+        # Those that stood in their places before go with them.
+        replaced = {_Replaced(column.label) for column in found}
+        gone = [*found, *(column for column in self.columns if column.label in replaced)]
         if gone:
             self._emit("drop", [column.name for column in gone])
             names = {column.name for column in gone}
@@ -537,7 +540,7 @@ class Context:
         numbers += [value for other in others.values() if isinstance(other, dict) for value in other["row"]]
         whole = "missing" not in (unseen, missing) and all(is_integer(value) for value in numbers)
         dtype = np.dtype("int64" if whole else "float64")
-        entry = {"column": column.name, "outputs": names, "keys": list(table)}
+        entry: dict[str, Any] = {"column": column.name, "outputs": names, "keys": list(table)}
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
         if split is not None:
             entry["split"] = dict(split)

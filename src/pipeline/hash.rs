@@ -226,7 +226,8 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
             Ok((bucket, sign * value))
         };
         let categories = match &plan.slots[input].dtype {
-            Dtype::Text => Vec::new(),
+            // A step takes no tensor.
+            Dtype::Text | Dtype::Tensor(_) => Vec::new(),
             Dtype::Int | Dtype::Float => {
                 number(1.0)?;
                 Vec::new()
@@ -243,12 +244,6 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
                 return Err(plan.error(
                     Some(&column),
                     "this step takes text and numbers, but the column holds dates".to_owned(),
-                ));
-            }
-            Dtype::Tensor(_) => {
-                return Err(plan.error(
-                    Some(&column),
-                    "this step takes text and numbers, but the column holds tensors".to_owned(),
                 ));
             }
         };
@@ -281,7 +276,6 @@ impl HashFeaturesStep {
                     numbers @ (View::Int(_) | View::Float(_)) => {
                         column.key.map(|(bucket, sign)| (bucket, sign * numbers.number(row)))
                     }
-                    // Refused when the plan was made.
                     View::Tensor(_) => None,
                 };
                 let missing = || column.key.map(|(bucket, _)| (bucket, f64::NAN));
