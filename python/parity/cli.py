@@ -25,7 +25,10 @@ MOST_REASONS = 20
 
 
 def load_cases(only: str = "") -> list[str]:
-    """Imports every module of cases whose name contains `only`; the answer is the libraries that are not installed, whose modules were skipped."""
+    """Imports every module of cases whose name contains `only`.
+
+    The answer is the libraries that are not installed, whose modules were skipped.
+    """
     import parity
 
     absent = []
