@@ -24,8 +24,12 @@ pub mod runtime;
 
 pub mod postprocess;
 
+pub mod feed;
 pub mod predictor;
 pub mod proof;
+
+pub mod compare;
+pub mod tabular;
 
 pub mod engine;
 pub mod observe;

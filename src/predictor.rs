@@ -6,14 +6,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::artifact::{Artifact, ArtifactError, Manifest, TensorSpec};
+use crate::artifact::{Artifact, ArtifactError, TensorSpec};
+use crate::feed::Feeding;
 use crate::pipeline::{Pipeline, PipelineError, RowProblem, Workspace};
 use crate::postprocess::{
     OutputFault, Outputs, OutputsError, Postprocess, Prediction, shown_shape as shape,
 };
 use crate::runtime::{RuntimeError, Session, SessionOptions, TensorInfo};
 use crate::schema::{Frame, Schema, SchemaError};
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::Tensor;
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +80,7 @@ pub struct Model {
     schema: Schema,
     pipeline: Pipeline,
     postprocess: Postprocess,
-    input_type: ElementType,
+    feeding: Feeding,
 }
 
 impl Model {
@@ -92,13 +93,15 @@ impl Model {
         let manifest = artifact.manifest();
         let schema = Schema::load(manifest.inputs.clone())
             .map_err(|source| LoadError::Schema { path: path.clone(), source })?;
-        let pipeline = Pipeline::load(&manifest.pipeline, &manifest.features, &schema)
+        let fed: Vec<&str> =
+            manifest.model.inputs.iter().filter_map(|input| input.from.as_deref()).collect();
+        let pipeline = Pipeline::load_fed(&manifest.pipeline, &manifest.features, &fed, &schema)
             .map_err(|source| LoadError::Pipeline { path: path.clone(), source })?;
         let postprocess = Postprocess::load(&manifest.outputs, &manifest.postprocess)
             .map_err(|source| LoadError::Outputs { path: path.clone(), source })?;
         let graph = |problem: String| LoadError::Graph { path: artifact.graph(), problem };
-        let input_type = check_tensors(manifest, &postprocess).map_err(graph)?;
-        Ok(Self { schema, pipeline, postprocess, input_type, artifact })
+        let feeding = Feeding::load(&manifest.model, &pipeline, &postprocess).map_err(graph)?;
+        Ok(Self { schema, pipeline, postprocess, feeding, artifact })
     }
 
     /// The artifact that it was loaded from.
@@ -124,52 +127,6 @@ impl Model {
     pub fn postprocess(&self) -> &Postprocess {
         &self.postprocess
     }
-}
-
-/// What the manifest says of the graph's tensors, against its features and outputs.
-fn check_tensors(manifest: &Manifest, postprocess: &Postprocess) -> Result<ElementType, String> {
-    let [input] = manifest.model.inputs.as_slice() else {
-        return Err(format!(
-            "{} input tensors; this version serves graphs with one",
-            manifest.model.inputs.len()
-        ));
-    };
-    let n_features = manifest.features.len() as u64;
-    if input.shape != [None, Some(n_features)] {
-        let shape = shape(&input.shape);
-        return Err(format!(
-            "the input `{}` has the shape {shape}, but there are {n_features} features: expected [batch, {n_features}]",
-            input.name
-        ));
-    }
-    let input_type = match input.r#type.as_str() {
-        "float64" => ElementType::Float64,
-        "float32" => ElementType::Float32,
-        "int64" => ElementType::Int64,
-        other => {
-            return Err(format!(
-                "the input `{}` is of type {other}, expected a type of numbers",
-                input.name
-            ));
-        }
-    };
-    for name in postprocess.tensors() {
-        let outputs = &manifest.model.outputs;
-        let Some(output) = outputs.iter().find(|output| output.name == *name) else {
-            let known: Vec<&str> = outputs.iter().map(|output| output.name.as_str()).collect();
-            return Err(format!("it gives no output `{name}`; it gives: {}", known.join(", ")));
-        };
-        let Some(output_type) = ElementType::parse(&output.r#type) else {
-            return Err(format!(
-                "the output `{name}` is of type {}, which is not supported",
-                output.r#type
-            ));
-        };
-        postprocess
-            .check(output_type, &output.shape)
-            .map_err(|problem| format!("the output `{name}` {problem}"))?;
-    }
-    Ok(input_type)
 }
 
 /// Why there is no prediction for a row that fitted the schema.
@@ -207,7 +164,7 @@ impl RowErrorProblem {
     /// Whether the row itself is at fault: then a strict request is refused. A prediction that is not finite is not.
     #[must_use]
     pub fn is_invalid_input(&self) -> bool {
-        matches!(self, Self::Pipeline(_))
+        matches!(self, Self::Pipeline(_) | Self::Output(OutputFault::Refused { .. }))
     }
 }
 
@@ -222,11 +179,29 @@ pub struct Predictions {
     pub errors: Vec<RowError>,
 }
 
+impl Predictions {
+    /// Takes the rows from `row` on away, as predictions of their own: how those of several requests that were run at once are split.
+    #[must_use]
+    pub fn split_off(&mut self, row: usize) -> Self {
+        let n_rows = self.rows.len();
+        let row = row.min(n_rows);
+        let rows = self.rows.split_off(row);
+        let width = self.probabilities.len().checked_div(n_rows).unwrap_or_default();
+        let probabilities = self.probabilities.split_off(row * width);
+        let first = self.errors.partition_point(|error| error.row < row);
+        let mut errors = self.errors.split_off(first);
+        errors.iter_mut().for_each(|error| error.row -= row);
+        Self { rows, probabilities, errors }
+    }
+}
+
 /// What one thread needs to run a model.
 #[derive(Debug)]
 pub struct Predictor {
     model: Arc<Model>,
     session: Session,
+    /// For each input of the session its place among those of the plan.
+    order: Vec<usize>,
     workspace: Workspace,
 }
 
@@ -246,7 +221,10 @@ impl Predictor {
             check_signature(what, found, expected)
                 .map_err(|problem| LoadError::Graph { path: path.clone(), problem })?;
         }
-        Ok(Self { model: Arc::clone(model), session, workspace: Workspace::default() })
+        let place = |input: &TensorInfo| model.feeding.names().position(|name| name == input.name);
+        // The signatures have been compared, so each has one.
+        let order = session.inputs().iter().filter_map(place).collect();
+        Ok(Self { model: Arc::clone(model), session, order, workspace: Workspace::default() })
     }
 
     /// The model that it runs.
@@ -271,15 +249,18 @@ impl Predictor {
         let width = model.postprocess.n_probabilities();
         let outputs = if n_passed == 0 {
             Outputs::default()
-        } else {
+        } else if let Some(input_type) = model.feeding.only_matrix() {
             let broken =
                 || RuntimeError::Run { reason: "the features do not fill a matrix".to_owned() };
             let features =
-                Tensor::from_features(model.input_type, workspace.features(), n_passed, n_features);
+                Tensor::from_features(input_type, workspace.features(), n_passed, n_features);
             let tensors =
                 self.session.run(&[features.ok_or_else(broken)?], model.postprocess.tensors())?;
             model.postprocess.run(&tensors, n_passed)?
+        } else {
+            self.feed(&model, frame)?
         };
+        let workspace = &self.workspace;
         let fault = |fault: &crate::pipeline::RowFault| RowError {
             row: fault.row,
             field: fault.field,
@@ -316,11 +297,79 @@ impl Predictor {
         Ok(result)
     }
 
+    /// Runs the graph on the rows that passed the pipeline, in as many runs as they need.
+    fn feed(&mut self, model: &Model, frame: &Frame) -> Result<Outputs, PredictError> {
+        let Self { session, order, workspace, .. } = self;
+        let (feeding, postprocess) = (&model.feeding, &model.postprocess);
+        let passed: Vec<usize> = (0..frame.n_rows()).filter(|row| workspace.passed(*row)).collect();
+        let columns = feeding.columns(&model.pipeline, frame, workspace);
+        let width = postprocess.n_probabilities();
+        let mut all = Outputs {
+            predictions: vec![Prediction::None; passed.len()],
+            probabilities: vec![f64::NAN; passed.len() * width],
+            faults: Vec::new(),
+        };
+        let mut runs: std::collections::VecDeque<Vec<usize>> =
+            feeding.runs(&passed, &columns).into();
+        while let Some(run) = runs.pop_front() {
+            let broken =
+                || RuntimeError::Run { reason: "the columns do not fill the inputs".to_owned() };
+            let mut tensors: Vec<Option<Tensor>> = feeding
+                .tensors(&run, &passed, &columns, workspace.features())
+                .ok_or_else(broken)?
+                .into_iter()
+                .map(Some)
+                .collect();
+            let inputs: Vec<Tensor> =
+                order.iter().filter_map(|at| tensors.get_mut(*at)?.take()).collect();
+            let outputs = match session.run(&inputs, postprocess.tensors()) {
+                Ok(outputs) => outputs,
+                // One row may be to blame; the others shall not suffer for it.
+                Err(RuntimeError::Run { .. }) if run.len() > 1 => {
+                    run.into_iter().rev().for_each(|at| runs.push_front(vec![at]));
+                    continue;
+                }
+                Err(RuntimeError::Run { reason }) => {
+                    all.faults.push((run[0], OutputFault::Refused { reason: status(&reason) }));
+                    continue;
+                }
+                Err(other) => return Err(other.into()),
+            };
+            let outputs: Vec<Tensor> = outputs
+                .into_iter()
+                .enumerate()
+                .map(
+                    |(at, tensor)| {
+                        if feeding.is_without_rows(at) { tensor.with_row() } else { tensor }
+                    },
+                )
+                .collect();
+            let found = postprocess.run(&outputs, run.len())?;
+            all.faults.extend(found.faults.into_iter().map(|(at, fault)| (run[at], fault)));
+            for (at, (row, prediction)) in run.iter().zip(found.predictions).enumerate() {
+                all.predictions[*row] = prediction;
+                all.probabilities[row * width..(row + 1) * width]
+                    .copy_from_slice(&found.probabilities[at * width..(at + 1) * width]);
+            }
+        }
+        all.faults.sort_by_key(|(row, _)| *row);
+        Ok(all)
+    }
+
     /// The features of the last run, row-major; a row for each row that passed the pipeline.
     #[must_use]
     pub fn features(&self) -> &[f64] {
         self.workspace.features()
     }
+}
+
+/// What ONNX Runtime says of a run that failed, without the names of nodes and the places in its sources.
+fn status(reason: &str) -> String {
+    let text = reason.rsplit_once("Status Message: ").map_or(reason, |(_, text)| text);
+    let text = text
+        .rsplit_once(") ")
+        .map_or(text, |(place, rest)| if place.contains("/onnxruntime") { rest } else { text });
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn check_signature(

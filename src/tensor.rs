@@ -271,6 +271,10 @@ impl Tensor {
             ElementType::Int64 => Self::Int64(
                 ArrayD::from_shape_vec(shape, values.iter().map(|&x| x as i64).collect()).ok()?,
             ),
+            ElementType::Float16 => Self::Float16(
+                ArrayD::from_shape_vec(shape, values.iter().map(|&x| f16::from_f64(x)).collect())
+                    .ok()?,
+            ),
             _ => return None,
         })
     }
@@ -311,6 +315,27 @@ impl Tensor {
             Self::Float32(array) => array.iter().filter(|value| !value.is_finite()).count(),
             Self::Float64(array) => array.iter().filter(|value| !value.is_finite()).count(),
             _ => 0,
+        }
+    }
+
+    /// The same values with a first dimension of length 1.
+    #[must_use]
+    pub fn with_row(self) -> Self {
+        let at = Axis(0);
+        match self {
+            Self::Float16(array) => Self::Float16(array.insert_axis(at)),
+            Self::Float32(array) => Self::Float32(array.insert_axis(at)),
+            Self::Float64(array) => Self::Float64(array.insert_axis(at)),
+            Self::Int8(array) => Self::Int8(array.insert_axis(at)),
+            Self::Int16(array) => Self::Int16(array.insert_axis(at)),
+            Self::Int32(array) => Self::Int32(array.insert_axis(at)),
+            Self::Int64(array) => Self::Int64(array.insert_axis(at)),
+            Self::UInt8(array) => Self::UInt8(array.insert_axis(at)),
+            Self::UInt16(array) => Self::UInt16(array.insert_axis(at)),
+            Self::UInt32(array) => Self::UInt32(array.insert_axis(at)),
+            Self::UInt64(array) => Self::UInt64(array.insert_axis(at)),
+            Self::Bool(array) => Self::Bool(array.insert_axis(at)),
+            Self::String(array) => Self::String(array.insert_axis(at)),
         }
     }
 

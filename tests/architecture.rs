@@ -9,14 +9,18 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
     ("image", &[]),
-    ("schema", &[]),
+    ("schema", &["tensor"]),
     ("tensor", &[]),
     ("pipeline", &["schema"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
-    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact"]),
+    ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
+    ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
+    ("compare", &["schema", "postprocess", "artifact", "predictor"]),
+    // Files of rows; no threads.
+    ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -67,6 +71,8 @@ const RULES: &[(&str, &[&str])] = &[
             "config",
             "startup",
             "telemetry",
+            "compare",
+            "tabular",
         ],
     ),
 ];
@@ -82,6 +88,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("parquet", &["tabular"]),
+    ("arrow_array", &["tabular"]),
+    ("arrow_ipc", &["tabular"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// The core reads no clock, no environment and, but for the artifact, no disk.
@@ -97,6 +107,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "postprocess",
             "predictor",
             "proof",
+            "compare",
             "http",
         ],
     ),
@@ -112,6 +123,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
         ],
     ),
     (
@@ -126,6 +139,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
             "http",
         ],
     ),

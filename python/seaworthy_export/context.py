@@ -78,6 +78,13 @@ class State:
     """Columns of a bag of words, which are neither missing nor infinite; a check would take one out of its row."""
 
 
+@dataclass(frozen=True)
+class _Replaced:
+    """The label of a column whose label another one has got since."""
+
+    label: Label
+
+
 class Context:
     """What a converter is given beside the fitted object.
 
@@ -173,6 +180,11 @@ class Context:
         return unique
 
     def _append(self, column: Column) -> None:
+        if isinstance(self.frame, pd.DataFrame):
+            # Whoever asks for the label from here on means the new column; `assign` gives it the place of the old one.
+            self.columns = [
+                replace(c, label=_Replaced(c.label)) if c.label == column.label else c for c in self.columns
+            ]
         self.columns.append(column)
         self._state.live.append(column.name)
 
@@ -357,8 +369,9 @@ class Context:
 
     def assign(self) -> None:
         """Of columns with one label keeps the last, in the place and under the name of the first, as pandas assigns."""
-        last = {column.label: column for column in self.columns}
-        first = {column.label: column for column in reversed(self.columns)}
+        labels = [c.label.label if isinstance(c.label, _Replaced) else c.label for c in self.columns]
+        last = dict(zip(labels, self.columns))
+        first = dict(zip(reversed(labels), reversed(self.columns)))
         self.keep(list(last.values()))
         for label, column in last.items():
             if column is not first[label]:
@@ -368,8 +381,8 @@ class Context:
                 if column.name in self._state.counts:
                     self._state.counts.add(name)
                 new = replace(column, name=name)
-                self.columns.append(new)
-                self.keep([new if c is column else c for c in self.columns if c is not new])
+                scope = [*self.columns, new]
+                self._keep([new if c is column else c for c in self.columns], scope)
 
     def relabel(self, labels: Sequence[Label]) -> None:
         """Says what Python calls the columns from here on; changes nothing in the artifact."""

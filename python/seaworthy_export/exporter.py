@@ -144,8 +144,9 @@ def export(
     labels = described.labels
     if labels is not None and plan.postprocess:
         raise ExportError("postprocess is for regressions; a classifier's probabilities are served as they are")
-    graph = build_graph(estimator, plan.features)
+    graph = build_graph(estimator, plan.features, described)
     _check_estimator_input(plan, estimator)
+    threshold = plan.threshold if threshold is None else threshold
     outputs = described.spec(graph.outputs[0]["name"], threshold, top_k)
     if golden_rows < 1:
         raise ExportError("golden_rows is at least 1: an artifact without proof is refused")
@@ -229,6 +230,8 @@ class _Plan:
     estimator: Any
     estimator_path: str
     postprocess: list[dict[str, Any]]
+    threshold: float | None = None
+    """Of a classifier that was fitted with one of its own."""
 
     def apply_postprocess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the server does to raw predictions."""
@@ -271,6 +274,7 @@ def _plan(
         raise SchemaError("`inputs` has no rows; the schema, the golden rows and the profile are derived from them")
     transformers, estimator, estimator_path = _split(pipeline)
     estimator, inverse = _unwrap_target(estimator)
+    estimator, threshold = _unwrap_threshold(estimator)
     if native_until is not None:
         transformers, estimator = _with_tail(transformers, estimator, native_until)
     schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
@@ -304,6 +308,7 @@ def _plan(
         estimator=estimator,
         estimator_path=estimator_path,
         postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
+        threshold=threshold,
     )
 
 
@@ -519,6 +524,24 @@ def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:
         f"NumPy function known here\nhint: use one of {', '.join(FUNCTIONS)}, for example func=np.log1p, "
         "inverse_func=np.expm1"
     )
+
+
+def _unwrap_threshold(estimator: Any) -> tuple[Any, float | None]:
+    """Takes a classifier with a threshold of its own apart: the classifier, and the probability from which on."""
+    name = type(estimator).__name__
+    if name not in ("FixedThresholdClassifier", "TunedThresholdClassifierCV"):
+        return estimator, None
+    inner = estimator.estimator_ if hasattr(estimator, "estimator_") else estimator.estimator
+    threshold = getattr(estimator, "best_threshold_", None)
+    threshold = estimator.threshold if threshold is None else threshold
+    positive = getattr(estimator, "pos_label", None)
+    by_scores = estimator.response_method == "decision_function" or not hasattr(inner, "predict_proba")
+    if by_scores or positive not in (None, inner.classes_[1]):
+        raise UnsupportedStepError(
+            f"the threshold of {name} is not on the probability of the second class\n"
+            "hint: response_method='predict_proba', and as pos_label the greater of the two labels"
+        )
+    return inner, 0.5 if threshold == "auto" else float(threshold)
 
 
 def _inverse_steps(fitted: Any) -> list[dict[str, Any]] | None:

@@ -100,6 +100,9 @@ pub struct ModelSpec {
     pub estimator: String,
     /// The type in which the estimator computes.
     pub precision: String,
+    /// A run takes at most so many rows: of a graph in which rows would influence one another by rounding, 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows_per_run: Option<u64>,
     /// The tensors it takes.
     pub inputs: Vec<TensorSpec>,
     /// The tensors it gives.
@@ -116,6 +119,9 @@ pub struct TensorSpec {
     pub r#type: String,
     /// The dimensions; `null` is the batch or another that varies.
     pub shape: Vec<Option<u64>>,
+    /// Of an input, the column that goes into it by itself; without it the matrix of features does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// How exactly the golden rows must be met.

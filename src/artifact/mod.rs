@@ -212,7 +212,8 @@ fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
     if manifest.inputs.is_empty() {
         return Err(unsound("`inputs` is empty; a row needs at least one field".to_owned()));
     }
-    if manifest.features.is_empty() {
+    let takes_matrix = manifest.model.inputs.iter().any(|input| input.from.is_none());
+    if manifest.features.is_empty() && takes_matrix {
         return Err(unsound("`features` is empty; the graph needs at least one".to_owned()));
     }
     for (name, tolerance) in

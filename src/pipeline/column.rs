@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Slot;
-use crate::schema::{self, IntColumn, TextColumn};
+use crate::schema::{self, IntColumn, TensorColumn, TensorType, TextColumn};
 
 /// A value out of a finite set: what a lookup gives.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,8 @@ pub(super) enum Dtype {
     Datetime,
     /// One of these values, with missing.
     Category(Arc<[Key]>),
+    /// Tensors of this type, none of them missing.
+    Tensor(TensorType),
 }
 
 impl Dtype {
@@ -125,6 +127,7 @@ pub(super) enum View<'a> {
     Int(&'a IntColumn),
     Text(&'a TextColumn),
     Category(&'a [u32]),
+    Tensor(&'a TensorColumn),
 }
 
 impl<'a> From<&'a Column> for View<'a> {
@@ -146,6 +149,7 @@ impl<'a> From<&'a schema::Column> for View<'a> {
             schema::Column::Float(values) => View::Float(values),
             schema::Column::Int(column) => View::Int(column),
             schema::Column::Text(column) => View::Text(column),
+            schema::Column::Tensor(column) => View::Tensor(column),
         }
     }
 }
@@ -173,7 +177,7 @@ impl View<'_> {
                     (0..column.len()).map(|row| f(column.get(row).map_or(f64::NAN, to_f64))),
                 );
             }
-            Self::Text(_) | Self::Category(_) => {}
+            Self::Text(_) | Self::Category(_) | Self::Tensor(_) => {}
         }
     }
 
@@ -183,6 +187,7 @@ impl View<'_> {
             Self::Int(column) => column.len(),
             Self::Text(column) => column.len(),
             Self::Category(codes) => codes.len(),
+            Self::Tensor(column) => column.len(),
         }
     }
 
@@ -191,7 +196,7 @@ impl View<'_> {
         match self {
             Self::Float(values) => values.get(row).copied().unwrap_or(f64::NAN),
             Self::Int(column) => column.get(row).map_or(f64::NAN, to_f64),
-            Self::Text(_) | Self::Category(_) => f64::NAN,
+            Self::Text(_) | Self::Category(_) | Self::Tensor(_) => f64::NAN,
         }
     }
 
@@ -201,6 +206,7 @@ impl View<'_> {
             Self::Int(column) => column.is_missing(row),
             Self::Text(column) => column.get(row).is_none(),
             Self::Category(codes) => codes.get(row).is_some_and(|code| *code == MISSING_CODE),
+            Self::Tensor(_) => false,
         }
     }
 }

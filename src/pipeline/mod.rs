@@ -7,7 +7,7 @@
 use hashbrown::{HashMap, HashSet};
 use serde::de::DeserializeOwned;
 
-use crate::schema::{self, Frame, Kind, Schema};
+use crate::schema::{self, Frame, IntColumn, Kind, Schema, TensorColumn, TensorType, TextColumn};
 
 mod arithmetic;
 mod check;
@@ -135,6 +135,42 @@ pub struct Pipeline {
     gathered: Vec<(usize, Slot)>,
     /// and blocks.
     gathered_blocks: Vec<GatheredBlock>,
+    /// The columns that go into the graph by themselves.
+    fed: Vec<FedColumn>,
+}
+
+/// What a column that goes into the graph by itself holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FedKind {
+    /// float64; a missing value is NaN.
+    Float,
+    /// int64; no row that is fed lacks one.
+    Int,
+    /// Text; no row that is fed lacks one.
+    Text,
+    /// Tensors of this type.
+    Tensor(TensorType),
+}
+
+/// A column that goes into the graph by itself.
+#[derive(Debug)]
+struct FedColumn {
+    name: String,
+    slot: Slot,
+    kind: FedKind,
+}
+
+/// The values of a column that goes into the graph by itself, of all rows of the frame.
+#[derive(Debug, Clone, Copy)]
+pub enum Fed<'a> {
+    /// float64; a missing value is NaN.
+    Float(&'a [f64]),
+    /// int64.
+    Int(&'a IntColumn),
+    /// Text.
+    Text(&'a TextColumn),
+    /// Tensors.
+    Tensor(&'a TensorColumn),
 }
 
 /// The positions that the columns of a block have among the features.
@@ -218,6 +254,19 @@ impl Pipeline {
         features: &[String],
         schema: &Schema,
     ) -> Result<Self, PipelineError> {
+        Self::load_fed(steps, features, &[], schema)
+    }
+
+    /// As [`Self::load`], with columns that go into the graph by themselves, beside the matrix of features.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; or such a column does not exist after the last step, or holds categories or dates.
+    pub fn load_fed(
+        steps: &[StepSpec],
+        features: &[String],
+        fed: &[&str],
+        schema: &Schema,
+    ) -> Result<Self, PipelineError> {
         let mut plan = Plan::new(schema);
         for (index, step) in steps.iter().enumerate() {
             plan.index = index;
@@ -247,9 +296,15 @@ impl Pipeline {
                 }
             };
             if !plan.slots[slot].dtype.is_number() {
+                let held = match plan.slots[slot].dtype {
+                    Dtype::Tensor(_) => "tensors",
+                    _ => "categories or text",
+                };
                 return Err(plan.error(
                     Some(feature),
-                    "a feature must be numeric, but this column holds categories or text after the last step".to_owned(),
+                    format!(
+                        "a feature must be numeric, but this column holds {held} after the last step"
+                    ),
                 ));
             }
             if !seen.insert(feature.as_str()) {
@@ -274,10 +329,36 @@ impl Pipeline {
             })
             .collect();
         drop((by_name, seen));
+        let mut by_itself = Vec::with_capacity(fed.len());
+        for column in fed {
+            let mut slot = plan.any_slot(column)?;
+            if slot >= IN_BLOCKS {
+                let named = serde_json::Map::from_iter([("column".to_owned(), (*column).into())]);
+                plan.take_out(&named);
+                slot = plan.any_slot(column)?;
+            }
+            let kind = match &plan.slots[slot].dtype {
+                Dtype::Float => FedKind::Float,
+                Dtype::Int => FedKind::Int,
+                Dtype::Text => FedKind::Text,
+                Dtype::Tensor(tensor) => FedKind::Tensor(tensor.clone()),
+                Dtype::Datetime | Dtype::Category(_) => {
+                    let problem = "the graph takes numbers, text and tensors, but this column holds dates or categories after the last step";
+                    return Err(plan.error(Some(column), problem.to_owned()));
+                }
+            };
+            by_itself.push(FedColumn { name: (*column).to_owned(), slot, kind });
+        }
         Ok(Self {
+            fed: by_itself,
             gathered,
             gathered_blocks,
-            step_names: steps.iter().map(|step| step.name.clone()).collect(),
+            // The last of them is what takes the columns: no step, but it may refuse a row as well.
+            step_names: steps
+                .iter()
+                .map(|step| step.name.clone())
+                .chain(["graph".to_owned()])
+                .collect(),
             operations: plan.operations,
             slots: plan.slots,
             n_fields: schema.fields().len(),
@@ -351,8 +432,48 @@ impl Pipeline {
                 Operation::Weigh(step) => step.run(&mut slots, n_rows, &mut run),
             }
         }
+        // NumPy has no missing integer and ONNX no missing string.
+        let graph = self.step_names.len() - 1;
+        for column in &self.fed {
+            if matches!(column.kind, FedKind::Int | FedKind::Text) {
+                let slots = Slots::new(frame.columns(), columns);
+                let view = slots.read(column.slot);
+                let is_whole = matches!(view, View::Int(column) if !column.has_missing());
+                for row in (0..n_rows).filter(|row| !is_whole && view.is_missing(*row)) {
+                    let fields = &self.slots[column.slot].fields;
+                    run.refuse(row, graph, |run| run.blame(row, graph, &column.name, fields));
+                }
+            }
+        }
         workspace.faults.sort_by_key(|fault| fault.row);
         self.gather(frame, workspace);
+    }
+
+    /// What the columns hold that go into the graph by themselves, in the order of loading.
+    pub fn fed_kinds(&self) -> impl ExactSizeIterator<Item = &FedKind> {
+        self.fed.iter().map(|column| &column.kind)
+    }
+
+    /// The values of such a column in the last run over `frame`; `None` when there is no such column.
+    #[must_use]
+    pub fn fed<'a>(
+        &self,
+        at: usize,
+        frame: &'a Frame,
+        workspace: &'a Workspace,
+    ) -> Option<Fed<'a>> {
+        let slot = self.fed.get(at)?.slot;
+        let view: View<'a> = match frame.columns().get(slot) {
+            Some(column) => column.into(),
+            None => workspace.columns.get(slot.checked_sub(self.n_fields)?)?.into(),
+        };
+        match view {
+            View::Float(values) => Some(Fed::Float(values)),
+            View::Int(column) => Some(Fed::Int(column)),
+            View::Text(column) => Some(Fed::Text(column)),
+            View::Tensor(column) => Some(Fed::Tensor(column)),
+            View::Category(_) => None,
+        }
     }
 
     /// Writes the features of the rows that passed, row by row.
@@ -467,7 +588,7 @@ impl Run<'_> {
             Some(schema::Column::Float(values)) => {
                 values.get(row).map(|value| format!("{value:?}"))
             }
-            None => None,
+            Some(schema::Column::Tensor(_)) | None => None,
         };
         RowProblem::UnseenCategory {
             step: self.pipeline.step_names[lookup.step].clone(),
@@ -514,6 +635,8 @@ impl Plan {
                 Kind::Float => Dtype::Float,
                 Kind::String => Dtype::Text,
                 Kind::Datetime => Dtype::Datetime,
+                // A tensor field has a type.
+                Kind::Tensor => field.tensor().cloned().map_or(Dtype::Float, Dtype::Tensor),
             },
             fields: vec![index],
             steps: Vec::new(),
@@ -542,8 +665,23 @@ impl Plan {
         }
     }
 
-    /// The slot of a column that must exist.
+    /// The slot of a column that must exist and be no tensor: few steps take those.
     fn slot(&self, name: &str) -> Result<Slot, PipelineError> {
+        let slot = self.any_slot(name)?;
+        match self.slots.get(slot).map(|slot| &slot.dtype) {
+            Some(Dtype::Tensor(tensor)) => {
+                let problem = format!(
+                    "the column holds tensors ({}), which this step does not take",
+                    tensor.shown()
+                );
+                Err(self.error(Some(name), problem))
+            }
+            _ => Ok(slot),
+        }
+    }
+
+    /// The slot of a column that must exist, whatever it holds.
+    fn any_slot(&self, name: &str) -> Result<Slot, PipelineError> {
         self.names.iter().find(|(known, _)| known == name).map(|(_, slot)| *slot).ok_or_else(|| {
             let known =
                 self.names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
@@ -754,7 +892,7 @@ impl Plan {
 
     fn copy(&mut self, spec: &spec::OutputsSpec) -> Result<(), PipelineError> {
         for spec::OutputColumn { column, output } in &spec.columns {
-            let slot = self.slot(column)?;
+            let slot = self.any_slot(column)?;
             self.append(output, slot)?;
         }
         Ok(())

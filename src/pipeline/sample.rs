@@ -111,6 +111,7 @@ pub(super) fn load(plan: &mut Plan, spec: SampleSpec) -> Result<(), PipelineErro
                 (Dtype::Category(Arc::from(keys)), Values::Codes { values, kept })
             }
             Dtype::Datetime => return Err(wrong("dates are not drawn".to_owned())),
+            Dtype::Tensor(_) => return Err(wrong("tensors are not drawn".to_owned())),
         };
         let output = plan.derive(dtype, &[input, seed]);
         plan.replace(&column, output);

@@ -170,7 +170,8 @@ impl Source {
                     text
                 })
                 .collect(),
-            Dtype::Float | Dtype::Int | Dtype::Text => Vec::new(),
+            // A step takes no tensor.
+            Dtype::Float | Dtype::Int | Dtype::Text | Dtype::Tensor(_) => Vec::new(),
         };
         Ok(Self { slot, categories })
     }
@@ -196,6 +197,7 @@ impl Source {
                 Some(value) if !value.is_nan() => write_float(*value, output),
                 _ => return false,
             },
+            View::Tensor(_) => return false,
         }
         true
     }

@@ -148,6 +148,12 @@ pub enum OutputFault {
         /// Out of so many.
         of: usize,
     },
+    /// The graph cannot be run on this row: an index out of range, lengths that do not go together.
+    #[error("the graph cannot be run on this row: {reason}")]
+    Refused {
+        /// What ONNX Runtime said.
+        reason: String,
+    },
     /// The graph gave the index of a label that there is not.
     #[error(
         "the graph gave the label number {found}, but there are {known} labels, counted from 0"
@@ -167,6 +173,7 @@ impl OutputFault {
         match self {
             Self::NotFinite | Self::SomeNotFinite { .. } => "output_not_finite",
             Self::NoSuchLabel { .. } => "output_no_label",
+            Self::Refused { .. } => "graph_refused",
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use ndarray::{ArrayD, IxDyn};
 use ort::environment::Environment;
 use ort::ep;
+use ort::logging::LogLevel;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{
     HasSelectedOutputs, OutputSelector, RunOptions, Session as OrtSession, SessionInputValue,
@@ -192,6 +193,9 @@ impl Session {
                 .with_inter_op_spinning(false)
                 .map_err(with)?
                 .with_optimization_level(GraphOptimizationLevel::All)
+                .map_err(with)?
+                // What fails is returned, and it may hold a value of a row.
+                .with_log_level(LogLevel::Fatal)
                 .map_err(with)?
                 // Batch sizes vary; a pattern would be planned for each.
                 .with_memory_pattern(false)

@@ -55,6 +55,7 @@ fn cells(frame: &Frame, row: usize) -> Vec<Cell> {
         Column::Float(values) => Cell::Float(values[row].to_bits()),
         Column::Int(values) => Cell::Int(values.get(row).unwrap()),
         Column::Text(values) => Cell::Text(values.get(row).unwrap().to_owned()),
+        Column::Tensor(_) => panic!("no schema here has a tensor"),
     };
     frame.columns().iter().map(cell).collect()
 }
@@ -534,6 +535,7 @@ impl Dice {
                 format!("1{}{}", self.digits(n_digits), self.pick(&["", ".0", "e0"]))
             }
             (Kind::Float, false) => self.number(),
+            (Kind::Tensor, _) => panic!("no schema here has a tensor"),
             (Kind::String, false) => {
                 let text = self.text();
                 self.string(&text)

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::tensor::ElementType;
+
 /// One refused cell, row or envelope: where, and what is wrong.
 ///
 /// The place is a row index in the request (from 0) and the name of a field; both are absent when the fault is of the
@@ -74,6 +76,40 @@ pub enum CellProblem {
         /// The number as written, shortened.
         found: String,
     },
+    /// A number too large for the elements of a tensor.
+    #[error("the number {found} is too large for {dtype}")]
+    TooLarge {
+        /// The number as written, shortened.
+        found: String,
+        /// The type of the elements.
+        dtype: ElementType,
+    },
+    /// An integer outside the range of the elements of a tensor.
+    #[error("the integer {found} is outside the range of {dtype}{}", range(*.dtype))]
+    IntegerRange {
+        /// The number as written, shortened.
+        found: String,
+        /// The type of the elements.
+        dtype: ElementType,
+    },
+    /// An array of another length than the tensor's shape says, or than the arrays before it.
+    #[error("expected {expected} values{}, found {found}", if *.fixed { "" } else { " as in the array before" })]
+    Length {
+        /// The length.
+        found: usize,
+        /// The right length.
+        expected: usize,
+        /// Whether the shape says it.
+        fixed: bool,
+    },
+    /// Something wrong within the arrays of a tensor.
+    #[error("{problem}")]
+    Within {
+        /// Where: the position in each array, from the outermost on, from 0.
+        at: Vec<usize>,
+        /// What.
+        problem: Box<Self>,
+    },
     /// Below the enforced minimum.
     #[error("{found} is below the minimum, {minimum}")]
     Minimum {
@@ -127,10 +163,28 @@ pub enum CellProblem {
 }
 
 impl CellProblem {
+    /// The problem at a place within arrays.
+    pub(super) fn within(at: Vec<usize>, problem: Self) -> Self {
+        if at.is_empty() { problem } else { Self::Within { at, problem: Box::new(problem) } }
+    }
+
+    /// Where within the arrays of a cell the problem is; empty when it is of the cell as a whole.
+    #[must_use]
+    pub fn path(&self) -> &[usize] {
+        match self {
+            Self::Within { at, .. } => at,
+            _ => &[],
+        }
+    }
+
     /// The stable, machine-readable name, as listed in docs/artifact.md, section 3.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::TooLarge { .. } => "not_finite",
+            Self::IntegerRange { .. } => "out_of_range",
+            Self::Length { .. } => "length",
+            Self::Within { problem, .. } => problem.code(),
             Self::Missing => "missing",
             Self::Null { .. } => "null",
             Self::Type { .. } => "type",
@@ -147,6 +201,13 @@ impl CellProblem {
             Self::Envelope { code, .. } => code,
         }
     }
+}
+
+/// ` (-128 to 127)`.
+fn range(dtype: ElementType) -> String {
+    dtype
+        .integer_range()
+        .map_or_else(String::new, |(least, greatest)| format!(" ({least} to {greatest})"))
 }
 
 /// The start of a text that a client wrote and that may be long: at most so many characters of it, for messages.

@@ -12,11 +12,19 @@ mod differential;
 mod error;
 mod frame;
 mod json;
+mod nested;
+mod table;
+mod tensors;
 
-pub use decode::{DecodeOptions, Decoded, Form, UnknownFields};
+pub use decode::{DecodeOptions, Decoded, DecodedLines, Form, UnknownFields};
 pub(crate) use error::shorten;
 pub use error::{CellError, CellProblem, SchemaError, SyntaxError};
 pub use frame::{Column, Frame, IntColumn, TextColumn};
+pub use table::Filler;
+pub(crate) use table::integer_of_text;
+pub use tensors::{TensorColumn, TensorType, Values};
+
+use crate::tensor::ElementType;
 
 /// A single typed value of a field: a default, a category, an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +54,8 @@ pub enum Kind {
     Bool,
     /// A point in time as text, ISO 8601; a column of microseconds since 1970.
     Datetime,
+    /// Nested arrays of one type and shape, which go into the graph as they are.
+    Tensor,
 }
 
 impl Kind {
@@ -58,6 +68,7 @@ impl Kind {
             Self::String => "a string",
             Self::Bool => "true or false",
             Self::Datetime => "a date such as \"2024-02-29T12:30:00Z\"",
+            Self::Tensor => "nested arrays",
         }
     }
 }
@@ -70,7 +81,13 @@ pub struct FieldSpec {
     pub name: String,
     /// The type, as text, so that an unknown one gets a message with the field's name.
     pub r#type: String,
-    /// Whether `null` is a missing value.
+    /// Of a tensor, the type of its elements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dtype: Option<String>,
+    /// Of a tensor, the length of each dimension of one row; `null` is any length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Vec<Option<u64>>>,
+    /// Whether `null` is a missing value; of a tensor, whether an element may be `null`.
     #[serde(default)]
     pub nullable: bool,
     /// Whether the key must be there.
@@ -116,6 +133,7 @@ pub struct Field {
     spec: FieldSpec,
     minimum: Option<f64>,
     maximum: Option<f64>,
+    tensor: Option<TensorType>,
 }
 
 impl Field {
@@ -137,6 +155,12 @@ impl Field {
         &self.spec
     }
 
+    /// Of a tensor, the type of its elements and its shape.
+    #[must_use]
+    pub fn tensor(&self) -> Option<&TensorType> {
+        self.tensor.as_ref()
+    }
+
     /// The least value of the training data, as a float.
     #[must_use]
     pub fn minimum(&self) -> Option<f64> {
@@ -152,9 +176,12 @@ impl Field {
     /// An empty column for the values of this field.
     #[must_use]
     pub fn column(&self) -> Column {
+        if let Some(tensor) = &self.tensor {
+            return Column::Tensor(TensorColumn::new(tensor));
+        }
         match self.kind {
             Kind::Int | Kind::Bool | Kind::Datetime => Column::Int(IntColumn::default()),
-            Kind::Float => Column::Float(Vec::new()),
+            Kind::Float | Kind::Tensor => Column::Float(Vec::new()),
             Kind::String => Column::Text(TextColumn::default()),
         }
     }
@@ -181,10 +208,12 @@ impl TryFrom<FieldSpec> for Field {
             "string" => Kind::String,
             "bool" => Kind::Bool,
             "datetime" => Kind::Datetime,
-            other @ ("image" | "tensor") => {
-                return Err(wrong(format!(
-                    "the type `{other}` is part of the format, but this version of seaworthy does not serve it yet"
-                )));
+            "tensor" => Kind::Tensor,
+            "image" => {
+                return Err(wrong(
+                    "the type `image` is part of the format, but this version of seaworthy does not serve it yet"
+                        .to_owned(),
+                ));
             }
             other => {
                 return Err(wrong(format!(
@@ -195,6 +224,7 @@ impl TryFrom<FieldSpec> for Field {
         if spec.name.is_empty() {
             return Err(wrong("the name is empty".to_owned()));
         }
+        let tensor = tensor_type(&spec, kind).map_err(wrong)?;
         let number = |what: &str, value: &Option<Scalar>| match value {
             None => Ok(None),
             // Exact to 2^53; a bound beyond is only ever compared with.
@@ -218,7 +248,7 @@ impl TryFrom<FieldSpec> for Field {
                 "not required, without a default and not nullable: an absent value could not be anything".to_owned(),
             ));
         }
-        let field = Self { kind, minimum, maximum, spec };
+        let field = Self { kind, minimum, maximum, tensor, spec };
         let spec = &field.spec;
         let wrong = |problem: String| SchemaError { field: spec.name.clone(), problem };
         for (what, value) in [("default", &spec.default), ("example", &spec.example)] {
@@ -246,6 +276,57 @@ impl TryFrom<FieldSpec> for Field {
         }
         Ok(field)
     }
+}
+
+/// Dimensions that a tensor may have: more than any graph, few enough to read them level by level.
+const MOST_DIMENSIONS: usize = 16;
+
+/// The type of a tensor field; none for another one, which must not have its keys.
+fn tensor_type(spec: &FieldSpec, kind: Kind) -> Result<Option<TensorType>, String> {
+    if kind != Kind::Tensor {
+        let given = [("dtype", spec.dtype.is_some()), ("shape", spec.shape.is_some())];
+        return match given.iter().find(|(_, given)| *given) {
+            Some((key, _)) => Err(format!("`{key}` is for tensor fields")),
+            None => Ok(None),
+        };
+    }
+    let names = || ElementType::ALL.map(ElementType::as_str).join(", ");
+    let Some(name) = &spec.dtype else {
+        return Err(format!("a tensor needs a `dtype`: one of {}", names()));
+    };
+    let Some(dtype) = ElementType::parse(name) else {
+        return Err(format!("unknown dtype `{name}`; expected one of {}", names()));
+    };
+    let Some(shape) = &spec.shape else {
+        return Err(
+            "a tensor needs a `shape`: the length of each dimension of one row, or null for any"
+                .to_owned(),
+        );
+    };
+    if shape.len() > MOST_DIMENSIONS {
+        return Err(format!("{} dimensions; at most {MOST_DIMENSIONS} are served", shape.len()));
+    }
+    let length = |dim: &Option<u64>| dim.map(usize::try_from).transpose();
+    let shape: Vec<Option<usize>> = shape
+        .iter()
+        .map(length)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "a dimension is longer than this machine can count".to_owned())?;
+    let known = shape.iter().flatten();
+    if known.copied().try_fold(1_usize, usize::checked_mul).is_none() {
+        return Err("the shape has more elements than this machine can count".to_owned());
+    }
+    if !spec.required || spec.default.is_some() || spec.categories.is_some() || spec.enforce {
+        return Err(
+            "a tensor is required, and has no `default`, `categories` or `enforce`".to_owned()
+        );
+    }
+    if spec.nullable && !dtype.is_float() {
+        return Err(format!(
+            "elements of the type {dtype} cannot be missing: `nullable` is for floats"
+        ));
+    }
+    Ok(Some(TensorType { dtype, shape }))
 }
 
 /// The fields of a raw row, in the order of the training frame.

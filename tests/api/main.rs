@@ -12,3 +12,4 @@ mod predict;
 mod records;
 mod sensitive;
 mod shutdown;
+mod tensors;

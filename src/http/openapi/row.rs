@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::narrow::{Accepts, Range};
 use crate::proof::label_text;
-use crate::schema::{Field, Kind, Scalar, Schema, UnknownFields};
+use crate::schema::{Field, Kind, Scalar, Schema, TensorType, UnknownFields};
+use crate::tensor::ElementType;
 
 /// Categories that a description spells out.
 const N_SHOWN: usize = 30;
@@ -68,15 +69,63 @@ pub(super) fn row_schema(
     Value::Object(row)
 }
 
+/// The JSON Schema of a tensor field's value: nested arrays.
+fn tensor_schema(tensor: &TensorType, nullable: bool) -> Map<String, Value> {
+    let element = match tensor.dtype {
+        ElementType::String => json!({ "type": "string" }),
+        ElementType::Bool => json!({ "type": "boolean" }),
+        dtype => match dtype.integer_range() {
+            Some((least, greatest)) => {
+                let least = i64::try_from(least).unwrap_or(i64::MIN);
+                let greatest = u64::try_from(greatest).unwrap_or(u64::MAX);
+                json!({ "type": "integer", "minimum": least, "maximum": greatest })
+            }
+            None if nullable => json!({ "type": ["number", "null"] }),
+            None => json!({ "type": "number" }),
+        },
+    };
+    let schema = tensor.shape.iter().rev().fold(element, |items, length| match length {
+        Some(length) => {
+            json!({ "type": "array", "minItems": length, "maxItems": length, "items": items })
+        }
+        None => json!({ "type": "array", "items": items }),
+    });
+    schema.as_object().cloned().unwrap_or_default()
+}
+
+/// A value of a tensor field; of a large one none, as an example is to be read.
+fn example_tensor(tensor: &TensorType) -> Value {
+    const MOST: usize = 4096;
+    let lengths: Vec<usize> = tensor.shape.iter().map(|length| length.unwrap_or(1)).collect();
+    if lengths.iter().product::<usize>() > MOST {
+        return json!([]);
+    }
+    let element = match tensor.dtype {
+        ElementType::String => json!("text"),
+        ElementType::Bool => json!(false),
+        dtype if dtype.is_integer() => json!(0),
+        _ => json!(0.0),
+    };
+    lengths.iter().rev().fold(element, |entry, length| Value::Array(vec![entry; *length]))
+}
+
 /// The JSON Schema of a field's value.
 fn field_schema(field: &Field, accepts: &Accepts) -> Map<String, Value> {
     let spec = field.spec();
     let nullable = spec.nullable && accepts.missing;
     let mut property = Map::new();
+    if let Some(tensor) = field.tensor() {
+        property.extend(tensor_schema(tensor, spec.nullable));
+        if !spec.description.is_empty() {
+            property.insert("description".to_owned(), json!(spec.description));
+        }
+        return property;
+    }
     let mut put = |key: &str, value: Value| property.insert(key.to_owned(), value);
     let (name, format) = match field.kind() {
         Kind::Int => ("integer", Some("int64")),
-        Kind::Float => ("number", Some("double")),
+        // A tensor has its schema already.
+        Kind::Float | Kind::Tensor => ("number", Some("double")),
         Kind::String => ("string", None),
         Kind::Bool => ("boolean", None),
         Kind::Datetime => ("string", Some("date-time")),
@@ -240,6 +289,7 @@ fn example_value(field: &Field, accepts: &Accepts) -> Value {
         .flatten()
         .find(|_| spec.enforce || !spec.sensitive);
     match (field.kind(), bound) {
+        (Kind::Tensor, _) => field.tensor().map_or(Value::Null, example_tensor),
         _ if spec.nullable && accepts.missing => Value::Null,
         (Kind::Int, Some(Scalar::Int(value))) => json!(value),
         (Kind::Float, Some(value)) => json!(value),

@@ -7,7 +7,7 @@ use super::{Described, PATH, REQUEST_ID};
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Every code of a row's error; see docs/artifact.md, section 3.
-pub(super) const ROW_CODES: [&str; 19] = [
+pub(super) const ROW_CODES: [&str; 21] = [
     "missing",
     "null",
     "type",
@@ -27,6 +27,8 @@ pub(super) const ROW_CODES: [&str; 19] = [
     "unseen_category",
     "output_not_finite",
     "output_no_label",
+    "graph_refused",
+    "length",
 ];
 /// Codes of a request as a whole, besides.
 pub(super) const ENVELOPE_CODES: [&str; 2] = ["empty", "too_many_rows"];
