@@ -185,8 +185,9 @@ fn request(criterion: &mut Criterion) {
     settings.models.dir = common::root().join("models");
     settings.models.load = Load::Default;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let application = Application::build(&settings, &config::process());
-    let router = runtime.block_on(application).unwrap().router();
+    let process = config::process();
+    let application = runtime.block_on(Application::build(&settings, &process)).unwrap();
+    let router = application.router();
     let mut group = criterion.benchmark_group("request");
     for n_rows in SIZES {
         let body = Bytes::from(common::houses(n_rows));
