@@ -28,6 +28,8 @@ pub mod feed;
 pub mod predictor;
 pub mod proof;
 
+pub mod bare;
+
 pub mod engine;
 pub mod observe;
 pub mod state;

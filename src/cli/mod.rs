@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, ConfigError, Process, Settings};
+use crate::bare::BareError;
 use crate::predictor::LoadError;
 use crate::runtime::RuntimeError;
 use crate::startup::ServerError;
@@ -13,6 +14,7 @@ use crate::telemetry::TelemetryError;
 
 mod check;
 mod healthcheck;
+mod init;
 mod inspect;
 mod new;
 mod printer;
@@ -50,7 +52,7 @@ impl Arguments {
     #[must_use]
     pub fn opens_runtime(&self) -> bool {
         match self.command {
-            None | Some(Command::Serve(_) | Command::Check(_)) => true,
+            None | Some(Command::Serve(_) | Command::Check(_) | Command::Init(_)) => true,
             Some(
                 Command::Inspect(_)
                 | Command::Transform(_)
@@ -67,6 +69,8 @@ enum Command {
     Serve(serve::Options),
     /// Verify artifacts and print what was proven; exit 1 on any difference
     Check(check::Options),
+    /// Make an artifact of a bare ONNX file
+    Init(init::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
     /// Compute the features of rows, without the graph
@@ -99,6 +103,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
+            Command::Init(options) => init::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
@@ -128,7 +133,12 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
         printer.hint(&hint);
     }
     let ours = match error.downcast_ref::<ServerError>() {
-        Some(ServerError::Load(_) | ServerError::Proof(_) | ServerError::NoDefault { .. }) => false,
+        Some(
+            ServerError::Load(_)
+            | ServerError::Bare(_)
+            | ServerError::Proof(_)
+            | ServerError::NoDefault { .. },
+        ) => false,
         Some(_) => true,
         None => {
             error.is::<RuntimeError>()
@@ -165,6 +175,7 @@ fn load_error(error: &anyhow::Error) -> Option<&LoadError> {
 fn hint(error: &anyhow::Error) -> Option<String> {
     match error.downcast_ref::<ServerError>() {
         Some(ServerError::Runtime(error)) => return error.hint().map(str::to_owned),
+        Some(ServerError::Bare(error)) => return error.hint().map(str::to_owned),
         Some(ServerError::NoDefault { .. }) => {
             return Some(
                 "name it: `seaworthy serve MODEL`, or the setting `models.default`".to_owned(),
@@ -187,6 +198,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         _ => {}
     }
+    if let Some(error) = error.downcast_ref::<BareError>() {
+        return error.hint().map(str::to_owned);
+    }
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return error.hint().map(str::to_owned);
     }
@@ -195,6 +209,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     match load_error(error)? {
         LoadError::Artifact(error) => error.hint().map(str::to_owned),
+        LoadError::Runtime(error) => error.hint().map(str::to_owned),
         _ => None,
     }
 }
