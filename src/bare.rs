@@ -3,7 +3,7 @@
 //! Such golden rows prove that the graph computes the same on another machine and in a batch. They prove nothing about training, and the
 //! provenance says so. Knows nothing of HTTP or of the command line.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -64,7 +64,9 @@ pub enum BareError {
         path: PathBuf,
     },
     /// A name that no model can have.
-    #[error("`{name}` cannot name a model: a lower-case letter or digit, then up to 63 of a-z, 0-9, `.`, `_`, `-`")]
+    #[error(
+        "`{name}` cannot name a model: a lower-case letter or digit, then up to 63 of a-z, 0-9, `.`, `_`, `-`"
+    )]
     Name {
         /// The name.
         name: String,
@@ -107,6 +109,9 @@ pub struct Bare {
     external: Vec<PathBuf>,
     notes: Vec<String>,
 }
+
+/// Names and contents.
+type Files = Vec<(&'static str, String)>;
 
 /// How rows go into the graph; see docs/artifact.md, 1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,8 +219,8 @@ impl Bare {
         Ok(Artifact::bare(dir, manifest, golden, digest))
     }
 
-    /// The small files by name, `SHA256SUMS` the last; and the digest.
-    fn files(&self) -> Result<(Vec<(&'static str, String)>, String), BareError> {
+    /// The small files, `SHA256SUMS` the last; and the digest.
+    fn files(&self) -> Result<(Files, String), BareError> {
         let manifest = serde_json::to_string_pretty(&self.manifest).unwrap_or_default() + "\n";
         let profile = json!({
             "format": "seaworthy-profile/1", "rows": 0, "fields": {}, "features": {}, "outputs": {}
@@ -312,8 +317,8 @@ fn created(graph: &Path) -> Result<String, BareError> {
 
 /// The files of weights beside the graph.
 fn external(graph: &Path, file: &GraphFile) -> Result<Vec<PathBuf>, BareError> {
-    let taken =
-        ["golden.jsonl", "manifest.json", "model.onnx", "profile.json", "SHA256SUMS"].map(Path::new);
+    let taken = ["golden.jsonl", "manifest.json", "model.onnx", "profile.json", "SHA256SUMS"]
+        .map(Path::new);
     file.external
         .iter()
         .map(|name| {
@@ -333,9 +338,8 @@ fn external(graph: &Path, file: &GraphFile) -> Result<Vec<PathBuf>, BareError> {
 
 /// Refuses what is no tensor.
 fn check(graph: &Path, inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Result<(), BareError> {
-    let wrong = |problem: String, hint| {
-        Err(BareError::Tensor { path: graph.to_owned(), problem, hint })
-    };
+    let wrong =
+        |problem: String, hint| Err(BareError::Tensor { path: graph.to_owned(), problem, hint });
     if inputs.is_empty() {
         return wrong("it takes no input".to_owned(), "a model has something to predict from");
     }
@@ -343,8 +347,11 @@ fn check(graph: &Path, inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Result<
         for tensor in tensors {
             if ElementType::parse(&tensor.r#type).is_none() {
                 return wrong(
-                    format!("the {what} `{}` is of type {}, which is not served", tensor.name, tensor.r#type),
-                    "sequences, maps and optional values are no tensors, and few types are no type of NumPy; export the graph without them",
+                    format!(
+                        "the {what} `{}` is of type {}, which is not served",
+                        tensor.name, tensor.r#type
+                    ),
+                    "served are tensors of floats, integers from 8 to 64 bits, bool and strings, and what ZipMap makes; export the graph without anything else (skl2onnx: options={'zipmap': False})",
                 );
             }
         }
@@ -417,14 +424,14 @@ impl Draft<'_> {
             Some(kind) if shape.is_empty() && way != Way::Whole => {
                 json!({"name": input.name, "type": kind})
             }
-            _ => json!({"name": input.name, "type": "tensor", "dtype": input.r#type, "shape": shape}),
+            _ => {
+                json!({"name": input.name, "type": "tensor", "dtype": input.r#type, "shape": shape})
+            }
         }
     }
 
     fn manifest(&self, way: Way, outputs: &Value, n_rows: usize) -> Result<Manifest, BareError> {
-        let signature = |tensor: &TensorInfo| {
-            json!({"name": tensor.name, "type": tensor.r#type, "shape": tensor.shape})
-        };
+        let signature = |tensor: &TensorInfo| json!({"name": tensor.name, "type": tensor.r#type, "shape": tensor.shape});
         let input = |tensor: &TensorInfo| {
             let mut spec = signature(tensor);
             spec["from"] = json!(tensor.name);
@@ -434,7 +441,7 @@ impl Draft<'_> {
         let is_wide = self.outputs.iter().any(|output| output.r#type == "float64");
         let tolerance = if is_wide { (1e-9, 1e-12) } else { (1e-5, 1e-6) };
         let labels = outputs["probabilities"]["labels"].as_array().map_or(0, Vec::len);
-        let library = runtime::version().unwrap_or_default();
+        let library = runtime::build_id().unwrap_or_default();
         let mut manifest = json!({
             "format": artifact::FORMAT,
             "name": self.name,
@@ -453,7 +460,7 @@ impl Draft<'_> {
                 "hyperparameters": {},
                 "seed": null,
                 "metrics": {},
-                "proof": format!("the golden rows were made up and run by ONNX Runtime {library}: they show that the graph computes the same elsewhere and in a batch, and nothing of how it was trained"),
+                "proof": format!("the golden rows were made up and run by ONNX Runtime ({library}): they show that the graph computes the same elsewhere and in a batch, and nothing of how it was trained"),
             },
             "inputs": self.inputs.iter().map(|input| self.field(input, way)).collect::<Vec<_>>(),
             "pipeline": [],
@@ -496,7 +503,8 @@ impl Draft<'_> {
         let mut predictor = Predictor::open(&model, SessionOptions::default())?;
         let mut refused = String::new();
         // What a graph takes is not written in it: how small an index, how long a row.
-        for (limit, length) in [10, 2, 1].into_iter().flat_map(|limit| LENGTHS.map(|l| (limit, l))) {
+        for (limit, length) in [10, 2, 1].into_iter().flat_map(|limit| LENGTHS.map(|l| (limit, l)))
+        {
             let mut maker = Maker { state: 1, limit, length };
             let first = self.row(&mut maker, way);
             match run(&mut predictor, std::slice::from_ref(&first)) {
@@ -585,7 +593,7 @@ impl Draft<'_> {
     }
 
     fn row(&self, maker: &mut Maker, way: Way) -> Value {
-        let mut lengths: HashMap<String, u64> = HashMap::new();
+        let mut lengths: BTreeMap<String, u64> = BTreeMap::new();
         let mut row = serde_json::Map::new();
         for input in self.inputs {
             let shape = self.row_shape(input, way);
@@ -597,11 +605,8 @@ impl Draft<'_> {
                 .map(|(at, dim)| {
                     dim.unwrap_or_else(|| {
                         let symbol = input.symbols.get(at + offset).cloned().unwrap_or_default();
-                        let key = if symbol.is_empty() {
-                            format!("{}/{at}", input.name)
-                        } else {
-                            symbol
-                        };
+                        let key =
+                            if symbol.is_empty() { format!("{}/{at}", input.name) } else { symbol };
                         *lengths.entry(key).or_insert_with(|| maker.length())
                     })
                 })
@@ -623,7 +628,7 @@ impl Draft<'_> {
             ClassLabels::Ints(ints) => ints.iter().map(|label| Scalar::Int(*label)).collect(),
             ClassLabels::Texts(texts) => texts.iter().cloned().map(Scalar::Text).collect(),
         };
-        let [label, probabilities] = self.outputs else { return None };
+        let [_label, probabilities] = self.outputs else { return None };
         if probabilities.symbols.len() != 2 || labels.len() < 2 {
             return None;
         }
@@ -654,7 +659,6 @@ impl Draft<'_> {
                     _ => false,
                 }
         };
-        let _named = label;
         rows.predictions.iter().all(agrees).then(|| {
             json!({"probabilities": {"tensor": probabilities.name, "labels": labels, "threshold": null}})
         })
@@ -690,7 +694,7 @@ impl Maker {
         match shape.split_first() {
             Some((length, inner)) => (0..*length).map(|_| self.tensor(r#type, inner)).collect(),
             None => match r#type {
-                Some(ElementType::Bool) => json!(self.next() % 2 == 0),
+                Some(ElementType::Bool) => json!(self.next().is_multiple_of(2)),
                 // A graph may read a string as a number.
                 Some(ElementType::String) => json!((self.next() % self.limit).to_string()),
                 Some(dtype) if dtype.is_integer() => json!(self.next() % self.limit),
@@ -739,7 +743,9 @@ fn distance(one: &Prediction, other: &Prediction) -> Option<f64> {
         let scale = scale(one).max(scale(other)).max(f64::MIN_POSITIVE);
         for pair in one.elements().zip(other.elements()) {
             match pair {
-                (Element::Float(one), Element::Float(other)) if one.to_bits() != other.to_bits() => {
+                (Element::Float(one), Element::Float(other))
+                    if one.to_bits() != other.to_bits() =>
+                {
                     let found = (one - other).abs() / scale;
                     // A difference that rounds to nothing is one all the same.
                     largest = largest.max(if found > 0.0 { found } else { f64::MIN_POSITIVE });

@@ -11,8 +11,8 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::bare::{self, BareError};
 use crate::artifact::{Artifact, store};
+use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, Process, Settings};
 use crate::engine::{Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;

@@ -18,10 +18,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
-    (
-        "bare",
-        &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"],
-    ),
+    ("bare", &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),

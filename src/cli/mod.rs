@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, ConfigError, Process, Settings};
 use crate::bare::BareError;
+use crate::config::{self, ConfigError, Process, Settings};
 use crate::predictor::LoadError;
 use crate::runtime::RuntimeError;
 use crate::startup::ServerError;

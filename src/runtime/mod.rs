@@ -121,13 +121,11 @@ pub fn loaded_from() -> Option<&'static Path> {
     LOADED_FROM.get().map(PathBuf::as_path)
 }
 
-/// The version of the library, such as `1.31.0`; `None` before [`init`].
+/// Which build of the library it is: `commit 6af1a93`, as it does not tell its version. `None` before [`init`].
 #[must_use]
-pub fn version() -> Option<String> {
-    let info = build_info()?;
-    // "ORT Build Info: git-branch=…, …, version 1.31.0"? Its own function is not part of `ort`.
-    let digits = |word: &&str| word.split('.').count() == 3 && word.starts_with(|c: char| c.is_ascii_digit());
-    info.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.')).find(digits).map(str::to_owned)
+pub fn build_id() -> Option<String> {
+    let (_, rest) = build_info()?.split_once("git-commit-id=")?;
+    Some(format!("commit {}", rest.split(',').next().unwrap_or(rest).trim()))
 }
 
 /// What the library says of its build; `None` before [`init`].
@@ -192,7 +190,7 @@ impl Session {
     pub fn open(path: &Path, options: SessionOptions) -> Result<Self, RuntimeError> {
         let environment = ENVIRONMENT.get().ok_or(RuntimeError::NotInitialised)?;
         let refused = |reason: String| {
-            let (path, reason) = (path.to_owned(), plain(&reason, &path.to_owned()));
+            let (path, reason) = (path.to_owned(), plain(&reason, path));
             match explain(&reason) {
                 Some(Fault::TooNew(what)) => RuntimeError::TooNew { path, what },
                 Some(Fault::Operator(what)) => RuntimeError::Operator { path, what },
