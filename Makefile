@@ -63,11 +63,29 @@ heroku: onnxruntime ## Imitate Heroku around the debug build: restarts under loa
 .PHONY: serve-test
 serve-test: smoke heroku ## Both of these
 
+TOLERANCE ?= 0.01
+
+.PHONY: differential
+differential: onnxruntime ## Compare the newest models with those of the last release, within TOLERANCE (relative)
+	$(CARGO) build --locked
+	$(PYTHON) scripts/differential.py $(TARGET)/debug/seaworthy --tolerance $(TOLERANCE)
+
 .PHONY: schemathesis
 schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI document allows and forbids, check the answers
 	$(CARGO) build --locked
 	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
 	target/venv-schemathesis/bin/python tests/schemathesis/run.py $(TARGET)/debug/seaworthy
+
+.PHONY: spark
+spark: onnxruntime ## Predict in the executors of a real Spark cluster on this machine, and kill one of them (needs Java 17)
+	$(CARGO) build --locked --release
+	@$(PYTHON) scripts/venv.py target/venv-spark --requirements tests/spark/requirements.txt
+	target/venv-spark/bin/python tests/spark/run.py $(TARGET)/release/seaworthy
+
+.PHONY: bench-offline
+bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000 rows against the Python pipeline; replay 100,000 requests
+	$(CARGO) build --locked --release
+	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
 
 .PHONY: check
 check: fmt clippy doc python-lint validate deny ## Check format, lints, documentation, what platforms read, and dependencies
@@ -108,6 +126,28 @@ tools: ## Compile cargo-deny into target/tools, for `make check`
 .PHONY: models
 models: ## Train the models again and write their artifacts into models/
 	$(PYTHON) python/make_models.py
+
+BENCH_FLAGS ?=
+
+# Where cargo has put the benchmark of this name.
+bench-binary = $$($(CARGO) bench --no-run --locked --bench $(1) --message-format json 2>/dev/null | \
+  sed -n 's/.*"name":"$(1)".*"executable":"\([^"]*\)".*/\1/p')
+
+.PHONY: bench
+bench: onnxruntime ## Compare the release build with a bare echo server, measure memory; write docs/benchmarks.md (needs wrk)
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --bench floor --bench drive
+	$(PYTHON) scripts/bench.py --server $(TARGET)/release/seaworthy \
+	  --floor "$(call bench-binary,floor)" --drive "$(call bench-binary,drive)" $(BENCH_FLAGS)
+
+.PHONY: bench-stages
+bench-stages: onnxruntime ## Measure decoding, pipeline, session, postprocessing, answer and log one by one
+	ORT_DISABLE_TELEMETRY=1 $(CARGO) bench --locked --bench stages
+
+.PHONY: bench-peers
+bench-peers: ## Compare with FastAPI, MLServer, BentoML and LitServe, which are installed into target/ (needs wrk)
+	$(CARGO) build --release --locked
+	$(PYTHON) scripts/bench_peers.py --server $(TARGET)/release/seaworthy $(BENCH_FLAGS)
 
 BUILD_IMAGE = docker build $(DOCKER_BUILD_FLAGS) \
   --build-arg RUST_VERSION=$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml) \

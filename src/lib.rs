@@ -30,6 +30,9 @@ pub mod proof;
 
 pub mod bare;
 
+pub mod compare;
+pub mod tabular;
+
 pub mod engine;
 pub mod observe;
 pub mod state;

@@ -19,6 +19,9 @@ const RULES: &[(&str, &[&str])] = &[
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
     ("bare", &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
+    ("compare", &["schema", "postprocess", "artifact", "predictor"]),
+    // Files of rows; no threads.
+    ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -69,6 +72,8 @@ const RULES: &[(&str, &[&str])] = &[
             "config",
             "startup",
             "telemetry",
+            "compare",
+            "tabular",
         ],
     ),
 ];
@@ -84,6 +89,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("parquet", &["tabular"]),
+    ("arrow_array", &["tabular"]),
+    ("arrow_ipc", &["tabular"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// The core reads no clock, no environment and, but for the artifact, no disk.
@@ -99,6 +108,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "postprocess",
             "predictor",
             "proof",
+            "compare",
             "http",
         ],
     ),
@@ -114,6 +124,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
         ],
     ),
     (
@@ -128,6 +140,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
             "http",
         ],
     ),

@@ -78,6 +78,13 @@ class State:
     """Columns of a bag of words, which are neither missing nor infinite; a check would take one out of its row."""
 
 
+@dataclass(frozen=True)
+class _Replaced:
+    """The label of a column whose label another one has got since."""
+
+    label: Label
+
+
 class Context:
     """What a converter is given beside the fitted object.
 
@@ -173,6 +180,11 @@ class Context:
         return unique
 
     def _append(self, column: Column) -> None:
+        if isinstance(self.frame, pd.DataFrame):
+            # Whoever asks for the label from here on means the new column; `assign` gives it the place of the old one.
+            self.columns = [
+                replace(c, label=_Replaced(c.label)) if c.label == column.label else c for c in self.columns
+            ]
         self.columns.append(column)
         self._state.live.append(column.name)
 
@@ -357,8 +369,9 @@ class Context:
 
     def assign(self) -> None:
         """Of columns with one label keeps the last, in the place and under the name of the first, as pandas assigns."""
-        last = {column.label: column for column in self.columns}
-        first = {column.label: column for column in reversed(self.columns)}
+        labels = [c.label.label if isinstance(c.label, _Replaced) else c.label for c in self.columns]
+        last = dict(zip(labels, self.columns))
+        first = dict(zip(reversed(labels), reversed(self.columns)))
         self.keep(list(last.values()))
         for label, column in last.items():
             if column is not first[label]:
@@ -368,8 +381,8 @@ class Context:
                 if column.name in self._state.counts:
                     self._state.counts.add(name)
                 new = replace(column, name=name)
-                self.columns.append(new)
-                self.keep([new if c is column else c for c in self.columns if c is not new])
+                scope = [*self.columns, new]
+                self._keep([new if c is column else c for c in self.columns], scope)
 
     def relabel(self, labels: Sequence[Label]) -> None:
         """Says what Python calls the columns from here on; changes nothing in the artifact."""
@@ -481,8 +494,8 @@ class Context:
 
         `rows` has a row for each key, or `ones` the position of the output that is 1 while the others are 0 (None for
         none). `unseen` is what becomes of another value, `missing` what becomes of a missing one: `"zeros"`,
-        `"missing"`, `"error"`, or a row. The column itself stays. With `split`, `{"separator": "|", "strip": True}`, each
-        part of a text is looked up by itself, see docs/artifact.md.
+        `"missing"`, `"error"`, or a row. The column itself stays. With `split`,
+        `{"separator": "|", "strip": True}`, each part of a text is looked up by itself, see docs/artifact.md.
         """
         column = self.column(label)
         if split is not None and column.kind != CATEGORY:
@@ -524,7 +537,7 @@ class Context:
         numbers += [value for other in others.values() if isinstance(other, dict) for value in other["row"]]
         whole = "missing" not in (unseen, missing) and all(is_integer(value) for value in numbers)
         dtype = np.dtype("int64" if whole else "float64")
-        entry = {"column": column.name, "outputs": names, "keys": list(table)}
+        entry: dict[str, Any] = {"column": column.name, "outputs": names, "keys": list(table)}
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
         if split is not None:
             entry["split"] = dict(split)
@@ -587,7 +600,7 @@ class Context:
         self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
 
     def sample(self, label: Label, values: Sequence[Any], seed: Label) -> None:
-        """A missing value becomes one of the values, drawn by NumPy's legacy generator with the column `seed` for a seed."""
+        """A missing value becomes one of the values, drawn by NumPy's legacy generator with the seed in `seed`."""
         column, seed_column = self.column(label), self._number(seed, "sample")
         plain = [self._scalar(value, "a value") for value in values]
         if any(isinstance(value, str) != (column.kind == CATEGORY) for value in plain):
@@ -1069,8 +1082,8 @@ _TEXT = ("CountVectorizer", "HashingVectorizer", "MultiLabelBinarizer", "TfidfVe
 def as_taken(steps: Sequence[Any], frame: Any) -> Any:
     """Rows in the form in which the first of the steps takes them.
 
-    A vectorizer of text and a MultiLabelBinarizer take a Series, which is the only column of the frame; a DictVectorizer takes dicts, and a
-    FeatureHasher dicts, pairs or lists of strings.
+    A vectorizer of text and a MultiLabelBinarizer take a Series, the only column of the frame; a DictVectorizer
+    takes dicts, and a FeatureHasher dicts, pairs or lists of strings.
     """
     first: Any = steps[0] if steps else None
     while hasattr(first, "steps") or hasattr(first, "transformer_list"):

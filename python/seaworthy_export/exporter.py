@@ -96,6 +96,7 @@ def export(
     golden_tolerance: Mapping[str, Mapping[str, float]] | None = None,
     created: str | datetime.datetime | None = None,
     overwrite: bool = False,
+    native_until: str | int | None = None,
 ) -> Path:
     """Writes the artifact of a fitted pipeline and returns its directory, `models_dir/name/version`.
 
@@ -128,13 +129,16 @@ def export(
         golden_tolerance: `{"features": {"relative": …, "absolute": …}, "output": {…}}`, either or both.
         created: the time to record; otherwise SOURCE_DATE_EPOCH, otherwise now.
         overwrite: replace an artifact of this name and version.
+        native_until: the last step that the server's own pipeline runs, by its name (`"prepare/scale"` within another
+            pipeline) or as how many steps it runs; the rest, plain scikit-learn steps of numbers, becomes part of the
+            graph by skl2onnx. All steps when not given.
 
     Raises:
         ExportError: with a message that says what to do, before anything is written.
 
     """
     _require_names(name, version, description)
-    plan = _plan(pipeline, inputs, target, fields, aliases, postprocess)
+    plan = _plan(pipeline, inputs, target, fields, aliases, postprocess, native_until)
     estimator = plan.estimator
     described = describe(estimator, plan.features, output_names)
     labels = described.labels
@@ -176,7 +180,7 @@ def export(
             "file": "model.onnx",
             "opset": graph.opset,
             "ir_version": graph.ir_version,
-            "estimator": class_name(estimator),
+            "estimator": class_name(getattr(estimator, "steps", [("", estimator)])[-1][1]),
             "precision": graph.precision,
             "inputs": graph.inputs,
             "outputs": graph.outputs,
@@ -262,6 +266,7 @@ def _plan(
     fields: Mapping[str, Mapping[str, Any]] | None,
     aliases: Mapping[str, str] | None,
     postprocess: Sequence[PostprocessStep],
+    native_until: str | int | None = None,
 ) -> _Plan:
     if not isinstance(inputs, pd.DataFrame):
         raise SchemaError(f"`inputs` is a DataFrame of raw training rows, not a {type(inputs).__name__}")
@@ -270,6 +275,8 @@ def _plan(
     transformers, estimator, estimator_path = _split(pipeline)
     estimator, inverse = _unwrap_target(estimator)
     estimator, threshold = _unwrap_threshold(estimator)
+    if native_until is not None:
+        transformers, estimator = _with_tail(transformers, estimator, native_until)
     schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
     reading = _read(transformers, schema, lambda features: estimator.predict(features))
     for column in reading.columns:
@@ -286,8 +293,8 @@ def _plan(
         prune_hashes(reading.state.steps, [column.name for column in reading.columns])
     if len(reading.columns) > MAX_FEATURES:
         raise UnsupportedStepError(
-            f"{class_name(estimator)} takes {len(reading.columns)} columns, which would be a dense row of as many numbers "
-            f"for each prediction; at most {MAX_FEATURES} are exported\n"
+            f"{class_name(estimator)} takes {len(reading.columns)} columns, which would be a dense row of as many "
+            f"numbers for each prediction; at most {MAX_FEATURES} are exported\n"
             "hint: give the vectorizer n_features=2**16 or less, select columns (SelectKBest) or project them "
             "(TruncatedSVD) before the estimator, or put a linear estimator at the end, which needs no dense row"
         )
@@ -316,7 +323,7 @@ def _reduce(estimator: Any, path: str, reading: Reading) -> tuple[Any, Callable[
     if width <= MAX_DENSE or hasattr(weights, "toarray") or not hasattr(estimator, "intercept_"):
         return None
     matrix = np.atleast_2d(np.asarray(weights, dtype=np.float64))
-    if matrix.shape[1] != width or not any(step["op"] == "tokens" for step in reading.state.steps):
+    if matrix.shape[1] != width or not any(step["op"] in ("tokens", "hash_features") for step in reading.state.steps):
         return None
     before = reading.preprocess
 
@@ -465,6 +472,36 @@ def _split(pipeline: Any) -> tuple[list[tuple[str, Any]], Any, str]:
     except TypeError:
         pass  # not a scikit-learn estimator
     return transformers, pipeline, prefix.rstrip("/") or "estimator"
+
+
+def _with_tail(
+    transformers: list[tuple[str, Any]], estimator: Any, native_until: str | int
+) -> tuple[list[tuple[str, Any]], Any]:
+    """The steps that run natively, and a pipeline of the others and the estimator, which becomes the graph."""
+    from sklearn.pipeline import Pipeline
+
+    paths = [path for path, _ in transformers]
+    if isinstance(native_until, str):
+        if native_until not in paths:
+            raise ExportError(
+                f"native_until: there is no step `{native_until}`; there are {', '.join(paths) or 'none'}"
+            )
+        n_native = paths.index(native_until) + 1
+    else:
+        n_native = native_until
+    if not 0 <= n_native <= len(transformers):
+        raise ExportError(f"native_until: of {len(transformers)} steps, {n_native} cannot run natively")
+    tail = [step for _, step in transformers[n_native:] if step is not None and not isinstance(step, str)]
+    foreign = [class_name(step) for step in tail if not type(step).__module__.startswith("sklearn.")]
+    if foreign:
+        raise UnsupportedStepError(
+            f"native_until leaves a `{foreign[0]}` to the graph, and skl2onnx converts scikit-learn's own classes\n"
+            f"hint: name a later step; there are {', '.join(paths)}"
+        )
+    if not tail:
+        return transformers[:n_native], estimator
+    steps = [(f"step_{i}", step) for i, step in enumerate(tail)]
+    return transformers[:n_native], Pipeline([*steps, ("estimator", estimator)])
 
 
 def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:

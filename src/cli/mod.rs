@@ -7,18 +7,25 @@ use clap::{Parser, Subcommand};
 
 use crate::bare::BareError;
 use crate::config::{self, ConfigError, Process, Settings};
-use crate::predictor::LoadError;
+use crate::predictor::{LoadError, PredictError};
 use crate::runtime::RuntimeError;
 use crate::startup::ServerError;
+use crate::tabular::TableError;
 use crate::telemetry::TelemetryError;
 
 mod check;
+mod diff;
 mod healthcheck;
 mod init;
 mod inspect;
 mod new;
+mod output;
+mod predict;
 mod printer;
+mod replay;
 mod serve;
+mod stream;
+mod tables;
 mod transform;
 
 pub use printer::{OutputError, Printer};
@@ -52,7 +59,15 @@ impl Arguments {
     #[must_use]
     pub fn opens_runtime(&self) -> bool {
         match self.command {
-            None | Some(Command::Serve(_) | Command::Check(_) | Command::Init(_)) => true,
+            None
+            | Some(
+                Command::Serve(_)
+                | Command::Check(_)
+                | Command::Init(_)
+                | Command::Predict(_)
+                | Command::Diff(_)
+                | Command::Replay(_),
+            ) => true,
             Some(
                 Command::Inspect(_)
                 | Command::Transform(_)
@@ -71,6 +86,12 @@ enum Command {
     Check(check::Options),
     /// Make an artifact of a bare ONNX file
     Init(init::Options),
+    /// Predict the rows of files: CSV, NDJSON, Parquet or Arrow in, the same out
+    Predict(predict::Options),
+    /// Show how two models differ on the same rows; exit 1 over the tolerance
+    Diff(diff::Options),
+    /// Run logged predictions again and compare; exit 1 on any difference
+    Replay(replay::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
     /// Compute the features of rows, without the graph
@@ -104,6 +125,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
             Command::Init(options) => init::run(&options, &context),
+            Command::Predict(options) => predict::run(&options, &context),
+            Command::Diff(options) => diff::run(&options, &context),
+            Command::Replay(options) => replay::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
@@ -145,6 +169,10 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
                 || error.is::<ConfigError>()
                 || error.is::<TelemetryError>()
                 || error.is::<OutputError>()
+                || error.is::<output::WriteError>()
+                || error.is::<PredictError>()
+                || error.is::<stream::ThreadEnded>()
+                || error.downcast_ref().is_some_and(replay::ReplayError::is_ours)
         }
     };
     ExitCode::from(if ours { BROKEN } else { FAILED })
@@ -203,6 +231,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<TableError>() {
+        return error.what_to_do().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<replay::ReplayError>() {
+        return error.hint();
     }
     if let Some(error) = error.downcast_ref::<new::NewError>() {
         return error.hint().map(str::to_owned);

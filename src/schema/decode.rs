@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::datetime;
 use super::error::shorten;
@@ -91,6 +92,22 @@ pub struct Decoded {
 }
 
 impl Schema {
+    /// Clears a frame; one that is not of this schema's columns is replaced by one that is.
+    pub(super) fn prepare(&self, frame: &mut Frame) {
+        let belongs = |(field, column): (&Field, &Column)| match field.kind() {
+            Kind::Int | Kind::Bool | Kind::Datetime => matches!(column, Column::Int(_)),
+            Kind::Float => matches!(column, Column::Float(_)),
+            Kind::String => matches!(column, Column::Text(_)),
+            // Of which type and shape does not show cheaply: a frame is of the schema that made it.
+            Kind::Tensor => matches!(column, Column::Tensor(_)),
+        };
+        let n_columns = frame.columns().len();
+        if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
+            *frame = self.frame();
+        }
+        frame.clear();
+    }
+
     /// Reads the rows of a request body into `frame`, which is cleared first. Rows with an error are left out of it.
     ///
     /// Takes `{"inputs": [row, …]}`, `{"inputs": row}` and `[row, …]`. Each field's value becomes a cell of its column:
@@ -105,23 +122,25 @@ impl Schema {
         options: &DecodeOptions,
         frame: &mut Frame,
     ) -> Result<Decoded, SyntaxError> {
-        let belongs = |(field, column): (&Field, &Column)| match field.kind() {
-            Kind::Int | Kind::Bool | Kind::Datetime => matches!(column, Column::Int(_)),
-            Kind::Float => matches!(column, Column::Float(_)),
-            Kind::String => matches!(column, Column::Text(_)),
-            // Of which type and shape does not show cheaply: a frame is of the schema that made it.
-            Kind::Tensor => matches!(column, Column::Tensor(_)),
-        };
-        let n_columns = frame.columns().len();
-        if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
-            *frame = self.frame();
+        self.prepare(frame);
+        let mut known = std::mem::take(frame.known_keys_mut());
+        if known.plan != self.plan.id {
+            known = KnownKeys { plan: self.plan.id, ..KnownKeys::default() };
         }
-        frame.clear();
         let outcome = Scanner::open(body).and_then(|scan| {
-            let mut reader = Reader::new(self, options, scan, frame.columns_mut());
+            let mut reader = Reader::new(self, options, scan, frame.columns_mut(), &known);
             reader.body()?;
-            Ok((reader.n_good, reader.into_decoded()))
+            Ok((reader.n_good, reader.learned(), reader.into_decoded()))
         });
+        let outcome = outcome.map(|(n_good, learned, decoded)| {
+            match learned {
+                Learned::Same => known.n_misses = 0,
+                Learned::Other => known.n_misses = known.n_misses.saturating_add(1),
+                Learned::New(new) => known = new,
+            }
+            (n_good, decoded)
+        });
+        *frame.known_keys_mut() = known;
         match outcome {
             Ok((n_good, decoded)) => {
                 frame.set_n_rows(n_good);
@@ -141,26 +160,107 @@ impl Schema {
     }
 }
 
+/// The keys of the rows that were read into a frame before, so that the first row of a request is read like a second one: clients
+/// that write their keys in the same order, and in the same spelling, are the rule.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownKeys {
+    /// The plan whose fields are meant.
+    plan: u64,
+    /// The keys one after the other, each with all up to its value.
+    text: String,
+    /// Where each key ends in `text`, and its field.
+    keys: Vec<(usize, Option<usize>)>,
+    /// Requests in a row that had other keys.
+    n_misses: u32,
+}
+
+/// What a request taught about keys.
+enum Learned {
+    /// They were those that are known.
+    Same,
+    /// They were others, which are not worth knowing.
+    Other,
+    New(KnownKeys),
+}
+
+impl KnownKeys {
+    /// More is not kept in mind from one request to the next.
+    const MOST: usize = 512;
+    const LONGEST: usize = 32 * 1024;
+
+    fn iter(&self) -> impl Iterator<Item = Key<'_>> {
+        let starts = std::iter::once(0).chain(self.keys.iter().map(|(end, _)| *end));
+        self.keys.iter().zip(starts).map(|((end, field), start)| Key {
+            text: self.text.get(start..*end).unwrap_or_default(),
+            field: *field,
+        })
+    }
+}
+
+/// What the lines of an NDJSON text held.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DecodedLines {
+    /// As for a body; the lines are the rows, also those that are not JSON.
+    pub decoded: Decoded,
+    /// The lines that are not JSON, with what is wrong; line numbers count from the start of the text.
+    pub not_json: Vec<(usize, SyntaxError)>,
+}
+
+impl Schema {
+    /// Reads rows that stand one on a line each (NDJSON) into `frame`, which is cleared first. `lines` are their places in `text`.
+    ///
+    /// A line that is not JSON is a bad row like any other. Limits of rows do not apply.
+    pub fn decode_lines(
+        &self,
+        text: &str,
+        lines: &[Range<usize>],
+        unknown_fields: UnknownFields,
+        frame: &mut Frame,
+    ) -> DecodedLines {
+        self.prepare(frame);
+        let options =
+            DecodeOptions { unknown_fields, max_rows: usize::MAX, max_errors: usize::MAX };
+        let (mut not_json, known) = (Vec::new(), KnownKeys::default());
+        let scan = Scanner::within(text, text.len());
+        let mut reader = Reader::new(self, &options, scan, frame.columns_mut(), &known);
+        for (row, line) in lines.iter().enumerate() {
+            let upto = text.get(..line.end).unwrap_or_default();
+            reader.scan = Scanner::within(upto, line.start);
+            if let Err(error) = reader.line() {
+                not_json.push((row, *error));
+            }
+        }
+        let (n_good, decoded) = (reader.n_good, reader.into_decoded());
+        frame.set_n_rows(n_good);
+        if decoded.kept.is_some() {
+            frame.columns_mut().iter_mut().for_each(Column::settle);
+        }
+        DecodedLines { decoded, not_json }
+    }
+}
+
 /// What decoding looks up for each key and cell; made once, from the checked fields.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    cells: Vec<Cell>,
+    /// Tells this plan from those of other schemas.
+    id: u64,
+    pub(super) cells: Vec<Cell>,
     /// Hash table, by linear probing, of indices into [`Schema::names`]; at most a quarter full.
     slots: Vec<u32>,
 }
 
 /// What a field's cell may be.
 #[derive(Debug, Clone)]
-struct Cell {
-    nullable: bool,
-    absent: Absent,
+pub(super) struct Cell {
+    pub(super) nullable: bool,
+    pub(super) absent: Absent,
     /// `None` where nothing is enforced.
-    limits: Option<Limits>,
+    pub(super) limits: Option<Limits>,
 }
 
 /// What a cell is when its key is not in the row.
 #[derive(Debug, Clone)]
-enum Absent {
+pub(super) enum Absent {
     Error,
     Missing,
     Float(f64),
@@ -170,7 +270,7 @@ enum Absent {
 
 /// The enforced limits of a field.
 #[derive(Debug, Clone)]
-struct Limits {
+pub(super) struct Limits {
     /// Limits of integers, rounded to the side on which the allowed ones are. Wide enough for any bound.
     least: i128,
     greatest: i128,
@@ -179,7 +279,7 @@ struct Limits {
 
 /// The enforced categories, sorted.
 #[derive(Debug, Clone)]
-enum Categories {
+pub(super) enum Categories {
     Int(Vec<i64>),
     Text(Vec<String>),
 }
@@ -198,7 +298,9 @@ impl Plan {
             at &= slots.len() - 1;
             slots[at] = u32::try_from(index).unwrap_or(EMPTY);
         }
-        Self { cells: fields.iter().map(Cell::new).collect(), slots }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, cells: fields.iter().map(Cell::new).collect(), slots }
     }
 
     /// The field of a key.
@@ -292,7 +394,7 @@ impl Limits {
     }
 
     /// Which limit an integer breaks.
-    fn of_int(&self, value: i64) -> Option<Breach> {
+    pub(super) fn of_int(&self, value: i64) -> Option<Breach> {
         let wide = i128::from(value);
         match &self.categories {
             _ if wide < self.least => Some(Breach::Minimum),
@@ -305,7 +407,7 @@ impl Limits {
     }
 
     /// Which limit a string breaks.
-    fn of_text(&self, value: &str) -> Option<Breach> {
+    pub(super) fn of_text(&self, value: &str) -> Option<Breach> {
         match &self.categories {
             Some(Categories::Text(known))
                 if known.binary_search_by(|known| known.as_str().cmp(value)).is_err() =>
@@ -319,7 +421,7 @@ impl Limits {
 
 /// An enforced limit that a value breaks.
 #[derive(Debug, Clone, Copy)]
-enum Breach {
+pub(super) enum Breach {
     Minimum,
     Maximum,
     Category,
@@ -327,7 +429,7 @@ enum Breach {
 
 impl Breach {
     /// Which limit of `field` a float breaks.
-    fn of_float(field: &Field, value: f64) -> Option<Self> {
+    pub(super) fn of_float(field: &Field, value: f64) -> Option<Self> {
         if field.minimum().is_some_and(|minimum| value < minimum) {
             return Some(Self::Minimum);
         }
@@ -335,7 +437,7 @@ impl Breach {
     }
 
     /// The error, for a value that is shown as `found`.
-    fn problem(self, field: &Field, found: String) -> CellProblem {
+    pub(super) fn problem(self, field: &Field, found: String) -> CellProblem {
         match self {
             Self::Minimum => CellProblem::Minimum {
                 found,
@@ -371,12 +473,12 @@ fn allowed(field: &Field) -> String {
 pub(super) const SHOWN: usize = 40;
 
 /// The start of a text that may be long.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     shorten(text, SHOWN)
 }
 
 /// The start of a string, in quotes, with escapes.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", cut(text))
 }
 
@@ -409,6 +511,10 @@ struct Reader<'r, 'a> {
     /// The keys of the rows before, in their order: rows that come from one program have the same keys in the same
     /// order, in the same spelling, so that a key is found by comparing text.
     layout: Vec<Key<'a>>,
+    /// What the layout was at the start.
+    known: &'a KnownKeys,
+    /// Whether there were other keys.
+    is_new_layout: bool,
     /// For each field the row in which it was last seen, counted from 1.
     seen: Vec<usize>,
     /// Strings with escapes are put together here.
@@ -432,13 +538,18 @@ impl<'r, 'a> Reader<'r, 'a> {
         options: &'r DecodeOptions,
         scan: Scanner<'a>,
         columns: &'r mut [Column],
+        known: &'a KnownKeys,
     ) -> Self {
+        let mut layout = Vec::with_capacity(known.keys.len().max(2 * schema.fields.len()));
+        layout.extend(known.iter());
         Self {
             schema,
             options,
             scan,
             columns,
-            layout: Vec::with_capacity(2 * schema.fields.len()),
+            layout,
+            known,
+            is_new_layout: false,
             seen: vec![0; schema.fields.len()],
             scratch: String::new(),
             form: Form::Wrapped,
@@ -451,6 +562,34 @@ impl<'r, 'a> Reader<'r, 'a> {
             errors: Vec::new(),
             n_errors: 0,
         }
+    }
+
+    /// The keys to know at the next request, when they are others than were known.
+    fn learned(&self) -> Learned {
+        if !self.is_new_layout {
+            return Learned::Same;
+        }
+        let known = self.known;
+        let n_misses = known.n_misses.saturating_add(1);
+        let length = self.layout.iter().map(|key| key.text.len()).sum::<usize>();
+        // When every request has keys of its own, learning them each time is for nothing.
+        if !n_misses.is_power_of_two()
+            || self.layout.len() > KnownKeys::MOST
+            || length > KnownKeys::LONGEST
+        {
+            return Learned::Other;
+        }
+        let mut learned = KnownKeys {
+            plan: known.plan,
+            text: String::with_capacity(length),
+            keys: Vec::with_capacity(self.layout.len()),
+            n_misses,
+        };
+        for key in &self.layout {
+            learned.text.push_str(key.text);
+            learned.keys.push((learned.text.len(), key.field));
+        }
+        Learned::New(learned)
     }
 
     fn into_decoded(self) -> Decoded {
@@ -585,6 +724,24 @@ impl<'r, 'a> Reader<'r, 'a> {
         Ok(())
     }
 
+    /// Reads a line that is one row. One that is not JSON leaves nothing behind.
+    fn line(&mut self) -> Scan<()> {
+        let (n_good, n_errors) = (self.n_good, self.n_errors);
+        let read = self.row().and_then(|()| {
+            self.scan.space();
+            self.scan.finish()
+        });
+        if read.is_err() {
+            self.n_good = n_good;
+            self.n_errors = n_errors;
+            self.errors.truncate(n_errors);
+            let kept = self.kept.get_or_insert_with(|| (0..n_good).collect());
+            kept.truncate(n_good);
+            self.columns.iter_mut().for_each(|column| column.truncate(n_good));
+        }
+        read
+    }
+
     /// Reads one row, good or bad.
     fn row(&mut self) -> Scan<()> {
         self.n_rows += 1;
@@ -673,6 +830,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         } else {
             self.schema.plan.find(name, &self.schema.names)
         };
+        self.is_new_layout = true;
         let key = Key { text: self.scan.since(start), field };
         if let Some(expected) = self.layout.get_mut(*at_layout) {
             *expected = key;
@@ -922,7 +1080,10 @@ fn resembles_inputs(key: &str) -> bool {
 }
 
 /// The name most like `key`: the same but for upper and lower case, or at most two letters away.
-fn similar<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> Option<&'n str> {
+pub(super) fn similar<'n>(
+    key: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Option<&'n str> {
     const FARTHEST: usize = 2;
     let lower = key.to_lowercase();
     if let Some(name) = names.clone().find(|name| name.to_lowercase() == lower) {

@@ -3,6 +3,7 @@
 //! Knows nothing of JSON and nothing of steps. Buffers are kept when a frame is cleared, so that a frame that is used
 //! again allocates nothing once it has seen its largest request.
 
+use super::decode::KnownKeys;
 use super::tensors::TensorColumn;
 
 /// One column of values. A column is as long as its frame has rows.
@@ -255,6 +256,37 @@ impl Column {
         }
     }
 
+    fn retain(&mut self, keep: &[bool]) {
+        let rows = || (0..keep.len()).filter(|row| keep[*row]);
+        match self {
+            Self::Float(values) => {
+                *values = rows().filter_map(|row| values.get(row).copied()).collect()
+            }
+            Self::Int(column) => {
+                let mut kept = IntColumn::default();
+                for row in rows() {
+                    match column.get(row) {
+                        Some(value) => kept.push(value),
+                        None => kept.push_missing(),
+                    }
+                }
+                *column = kept;
+            }
+            Self::Text(column) => {
+                let mut kept = TextColumn::default();
+                for row in rows() {
+                    match column.get(row) {
+                        Some(value) => kept.push(value),
+                        None => kept.push_missing(),
+                    }
+                }
+                *column = kept;
+            }
+            // Rows with tensors are read as JSON, which leaves bad ones out at once.
+            Self::Tensor(_) => debug_assert!(!keep.contains(&false), "a tensor was refused late"),
+        }
+    }
+
     fn extend_from(&mut self, other: &Self) {
         match (self, other) {
             (Self::Float(values), Self::Float(tail)) => values.extend_from_slice(tail),
@@ -288,11 +320,19 @@ impl Column {
     }
 }
 
-/// Rows as columns, in the order of the schema's fields.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Rows as columns, in the order of the schema's fields. Frames are equal when their rows are.
+#[derive(Debug, Clone, Default)]
 pub struct Frame {
     columns: Vec<Column>,
     n_rows: usize,
+    /// Of the requests that were read into it.
+    known_keys: KnownKeys,
+}
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.n_rows == other.n_rows && self.columns == other.columns
+    }
 }
 
 impl Frame {
@@ -300,7 +340,7 @@ impl Frame {
     #[must_use]
     pub fn new(columns: Vec<Column>) -> Self {
         let n_rows = columns.first().map_or(0, Column::len);
-        Self { columns, n_rows }
+        Self { columns, n_rows, known_keys: KnownKeys::default() }
     }
 
     /// The number of rows.
@@ -321,6 +361,11 @@ impl Frame {
         &mut self.columns
     }
 
+    /// What decoding keeps in mind from one request to the next.
+    pub(super) fn known_keys_mut(&mut self) -> &mut KnownKeys {
+        &mut self.known_keys
+    }
+
     /// Says how many rows the columns now have.
     pub(super) fn set_n_rows(&mut self, n_rows: usize) {
         debug_assert!(self.columns.iter().all(|column| column.len() == n_rows), "ragged frame");
@@ -331,6 +376,14 @@ impl Frame {
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(Column::clear);
         self.n_rows = 0;
+    }
+
+    /// Leaves only the rows for which `keep` is true.
+    pub(super) fn retain(&mut self, keep: &[bool]) {
+        for column in &mut self.columns {
+            column.retain(keep);
+        }
+        self.n_rows = keep.iter().filter(|keep| **keep).count();
     }
 
     /// Puts the rows of `other` below. Both come from the same schema.

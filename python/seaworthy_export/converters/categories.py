@@ -17,7 +17,7 @@ from ..context import CATEGORY, FLOAT, INT, Column, Context, Label, Outcome
 from ..registry import register_converter
 from ..values import is_integer, is_missing
 from .encoders import as_text
-from .tabulate import Asker
+from .tabulate import Asker, holes_of
 
 
 @register_converter("feature_engine.encoding.StringSimilarityEncoder")
@@ -37,7 +37,7 @@ def convert_string_similarity_encoder(step: Any, ctx: Context) -> None:
         block = list(range(start, start + len(texts)))
         start += len(texts)
         numbers = column.kind != CATEGORY
-        (missing,) = asker.ask(column, [np.nan], block)
+        (missing,) = asker.ask(column, holes_of(ctx.values(label))[:1], block)
         if isinstance(missing, Exception):
             ctx.check([label], "missing")
         # What another text than its own is taken for: nothing, or the empty one.
@@ -151,7 +151,7 @@ def _cast(ctx: Context, label: Label, old: Any, new: Any) -> None:
 def convert_random_sample_imputer(step: Any, ctx: Context) -> None:
     """A row alone is always given the same value of the training column, when the seed is one for all.
 
-    With `seed="observation"` the value is drawn for each row anew, with a seed that is the sum or the product of others.
+    With `seed="observation"` it is drawn for each row anew, with a seed that is the sum or the product of others.
     """
     hint = "set random_state to an integer, with seed='general'"
     if step.seed == "observation":
@@ -237,7 +237,7 @@ def _hole(asker: Asker, step: Any, ctx: Context, column: Column) -> str | None:
     known = [value for value in dict.fromkeys(ctx.values(column.label)) if not is_missing(value)][:1]
     if column.kind != CATEGORY and known:
         return _hashed_hole(asker, step, ctx, column, known[0], outputs)
-    (answer,) = asker.ask(column, [np.nan], outputs)
+    (answer,) = asker.ask(column, holes_of(ctx.values(column.label))[:1], outputs)
     candidates = ["nan", "<NA>", "None", "NaT"]
     for text, found in zip(candidates, asker.ask(column, candidates, outputs)):
         if found == answer:

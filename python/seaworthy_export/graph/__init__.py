@@ -15,7 +15,7 @@ import numpy as np
 
 from ..outputs import Outputs, describe
 from ..values import class_name
-from . import bayes, combine, linear, neighbours, neural, trees, vectors  # noqa: F401 - importing registers them
+from . import bayes, boosters, combine, linear, neighbours, neural, trees, vectors  # noqa: F401 - importing registers them
 from .base import Graph, Matrix, open_session, run_graph
 from .build import Writer
 from .formulas import NotExpressibleError, ask
