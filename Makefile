@@ -50,6 +50,14 @@ parity: onnxruntime venv venv-2023 ## Compare every transformer with the origina
 	else echo "The libraries of 2023 run on Python 3.9 to 3.11 only, so the table is left as it is."; fi
 	cd python && ../$(VENV_PYTHON) $(PARITY) --table ../docs/transformers.md
 
+ONLY ?=
+
+.PHONY: estimators
+estimators: onnxruntime ## Compare every estimator with its library over HTTP (ONLY=pattern); write the table
+	$(CARGO) build --locked
+	@$(PYTHON) scripts/venv.py target/venv-estimators --requirements python/requirements.txt --requirements python/requirements-estimators.txt
+	cd python && ../target/venv-estimators/bin/python -m parity.estimators $(if $(ONLY),--only '$(ONLY)',--table ../docs/estimators.md)
+
 .PHONY: parity-old
 parity-old: onnxruntime ## Compare the classes that feature-engine had until 1.3 with feature-engine 1.2
 	$(CARGO) build --locked

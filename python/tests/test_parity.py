@@ -13,7 +13,13 @@ import pytest
 from feature_engine.creation import CyclicalFeatures, RelativeFeatures
 from feature_engine.outliers import Winsorizer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, LabelBinarizer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    KBinsDiscretizer,
+    LabelBinarizer,
+    SplineTransformer,
+    StandardScaler,
+)
 
 from parity import cli, harness, slack
 from seaworthy_export import registry
@@ -125,6 +131,20 @@ def test_a_column_that_is_created_again_keeps_its_place_and_its_name(kind: str) 
     found = outcome(harness.Case(pipeline, frame, frame))
     assert not found.failure
     assert found.rows == 3
+
+
+def test_a_column_that_is_created_again_and_dropped_leaves_nothing() -> None:
+    frame = numbers(a=[1.0, 2.0, 5.0])
+    twice = CyclicalFeatures(variables=["a", "a_sin"], drop_original=True)
+    pipeline = Pipeline([("one", CyclicalFeatures(variables=["a"])), ("two", twice)])
+    assert not outcome(harness.Case(pipeline, frame, frame)).failure
+
+
+def test_a_spline_of_degree_0_refuses_what_is_above_its_knots() -> None:
+    spline = SplineTransformer(4, degree=0, extrapolation="constant")
+    found = outcome(harness.Case(spline, numbers(a=[0.0, 1.0, 2.0]), numbers(a=[-1.0, 2.0, 2.5])))
+    assert not found.failure
+    assert found.refused == 1
 
 
 def test_a_bound_learned_from_nothing_but_missing_values_bounds_nothing() -> None:
