@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::predictor::Model;
 use crate::proof::Proof;
-use crate::schema::DecodeOptions;
+use crate::schema::{DecodeOptions, Kind};
 
 /// What a version does in serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,20 @@ impl Deployment {
         Self { model, proof, engine, role, log_prefix, sensitive }
     }
 
+    /// Whether the field of this key holds a picture.
+    #[must_use]
+    pub fn is_image(&self, key: &str) -> bool {
+        let schema = self.model.schema();
+        let field = schema.index_of(key).and_then(|index| schema.fields().get(index));
+        field.is_some_and(|field| field.kind() == Kind::Image)
+    }
+
+    /// Whether there is a field of pictures.
+    #[must_use]
+    pub fn has_images(&self) -> bool {
+        self.model.schema().fields().iter().any(|field| field.kind() == Kind::Image)
+    }
+
     /// Whether what stands at a key of a row may be something that must not be logged: the value of a sensitive field, or anything at a place
     /// where no field is known.
     #[must_use]
@@ -101,6 +115,8 @@ pub struct Limits {
     pub max_text_bytes: usize,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
+    /// Whether pictures are logged whole, and not only by their digest.
+    pub log_whole_images: bool,
 }
 
 /// Shared by all requests; cheap to clone. Nothing in it changes after start but whether the server drains.

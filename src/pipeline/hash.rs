@@ -237,7 +237,7 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
                     Key::Float(value) => number(*value),
                 })
                 .collect::<Result<_, _>>()?,
-            Dtype::Datetime => {
+            Dtype::Datetime | Dtype::Tensor(_) | Dtype::Image => {
                 return Err(plan.error(
                     Some(&column),
                     "this step takes text and numbers, but the column holds dates".to_owned(),
@@ -273,6 +273,7 @@ impl HashFeaturesStep {
                     numbers @ (View::Int(_) | View::Float(_)) => {
                         column.key.map(|(bucket, sign)| (bucket, sign * numbers.number(row)))
                     }
+                    View::Tensor(_) | View::Image(_) => None,
                 };
                 let missing = || column.key.map(|(bucket, _)| (bucket, f64::NAN));
                 // The original leaves a 0 out.

@@ -6,8 +6,9 @@ use std::ops::Range;
 use super::datetime;
 use super::error::shorten;
 use super::json::{Integer, Scan, Scanner};
-use super::nested;
 use super::{CellError, CellProblem, Column, Field, Frame, Kind, Scalar, Schema, SyntaxError};
+use super::{nested, picture};
+use crate::image;
 
 /// What becomes of a key that is no field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -29,11 +30,18 @@ pub struct DecodeOptions {
     pub max_rows: usize,
     /// Errors that are kept; the rest are only counted. One is always kept.
     pub max_errors: usize,
+    /// What a picture may cost.
+    pub images: image::Limits,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { unknown_fields: UnknownFields::Ignore, max_rows: 100_000, max_errors: 100 }
+        Self {
+            unknown_fields: UnknownFields::Ignore,
+            max_rows: 100_000,
+            max_errors: 100,
+            images: image::Limits::default(),
+        }
     }
 }
 
@@ -111,6 +119,7 @@ impl Schema {
             Kind::String => matches!(column, Column::Text(_)),
             // Of which type and shape does not show cheaply: a frame is of the schema that made it.
             Kind::Tensor => matches!(column, Column::Tensor(_)),
+            Kind::Image => matches!(column, Column::Image(_)),
         };
         let n_columns = frame.columns().len();
         if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
@@ -284,9 +293,12 @@ impl Limits {
             greatest: bound(&spec.maximum, f64::floor).unwrap_or(i128::MAX),
             categories: spec.categories.as_ref().map(|_| match field.kind() {
                 Kind::String => Categories::Text(texts),
-                Kind::Int | Kind::Float | Kind::Bool | Kind::Datetime | Kind::Tensor => {
-                    Categories::Int(ints)
-                }
+                Kind::Int
+                | Kind::Float
+                | Kind::Bool
+                | Kind::Datetime
+                | Kind::Tensor
+                | Kind::Image => Categories::Int(ints),
             }),
         }
     }
@@ -413,6 +425,8 @@ struct Reader<'r, 'a> {
     seen: Vec<usize>,
     /// Strings with escapes are put together here.
     scratch: String,
+    /// Pixels of all pictures so far.
+    n_pixels: usize,
     form: Form,
     inputs: Option<Range<usize>>,
     n_rows: usize,
@@ -441,6 +455,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             layout: Vec::with_capacity(2 * schema.fields.len()),
             seen: vec![0; schema.fields.len()],
             scratch: String::new(),
+            n_pixels: 0,
             form: Form::Wrapped,
             inputs: None,
             n_rows: 0,
@@ -752,6 +767,14 @@ impl<'r, 'a> Reader<'r, 'a> {
             (b'f', Kind::Bool, Column::Int(values)) => {
                 self.scan.literal("false")?;
                 values.push(0);
+            }
+            (b'"', Kind::Image, Column::Image(files)) => {
+                let raw = self.scan.string()?;
+                let limits = self.options.images;
+                match picture::read(raw.value(&mut self.scratch), limits, &mut self.n_pixels) {
+                    Ok(file) => files.push(file),
+                    Err(problem) => self.error(key, || problem),
+                }
             }
             (_, Kind::Tensor, Column::Tensor(column)) => {
                 let Some(r#type) = field.tensor() else { return self.scan.skip_value() };
