@@ -158,7 +158,9 @@ impl ApiError {
         match self {
             Self::NotFound { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Query { .. } | Self::Syntax(_) | Self::Form { .. } | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::Query { .. } | Self::Syntax(_) | Self::Form { .. } | Self::BodyBroken => {
+                StatusCode::BAD_REQUEST
+            }
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } | Self::ContentEncoding { .. } => {

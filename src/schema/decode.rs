@@ -1005,6 +1005,7 @@ mod tests {
             Column::Int(values) => values.get(row).unwrap().to_string(),
             Column::Text(values) => format!("{:?}", values.get(row).unwrap()),
             Column::Tensor(values) => format!("{:?}", values.gather(&[row], &values.shape(row))),
+            Column::Image(files) => format!("{} bytes", files[row].len()),
         }
     }
 
