@@ -50,6 +50,15 @@ parity: onnxruntime venv venv-2023 ## Compare every transformer with the origina
 	else echo "The libraries of 2023 run on Python 3.9 to 3.11 only, so the table is left as it is."; fi
 	cd python && ../$(VENV_PYTHON) $(PARITY) --table ../docs/transformers.md
 
+# IMAGES random pictures and the real ones, each with random recipes.
+IMAGES ?= 400
+
+.PHONY: parity-images
+parity-images: onnxruntime ## Compare decoding and resizing with OpenCV and Pillow, on IMAGES pictures
+	$(CARGO) build --locked
+	@$(PYTHON) scripts/venv.py target/venv-images --requirements python/requirements-images.txt
+	cd python && ../target/venv-images/bin/python -m parity.images --cases $(IMAGES) --seed $(SEED)
+
 .PHONY: smoke
 smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop it
 	$(CARGO) build --locked
@@ -63,11 +72,29 @@ heroku: onnxruntime ## Imitate Heroku around the debug build: restarts under loa
 .PHONY: serve-test
 serve-test: smoke heroku ## Both of these
 
+TOLERANCE ?= 0.01
+
+.PHONY: differential
+differential: onnxruntime ## Compare the newest models with those of the last release, within TOLERANCE (relative)
+	$(CARGO) build --locked
+	$(PYTHON) scripts/differential.py $(TARGET)/debug/seaworthy --tolerance $(TOLERANCE)
+
 .PHONY: schemathesis
 schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI document allows and forbids, check the answers
 	$(CARGO) build --locked
 	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
 	target/venv-schemathesis/bin/python tests/schemathesis/run.py $(TARGET)/debug/seaworthy
+
+.PHONY: spark
+spark: onnxruntime ## Predict in the executors of a real Spark cluster on this machine, and kill one of them (needs Java 17)
+	$(CARGO) build --locked --release
+	@$(PYTHON) scripts/venv.py target/venv-spark --requirements tests/spark/requirements.txt
+	target/venv-spark/bin/python tests/spark/run.py $(TARGET)/release/seaworthy
+
+.PHONY: bench-offline
+bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000 rows against the Python pipeline; replay 100,000 requests
+	$(CARGO) build --locked --release
+	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
 
 .PHONY: check
 check: fmt clippy doc python-lint validate deny ## Check format, lints, documentation, what platforms read, and dependencies

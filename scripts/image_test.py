@@ -229,6 +229,30 @@ def new_project(image: str, folder: Path) -> str:
     return f"`seaworthy new`, `make image`, `make smoke`: {answer['predictions'][0]:.2f} for request.json; so does a Dockerfile of two lines"
 
 
+def try_all(image: str) -> list[str]:
+    """The table of the conditions, line by line as it comes about, and a sentence on a project of one's own."""
+    lines = [
+        "| condition | ready after, s | memory at most, MB | threads | asked |",
+        "|---|---:|---:|---:|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        shutil.copytree(RENTS, models)
+        Path(folder).chmod(0o755)
+        for condition in conditions(models):
+            try:
+                seen = try_condition(image, condition)
+            except Failure as failure:
+                raise Failure(f"{condition.name}: {failure}") from None
+            measured = f"{seen.ready:.2f} | {seen.memory_mb:.0f} | {seen.threads}"
+            lines.append(f"| {seen.name} | {measured} | {seen.sentence} |")
+            print(lines[-1], flush=True)
+        lines += ["", new_project(image, Path(folder))]
+        print("\n".join(lines[-2:]))
+    return lines
+
+
 def free_port() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -239,6 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--image", default="seaworthy")
     parser.add_argument("--again", metavar="IMAGE", help="another build of the same sources: must hold the same files")
+    parser.add_argument("--only-files", action="store_true", help="look at the files, start nothing")
     parser.add_argument("--table", type=Path, metavar="FILE", help="write the tables there as well")
     arguments = parser.parse_args()
     image = arguments.image
@@ -250,26 +275,10 @@ def main() -> None:
         first, second = files(image), files(arguments.again)
         if different := sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name)):
             raise Failure(f"two builds of the same sources differ in {', '.join(different)}")
-        lines += [f"Built again without a cache: the same {len(first)} files, by SHA-256.", ""]
+        lines += [f"Built again: the same {len(first)} files, by SHA-256.", ""]
         print(lines[-2], flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        models = Path(folder) / "models"
-        shutil.copytree(RENTS, models)
-        Path(folder).chmod(0o755)
-        head = ["| condition | ready after, s | memory at most, MB | threads | asked |", "|---|---:|---:|---:|---|"]
-        print("\n".join(head), flush=True)
-        lines += head
-        for condition in conditions(models):
-            try:
-                seen = try_condition(image, condition)
-            except Failure as failure:
-                raise Failure(f"{condition.name}: {failure}") from None
-            lines.append(
-                f"| {seen.name} | {seen.ready:.2f} | {seen.memory_mb:.0f} | {seen.threads} | {seen.sentence} |"
-            )
-            print(lines[-1], flush=True)
-        lines += ["", new_project(image, Path(folder))]
-        print("\n".join(lines[-2:]))
+    if not arguments.only_files:
+        lines += try_all(image)
     if arguments.table:
         arguments.table.parent.mkdir(parents=True, exist_ok=True)
         arguments.table.write_text("\n".join(lines) + "\n", encoding="utf-8")

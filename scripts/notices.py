@@ -60,7 +60,9 @@ def linked(tree: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def texts(folder: Path) -> list[str]:
-    """The licence files of a folder."""
+    """The licence files of a folder, which is not there where it would hold nothing else."""
+    if not folder.is_dir():
+        return []
     files = sorted(file for file in folder.iterdir() if file.is_file() and LICENCE_FILE.fullmatch(file.name))
     return [clean(file) for file in files if file.suffix not in (".rs", ".toml")]
 

@@ -28,6 +28,9 @@ pub mod feed;
 pub mod predictor;
 pub mod proof;
 
+pub mod compare;
+pub mod tabular;
+
 pub mod engine;
 pub mod observe;
 pub mod state;

@@ -18,6 +18,9 @@ const RULES: &[(&str, &[&str])] = &[
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
+    ("compare", &["schema", "postprocess", "artifact", "predictor"]),
+    // Files of rows; no threads.
+    ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
@@ -59,6 +62,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "image",
             "schema",
             "pipeline",
             "artifact",
@@ -70,6 +74,8 @@ const RULES: &[(&str, &[&str])] = &[
             "config",
             "startup",
             "telemetry",
+            "compare",
+            "tabular",
         ],
     ),
 ];
@@ -85,6 +91,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
+    ("parquet", &["tabular"]),
+    ("arrow_array", &["tabular"]),
+    ("arrow_ipc", &["tabular"]),
+    ("indicatif", &["cli"]),
 ];
 
 /// The core reads no clock, no environment and, but for the artifact, no disk.
@@ -100,6 +110,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "postprocess",
             "predictor",
             "proof",
+            "compare",
             "http",
         ],
     ),
@@ -115,6 +126,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
         ],
     ),
     (
@@ -129,6 +142,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "artifact",
+            "compare",
+            "tabular",
             "http",
         ],
     ),

@@ -23,6 +23,8 @@ def string_similarity_encoder(draw: Draw) -> Case:
     train, test = draw.category_frames(missing=draw.choice([0.0, 0.15]), unseen=0.3)
     if draw.chance(0.3):
         train["number"], test["number"] = draw.floats()
+        if draw.chance():
+            options.update(variables=list(train.columns), ignore_format=True)
     if draw.chance(0.3):
         name = draw.choice([n for n in train.columns if n != "number"])
         options["keywords"] = {name: ["cat", "straße", "", "a b c", "1"][: draw.integer(1, 5)]}
@@ -81,3 +83,23 @@ def random_sample_imputer(draw: Draw) -> Case:
     variables = None if draw.chance() else draw.sample(list(train.columns), draw.integer(1, train.shape[1]))
     step = RandomSampleImputer(variables=variables, random_state=draw.choice([0, 1, 42, 2**31]))
     return Case(Pipeline([("impute", step)]) if draw.chance(0.3) else step, train, test, transform=_each_alone)
+
+
+@parity("feature_engine.imputation.RandomSampleImputer (a seed for each row)", family="impute")
+def random_sample_imputer_by_row(draw: Draw) -> Case:
+    draw.rows(5)
+    train, test = draw.category_frames(missing=draw.choice([0.2, 0.5]), integers=0.2)
+    train["number"], test["number"] = draw.floats(missing=0.3, extremes=False)
+    train["count"], test["count"] = draw.ints(missing=draw.choice([0.0, 0.3]))
+    seeds = {}
+    for name in ("seed", "other seed"):
+        low = draw.choice([0, 0, 1, -3])
+        pair = draw.ints(low=low, high=draw.choice([5, 1000, 2**31])) if draw.chance() else draw.floats(low=low, high=1e6)
+        train[name], test[name] = seeds[name] = pair
+    chosen = draw.sample([*seeds, "count", "number"], draw.integer(1, 3))
+    variables = None if draw.chance() else draw.sample(list(train.columns), draw.integer(1, train.shape[1]))
+    step = RandomSampleImputer(
+        variables=variables, random_state=chosen[0] if len(chosen) == 1 else chosen, seed="observation",
+        seeding_method=draw.choice(["add", "multiply"]),
+    )  # fmt: skip
+    return Case(step, train, test)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import category_encoders as ce
+import numpy as np
+import pandas as pd
+from category_encoders.wrapper import NestedCVWrapper, PolynomialWrapper
 
 from .draw import Draw
 from .harness import Case, parity
@@ -150,9 +153,13 @@ def hashing(draw: Draw) -> Case:
     }
     options["drop_invariant"] = draw.chance(0.2)
     if draw.chance(0.3):
-        names = [name for name in train if name != "number"]
+        train["count"], test["count"] = draw.ints(missing=draw.choice([0.0, 0.2]))
+    if draw.chance(0.5):
+        names = list(train)
         options["cols"] = draw.sample(names, draw.integer(1, len(names)))
-    return Case(ce.HashingEncoder(max_process=1, **options), train, test, refusable=True)
+    if options.get("cols") == ["number"] or set(options.get("cols", ["text"])) <= {"number", "count"}:
+        options["drop_invariant"] = False
+    return Case(ce.HashingEncoder(max_process=1, **options), train, test)
 
 
 if hasattr(ce, "CountTargetEncoder"):
@@ -161,3 +168,70 @@ if hasattr(ce, "CountTargetEncoder"):
     def count_target(draw: Draw) -> Case:
         options = {"min_samples_leaf": draw.choice([1, 5, 20]), "smoothing": draw.choice([0.5, 10])}
         return _case(draw, ce.CountTargetEncoder, draw.choice(["binary", "multiclass"]), **options)
+
+
+if hasattr(ce, "MultiHotEncoder"):
+
+    @parity("category_encoders.MultiHotEncoder", family=FAMILY, generations=("current",))
+    def multi_hot(draw: Draw) -> Case:
+        delimiter = draw.choice(["|", "|", ",", ", ", "::"])
+        words = ["cat", "dog", " dog ", "été", "İ", "", " ", "a b", "1", "1.0", "nan"]
+
+        def joined(count: int, missing: float, extra: list[str]) -> Any:
+            texts: list[Any] = []
+            for _ in range(count):
+                chosen = [draw.choice([*words, *extra]) for _ in range(draw.integer(0, 4))]
+                texts.append(np.nan if draw.chance(missing) else delimiter.join(chosen))
+            return pd.Series(texts, dtype=object)
+
+        draw.rows(3)
+        names = draw.names(draw.integer(1, 3))
+        share = draw.choice([0.0, 0.2])
+        train = pd.DataFrame({name: joined(draw.n_train, share, []) for name in names})
+        test = pd.DataFrame({name: joined(draw.n_test, share, ["never seen"]) for name in names})
+        options: dict[str, Any] = {"delimiter": delimiter, "use_cat_names": draw.chance()}
+        if draw.chance(0.3):
+            train["number"], test["number"] = draw.choice([draw.floats, draw.ints])(missing=0.1)
+            if draw.chance():
+                options["cols"] = ["number", *names]
+        options["handle_unknown"] = draw.choice(["value", "error", "return_nan", "indicator"])
+        options["handle_missing"] = draw.choice(["value", "error", "return_nan", "indicator", "ignore"])
+        options["drop_invariant"] = draw.chance(0.2)
+        options["return_df"] = draw.chance(0.8)
+        return Case(ce.MultiHotEncoder(**options), train, test)
+
+
+if "composite_cols" in ce.TargetEncoder().get_params():
+
+    @parity("category_encoders.TargetEncoder (of columns together)", family=FAMILY, generations=("current",))
+    def composite(draw: Draw) -> Case:
+        cls = draw.choice([ce.TargetEncoder, ce.LeaveOneOutEncoder, ce.MEstimateEncoder, ce.CatBoostEncoder])
+        case = _case(draw, cls, "binary", composite_cols=None)
+        train, test = draw.category_frames(2, 4, missing=draw.choice([0.0, 0.2]), unseen=0.2, integers=0.2)
+        names = list(train)
+        if draw.chance():
+            train["number"], test["number"] = draw.choice([draw.floats, draw.ints])(missing=draw.choice([0.0, 0.1]))
+            names.append("number")
+        case.X_train, case.X_test, case.y = train, test, draw.target("binary")
+        groups = [tuple(draw.sample(names, 2))]
+        if len(names) > 2 and draw.chance():
+            groups.append(tuple(draw.sample(names, 3)))
+        case.transformer.set_params(composite_cols=groups, keep_components=draw.chance(), cols=None)
+        return case
+
+
+@parity("category_encoders.wrapper.PolynomialWrapper", family=FAMILY)
+def polynomial_wrapper(draw: Draw) -> Case:
+    case = _case(draw, draw.choice([ce.TargetEncoder, ce.WOEEncoder, ce.MEstimateEncoder, ce.CatBoostEncoder]), "binary")
+    case.transformer.set_params(drop_invariant=False, return_df=True)
+    draw.rows(13)
+    case.transformer = PolynomialWrapper(case.transformer)
+    case.y = pd.Series([["b", "a", "c"][i % 3] for i in range(len(case.X_train))])
+    return case
+
+
+@parity("category_encoders.wrapper.NestedCVWrapper", family=FAMILY)
+def nested_cv_wrapper(draw: Draw) -> Case:
+    case = _case(draw, draw.choice([ce.TargetEncoder, ce.LeaveOneOutEncoder, ce.JamesSteinEncoder]), "binary")
+    case.transformer = NestedCVWrapper(case.transformer, cv=2, random_state=0)
+    return case

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from seaworthy_export import Context, Text, register_converter
 
@@ -242,3 +243,48 @@ def strings(draw: Draw) -> Case:
     if draw.chance(0.2):
         chain.append((len, lambda chain: chain.length()))
     return Case(Strings(chain), train, test)
+
+
+class SplitLabels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Several labels in one text, as columns of 1 and 0: the way to serve a MultiLabelBinarizer."""
+
+    def __init__(self, column: str, separator: str | None = "|") -> None:
+        self.column, self.separator = column, separator
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        self.binarizer_ = MultiLabelBinarizer().fit(X[self.column].str.split(self.separator))
+        return self
+
+    def transform(self, X: Any) -> Any:
+        flags = self.binarizer_.transform(X[self.column].str.split(self.separator))
+        names = [f"{self.column}_{label}" for label in self.binarizer_.classes_]
+        return pd.concat([X.drop(columns=[self.column]), pd.DataFrame(flags, X.index, names)], axis=1)
+
+
+@register_converter(SplitLabels)
+def convert_split_labels(step: Any, ctx: Context) -> None:
+    labels = list(step.binarizer_.classes_)
+    ctx.check([step.column], "missing")  # it cannot iterate over a missing value
+    separator = {} if step.separator is None else {"separator": step.separator}
+    ctx.expand(
+        step.column, [f"{step.column}_{label}" for label in labels], labels, ones=range(len(labels)), split=separator
+    )
+    ctx.drop([step.column])
+
+
+@parity("sklearn.preprocessing.MultiLabelBinarizer (of delimited texts)", family="encode")
+def split_labels(draw: Draw) -> Case:
+    separator = draw.choice(["|", ", ", None, "::"])
+    joint = " " if separator is None else separator
+    labels = ["cat", "dog", "été", "", "a b", " x", "😀", "nan", "1"]
+
+    def texts(n: int, extra: list[str], missing: float) -> pd.Series:
+        cells: list[Any] = []
+        for _ in range(n):
+            chosen = [draw.choice([*labels, *extra]) for _ in range(draw.integer(1, 4))]
+            cells.append(np.nan if draw.chance(missing) else joint.join(chosen))
+        return pd.Series(cells, dtype=object)
+
+    train = pd.DataFrame({"n": np.arange(draw.n_train, dtype=float), "genres": texts(draw.n_train, [], 0.0)})
+    test = pd.DataFrame({"n": np.arange(draw.n_test, dtype=float), "genres": texts(draw.n_test, ["new"], 0.05)})
+    return Case(SplitLabels("genres", separator), train, test)

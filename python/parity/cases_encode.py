@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import sklearn.preprocessing
-from sklearn.preprocessing import LabelBinarizer, LabelEncoder, OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import LabelBinarizer, LabelEncoder, MultiLabelBinarizer, OneHotEncoder, OrdinalEncoder
 
 from .draw import Draw
 from .harness import Case, parity
@@ -107,4 +108,14 @@ def label_binarizer(draw: Draw) -> Case:
     train, test = draw.category_frames(1, 1, unseen=0.15, integers=0.3)
     low, high = draw.choice([(0, 1), (-1, 1), (0, 5)])
     binarizer = LabelBinarizer(neg_label=low, pos_label=high)
+    return Case(binarizer, train, test, fit=_fit_one, transform=_one)
+
+
+@parity("sklearn.preprocessing.MultiLabelBinarizer", family="encode")
+def multi_label_binarizer(draw: Draw) -> Case:
+    """Of a column of strings each is the set of its characters; unknown ones are left out, with a warning."""
+    train, test = draw.category_frames(1, 1, missing=0.0, unseen=0.3)
+    if draw.chance(0.3):
+        test.iloc[0, 0] = np.nan
+    binarizer = MultiLabelBinarizer(sparse_output=draw.chance(0.3))
     return Case(binarizer, train, test, fit=_fit_one, transform=_one)

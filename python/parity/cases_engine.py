@@ -301,6 +301,10 @@ def math_features(draw: Draw) -> Case:
     train, test = draw.frames({name: draw.floats(missing=draw_missing, extremes=False) for name in names})
     functions = ["sum", "prod", "mean", "std", "var", "median", "min", "max"]
     chosen: Any = draw.sample(functions, draw.integer(1, 4))
+    if draw.chance(0.4):
+        own = {"sum": np.sum, "prod": np.prod, "mean": np.mean, "std": np.std, "var": np.var, "median": np.median,
+               "min": np.min, "max": np.max}  # fmt: skip
+        chosen = [own[name] if draw.chance(0.6) else name for name in chosen]
     if len(chosen) == 1:
         chosen = chosen[0]
     transformer = creation.MathFeatures(

@@ -24,6 +24,7 @@ from sklearn.feature_selection import (
     f_regression,
 )
 from sklearn.impute import IterativeImputer, KNNImputer, MissingIndicator, SimpleImputer
+from sklearn.kernel_approximation import Nystroem, RBFSampler
 from sklearn.linear_model import BayesianRidge, LinearRegression, Ridge
 from sklearn.pipeline import FeatureUnion
 from sklearn.preprocessing import (
@@ -452,3 +453,42 @@ def spline_transformer(draw: Draw) -> Case:
         ),
         train, holes(draw, test, 0.1),
     )  # fmt: skip
+
+
+# --- kernels --------------------------------------------------------------------------------------------------------
+
+
+@parity("sklearn.kernel_approximation.RBFSampler", family="project")
+def rbf_sampler(draw: Draw) -> Case:
+    columns = {name: draw.floats(low=-3.0, high=3.0) for name in draw.names(draw.integer(1, 4))}
+    train, test = draw.frames(columns)
+    options: dict[str, object] = {"gamma": draw.choice([1.0, 0.1, 2.5])}
+    if "scale" in str(RBFSampler._parameter_constraints["gamma"]) and draw.chance(0.2):
+        options["gamma"] = "scale"
+    sampler = RBFSampler(n_components=draw.integer(1, 12), random_state=draw.integer(0, 99), **options)
+    return Case(sampler, train, holes(draw, test, 0.1))
+
+
+@parity("sklearn.kernel_approximation.Nystroem", family="project")
+def nystroem(draw: Draw) -> Case:
+    draw.rows(8)
+    columns = {name: draw.floats(low=-2.0, high=2.0) for name in draw.names(draw.integer(1, 4))}
+    train, test = draw.frames(columns)
+    kernel = draw.choice(["rbf", "rbf", "linear", "poly", "sigmoid", "cosine"])
+    options: dict[str, object] = {}
+    if kernel in ("rbf", "poly", "sigmoid") and draw.chance():
+        options["gamma"] = draw.choice([0.1, 0.5, 1.0])
+    if kernel in ("poly", "sigmoid") and draw.chance():
+        options["coef0"] = draw.choice([0.0, 0.5, 1.0])
+    if kernel == "poly" and draw.chance():
+        options["degree"] = draw.choice([2, 3])
+    made = Nystroem(kernel=kernel, n_components=draw.integer(1, 4), random_state=0, **options)
+
+    def within(step: Nystroem, row: pd.DataFrame) -> list[float]:
+        # What a bit of the kernel is worth: the projection divides by the roots of its smallest singular values.
+        kernel = np.abs(step.normalization_).sum() * 1e-14
+        size = 1.0 + float(np.nanmax(np.abs(row.to_numpy(float)), initial=0.0)) ** 6
+        return [kernel * size * 10.0] * len(step.normalization_)
+
+    reason = "the kernel is a sum in an order of BLAS's own, and the projection divides by its small singular values"
+    return Case(made, train, holes(draw, test, 0.1), slack=within, reason=reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from sklearn.preprocessing import (
     Binarizer,
     FunctionTransformer,
@@ -80,3 +81,25 @@ def function_transformer(draw: Draw) -> Case:
         tolerance=1e-15,
         reason=LIBM,
     )
+
+
+@parity("sklearn.preprocessing.FunctionTransformer (with arguments)", family="function")
+def function_with_arguments(draw: Draw) -> Case:
+    function, arguments = draw.choice(
+        [
+            (np.clip, {"a_min": -1.0, "a_max": draw.choice([2.5, None])}),
+            (pd.DataFrame.clip, {"lower": draw.choice([0, None]), "upper": 10.5}),
+            (np.round, {"decimals": draw.choice([0, 1, 3, -1])}),
+            (np.around, {"decimals": 2}),
+            (np.nan_to_num, {"nan": draw.choice([0.0, -1.5])}),
+            (pd.DataFrame.fillna, {"value": draw.choice([0.0, 7.25])}),
+        ]
+    )
+    missing = draw.choice([0.0, 0.2])
+    train, test = draw.frames(
+        {
+            name: draw.floats(missing=missing) if draw.chance(0.7) else draw.ints(missing=missing)
+            for name in draw.names(draw.integer(1, 3))
+        }
+    )
+    return Case(FunctionTransformer(function, kw_args=arguments), train, test)

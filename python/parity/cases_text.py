@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfTransformer, TfidfVectorizer
+from sklearn.feature_selection import SelectKBest, f_classif
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler, Normalizer
 
 from .draw import Draw
 from .harness import Case, parity
@@ -188,3 +191,88 @@ def tfidf_svd(draw: Draw) -> Case:
         train,
         test,
     )
+
+
+@parity("sklearn.feature_extraction.text.TfidfTransformer (anywhere)", family="text")
+def tfidf_transformer_anywhere(draw: Draw) -> Case:
+    """After a union, a selector, a hasher, or plain numbers."""
+    train, test = text_frames(draw)
+    weights = ("weigh", TfidfTransformer(**weighting(draw)))
+    kind = draw.choice(["union", "selected", "hashed", "numbers"])
+    if kind == "numbers":
+        columns = {name: draw.ints(low=0, high=5) for name in draw.names(draw.integer(1, 5))}
+        return Case(weights[1], *draw.frames(columns), names=False)
+    if kind == "union":
+        first: Any = FeatureUnion(
+            [("words", CountVectorizer(**counting(draw))), ("chars", CountVectorizer(analyzer="char", max_features=20))]
+        )
+    elif kind == "selected":
+        first = Pipeline([("count", CountVectorizer(**counting(draw))), ("most", SelectKBest(f_classif, k="all"))])
+    else:
+        first = HashingVectorizer(n_features=draw.choice([16, 1000]), norm=None, **analysis(draw))
+    y = np.arange(len(train)) % 2
+    return Case(within(draw, Pipeline([("first", first), weights])), train, test, y, names=False)
+
+
+@parity("sklearn.preprocessing.Normalizer (of sparse rows)", family="text")
+def sparse_normalizer(draw: Draw) -> Case:
+    train, test = text_frames(draw)
+    hasher = HashingVectorizer(n_features=4096, norm=None, **analysis(draw))
+    steps = Pipeline([("hash", hasher), ("norm", Normalizer(draw.choice(["l1", "l2", "max"])))])
+    return Case(within(draw, steps), train, test, names=False)
+
+
+@parity("sklearn.feature_extraction.text.HashingVectorizer (with very many columns)", family="text")
+def wide_hashing_vectorizer(draw: Draw) -> Case:
+    """Up to the default of 2**20 columns, of which what follows takes a few."""
+    train, test = text_frames(draw)
+    weighted = draw.chance(0.4)
+    wide = HashingVectorizer(
+        n_features=2**20 if draw.chance(0.02) else 2**14, norm=None if weighted else "l2", **analysis(draw)
+    )
+    steps: list[tuple[str, Any]] = [("hash", wide)]
+    if weighted:
+        steps.append(("weigh", TfidfTransformer(**weighting(draw))))
+    steps.append(draw.choice([("svd", TruncatedSVD(2)), ("most", SelectKBest(f_classif, k=draw.integer(1, 30)))]))
+    y = np.arange(len(train)) % 2
+    return Case(within(draw, Pipeline(steps)), train, test, y, names=False)
+
+
+def _records(step: Any, frame: pd.DataFrame) -> Any:
+    if step.input_type == "string":
+        return step.transform(frame.to_numpy(dtype=object).tolist())
+    records = frame.to_dict("records")
+    return step.transform(records if step.input_type == "dict" else [list(record.items()) for record in records])
+
+
+@parity("sklearn.feature_extraction.FeatureHasher", family="text")
+def feature_hasher(draw: Draw) -> Case:
+    kind = draw.choice(["dict", "dict", "pair", "string"])
+    columns: dict[str, Any] = {}
+    for name in draw.names(draw.integer(1, 5)):
+        if kind == "string" or draw.chance():
+            columns[name] = draw.categories(missing=draw.choice([0.0, 0.1]), unseen=0.3)
+        else:
+            columns[name] = draw.choice([draw.numbers, draw.bools, draw.floats])(missing=draw.choice([0.0, 0.1]))
+    train, test = draw.frames(columns)
+    hasher = FeatureHasher(
+        n_features=draw.choice([1, 2, 7, 64, 1000]), input_type=kind, alternate_sign=draw.chance(0.7)
+    )
+    return Case(hasher, train, test, fit=lambda step, X, y: step.fit(), transform=_records, names=False)
+
+
+@parity("sklearn.feature_extraction.FeatureHasher (in a pipeline)", family="text")
+def feature_hasher_in_pipeline(draw: Draw) -> Case:
+    """Rows as dicts by `DataFrame.to_dict`; strings out of an imputer."""
+    train, test = draw.category_frames(missing=draw.choice([0.0, 0.2]), unseen=0.3, dtype="object")
+    hasher = FeatureHasher(n_features=draw.choice([4, 64, 2**14]), input_type=draw.choice(["dict", "string"]))
+    before: Any = SimpleImputer(strategy="constant", fill_value="none")
+    if hasher.input_type == "dict":
+        train["number"], test["number"] = draw.floats()
+        before = FunctionTransformer(pd.DataFrame.to_dict, kw_args={"orient": "records"})
+    steps: list[tuple[str, Any]] = [("rows", before), ("hash", hasher)]
+    if hasher.n_features > 64:
+        steps.append(("svd", TruncatedSVD(2, random_state=0)))
+    elif draw.chance(0.3):
+        steps.append(("scale", MaxAbsScaler()))
+    return Case(Pipeline(steps), train, test, names=False)

@@ -24,13 +24,13 @@ CHUNK = 10
 MOST_REASONS = 20
 
 
-def load_cases() -> list[str]:
-    """Imports every module of cases; the answer is the libraries that are not installed, whose modules were skipped."""
+def load_cases(only: str = "") -> list[str]:
+    """Imports every module of cases whose name contains `only`; the answer is the libraries that are not installed, whose modules were skipped."""
     import parity
 
     absent = []
     for module in pkgutil.iter_modules(parity.__path__):
-        if module.name.startswith("cases_"):
+        if module.name.startswith("cases_") and only in module.name:
             try:
                 importlib.import_module(f"parity.{module.name}")
             except ModuleNotFoundError as error:
@@ -58,8 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--table", type=Path, default=None, metavar="FILE", help="write the table of all results in --results"
     )
+    parser.add_argument("--module", default="", metavar="NAME", help="only the modules of cases with this in their name")
     options = parser.parse_args(arguments)
-    absent = load_cases()
+    absent = load_cases(options.module)
     for line in absent:
         print(f"skipped: {line}, which is not installed")
     wanted = [

@@ -34,8 +34,8 @@ from seaworthy_export import ExportError, UnsupportedStepError, read_pipeline
 from seaworthy_export.context import CATEGORY
 from seaworthy_export.errors import NothingAcceptedError, WrongConverterError
 from seaworthy_export.exporter import Reading
+from seaworthy_export.schema import Schema
 from seaworthy_export.schema import _cell as cell_as_sent
-from seaworthy_export.schema import rows_to_frame
 from seaworthy_export.values import is_missing
 
 from . import slack
@@ -266,25 +266,25 @@ def _compare(case: Case, draw: Draw, trained: Any, outcome: Outcome) -> None:
             entry["type"] = _type_of(case.X_train[name].dtype)
     reading = read_pipeline(case.transformer, case.X_train, fields=fields)
     rows = [_sent(case.X_test, position, reading.schema.fields) for position in range(len(case.X_test))]
-    dtypes = reading.schema.frame.dtypes.to_dict()
+    schema = reading.schema
     outcome.names = _compare_names(case, trained, reading)
     batch = draw.choice([1, 3, 1024])
-    whole = _whole(case, rows, dtypes, draw.integer(0, len(rows) - 1))
+    whole = _whole(case, rows, schema, draw.integer(0, len(rows) - 1))
     if whole is not None:
         try:
-            _compare_rows(case, reading, rows, dtypes, whole, batch, outcome)
+            _compare_rows(case, reading, rows, schema, whole, batch, outcome)
             return
         except MismatchError:
             pass  # what the original gives a row among others may not be what it gives the row alone
-    alone = [_alone(case, row, dtypes) for row in rows]
-    _compare_rows(case, reading, rows, dtypes, alone, batch, outcome)
+    alone = [_alone(case, row, schema) for row in rows]
+    _compare_rows(case, reading, rows, schema, alone, batch, outcome)
 
 
 def _compare_rows(
     case: Case,
     reading: Reading,
     rows: Sequence[Mapping[str, Any]],
-    dtypes: Mapping[str, Any],
+    schema: Schema,
     expected: Sequence[list[Value] | None],
     batch: int,
     outcome: Outcome,
@@ -303,7 +303,7 @@ def _compare_rows(
         if (wanted is None) != ("errors" in got):
             raise MismatchError(
                 f"row {position}: the original "
-                + (f"raises ({_error(case, rows[position], dtypes)})" if wanted is None else f"gives {wanted}")
+                + (f"raises ({_error(case, rows[position], schema)})" if wanted is None else f"gives {wanted}")
                 + f", Seaworthy gives {_shown(got)}\n  row: {_shown(rows[position])}\n{_steps_text(spec)}"
             )
         if wanted is None:
@@ -324,7 +324,7 @@ def _compare_rows(
             )
             if absolute < math.inf:
                 if explained is None:
-                    explained = slack.of(case, rows_to_frame([rows[position]], dtypes), width)
+                    explained = slack.of(case, schema.frame_of([rows[position]]), width)
                 if isinstance(e, float) and absolute <= explained.bounds[column]:
                     largest_absolute = max(largest_absolute, absolute)
                     cancelled += 1
@@ -385,18 +385,18 @@ def _sent(frame: pd.DataFrame, position: int, fields: Sequence[Mapping[str, Any]
 
 
 def _whole(
-    case: Case, rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, Any], checked: int
+    case: Case, rows: Sequence[Mapping[str, Any]], schema: Schema, checked: int
 ) -> list[list[Value] | None] | None:
     """What the original gives for the rows as one frame, which is quicker than to ask each alone.
 
     None when it raises or drops a row, or when the row `checked` differs alone, for alone is how a service asks.
     """
     try:
-        output = _transform(case, rows_to_frame(rows, dtypes))
+        output = _transform(case, schema.frame_of(rows))
     except Exception:
         return None
     whole = _cells(output)
-    if len(whole) != len(rows) or not same(_alone(case, rows[checked], dtypes), whole[checked], case):
+    if len(whole) != len(rows) or not same(_alone(case, rows[checked], schema), whole[checked], case):
         return None
     return list(whole)
 
@@ -415,18 +415,18 @@ def same(alone: list[Value] | None, among: list[Value], case: Case) -> bool:
     return True
 
 
-def _alone(case: Case, row: Mapping[str, Any], dtypes: Mapping[str, Any]) -> list[Value] | None:
+def _alone(case: Case, row: Mapping[str, Any], schema: Schema) -> list[Value] | None:
     try:
-        output = _transform(case, rows_to_frame([row], dtypes))
+        output = _transform(case, schema.frame_of([row]))
     except Exception:
         return None
     cells = _cells(output)
     return cells[0] if len(cells) == 1 else None  # a row that is dropped has no answer
 
 
-def _error(case: Case, row: Mapping[str, Any], dtypes: Mapping[str, Any]) -> str:
+def _error(case: Case, row: Mapping[str, Any], schema: Schema) -> str:
     try:
-        cells = _cells(_transform(case, rows_to_frame([row], dtypes)))
+        cells = _cells(_transform(case, schema.frame_of([row])))
     except Exception as error:
         lines = str(error).strip().splitlines()
         return f"{type(error).__name__}: {lines[0] if lines else ''}"

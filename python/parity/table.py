@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from . import slack
 from .harness import GENERATION, NAMES
 
 ORDER: tuple[str, ...] = ("current", "2023")
+MOST_REASONS = 4
 LIBRARIES = ("scikit-learn", "feature-engine", "category_encoders", "pandas", "numpy")
 
 
@@ -109,8 +111,11 @@ def render(generations: dict[str, Any]) -> str:
                 notes.append(f"- `{name}`: {note}")
             unsupported = sum(found["unsupported"] for found in entries.values())
             if unsupported:
+                found_reasons = {_reason(refusal) for found in entries.values() for refusal in found["refusals"]}
                 notes.append(
-                    f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter, with the reason."
+                    f"- `{name}`: {unsupported} of the cases drawn were refused by the exporter: "
+                    + "; ".join(sorted(found_reasons)[:MOST_REASONS])
+                    + ("; …" if len(found_reasons) > MOST_REASONS else ".")
                 )
             edges = sum(found["edges"] for found in entries.values())
             if edges:
@@ -140,3 +145,9 @@ def render(generations: dict[str, Any]) -> str:
 
 def _sum(entries: dict[str, dict[str, Any]], key: str) -> int:
     return sum(int(found[key]) for found in entries.values())
+
+
+def _reason(refusal: str) -> str:
+    """What the exporter says, without the step, the values and the hint."""
+    problem = refusal.splitlines()[0].partition("): ")[2] or refusal.splitlines()[0]
+    return re.sub(r"'[^']*'|\[.*?\]|`[^`]*__[^`]*`", "…", problem)[:140]

@@ -37,6 +37,7 @@ FUNCTIONS = (
 INT, FLOAT, CATEGORY, DATETIME = "int", "float", "category", "datetime"
 MAX_DENSE = 2000
 """Sparse matrices with more columns stay sparse while the pipeline is read."""
+_FEW = 64
 _DTYPES = {INT: np.dtype("int64"), FLOAT: np.dtype("float64"), CATEGORY: np.dtype(object)}
 _INT64 = range(-(2**63), 2**63)
 
@@ -71,8 +72,17 @@ class State:
     """Every column that exists in the artifact's frame now, in order."""
     prefix: str = ""
     """What the names of new columns begin with: the branches that they are made in."""
+    touched: tuple[Any, set[str]] = (None, set())
+    """The entries of the last step that columns were added to, and all columns that they name."""
     counts: set[str] = field(default_factory=set)
     """Columns of a bag of words, which are neither missing nor infinite; a check would take one out of its row."""
+
+
+@dataclass(frozen=True)
+class _Replaced:
+    """The label of a column whose label another one has got since."""
+
+    label: Label
 
 
 class Context:
@@ -91,6 +101,7 @@ class Context:
         self.columns = list(columns)
         self._state = state
         self._source = class_name(step)
+        self._known: dict[Label, int] = {}
 
     # --- columns ---------------------------------------------------------------------------------------------------
 
@@ -101,9 +112,9 @@ class Context:
 
     def column(self, label: Label) -> Column:
         """The column with this label; the error lists those there are."""
-        for column in self.columns:
-            if column.label == label:
-                return column
+        at = self._position(label)
+        if at is not None:
+            return self.columns[at]
         # feature-engine calls the columns of an array x0, x1, …
         if (
             isinstance(label, str)
@@ -118,6 +129,16 @@ class Context:
             f"{self._where()} refers to the column {label!r}, which does not exist there; the columns are: "
             + ", ".join(repr(column.label) for column in self.columns)
         )
+
+    def _position(self, label: Label) -> int | None:
+        """Where the first column with this label stands: there may be a million, so they are not searched each time."""
+        if len(self.columns) <= _FEW:
+            return next((at for at, column in enumerate(self.columns) if column.label == label), None)
+        at = self._known.get(label)
+        if at is None or at >= len(self.columns) or self.columns[at].label != label:
+            self._known = {column.label: at for at, column in reversed(list(enumerate(self.columns)))}
+            at = self._known.get(label)
+        return at
 
     def name(self, label: Label) -> str:
         """The name in the artifact of the column with this label."""
@@ -159,11 +180,19 @@ class Context:
         return unique
 
     def _append(self, column: Column) -> None:
+        if isinstance(self.frame, pd.DataFrame):
+            # Whoever asks for the label from here on means the new column; `assign` gives it the place of the old one.
+            self.columns = [
+                replace(c, label=_Replaced(c.label)) if c.label == column.label else c for c in self.columns
+            ]
         self.columns.append(column)
         self._state.live.append(column.name)
 
     def _replace(self, column: Column, **changes: Any) -> None:
-        self.columns[self.columns.index(column)] = replace(column, **changes)
+        at = self._position(column.label)
+        if at is None or self.columns[at] != column:
+            at = self.columns.index(column)
+        self.columns[at] = replace(column, **changes)
         self._state.counts.discard(column.name)
 
     def _number(self, label: Label, what: str) -> Column:
@@ -188,9 +217,12 @@ class Context:
         if steps and op not in ("select", "drop"):
             last = steps[-1]
             if {key: value for key, value in last.items() if key != "columns"} == {**head, **parameters}:
-                before = set().union(*map(touched, last["columns"]))
-                if not any(touched(entry) & before for entry in columns):
+                if self._state.touched[0] is not last["columns"]:
+                    self._state.touched = last["columns"], set().union(*map(touched, last["columns"]))
+                before, names = self._state.touched[1], set().union(*map(touched, columns))
+                if names.isdisjoint(before):
                     last["columns"].extend(columns)
+                    before |= names
                     return
         steps.append({**head, "columns": list(columns), **parameters})
 
@@ -337,8 +369,9 @@ class Context:
 
     def assign(self) -> None:
         """Of columns with one label keeps the last, in the place and under the name of the first, as pandas assigns."""
-        last = {column.label: column for column in self.columns}
-        first = {column.label: column for column in reversed(self.columns)}
+        labels = [c.label.label if isinstance(c.label, _Replaced) else c.label for c in self.columns]
+        last = dict(zip(labels, self.columns))
+        first = dict(zip(reversed(labels), reversed(self.columns)))
         self.keep(list(last.values()))
         for label, column in last.items():
             if column is not first[label]:
@@ -348,8 +381,8 @@ class Context:
                 if column.name in self._state.counts:
                     self._state.counts.add(name)
                 new = replace(column, name=name)
-                self.columns.append(new)
-                self.keep([new if c is column else c for c in self.columns if c is not new])
+                scope = [*self.columns, new]
+                self._keep([new if c is column else c for c in self.columns], scope)
 
     def relabel(self, labels: Sequence[Label]) -> None:
         """Says what Python calls the columns from here on; changes nothing in the artifact."""
@@ -370,7 +403,7 @@ class Context:
 
     def function(self, labels: Iterable[Label], function: str) -> None:
         """Applies the NumPy function of this name in place, in float64."""
-        if function not in (*FUNCTIONS, "ndtri"):
+        if function not in (*FUNCTIONS, "ndtri", "ndtr"):
             self.unsupported(f"the function `{function}` is not among {', '.join(FUNCTIONS)}")
         for label in labels:
             column = self._machine_number(label, function)
@@ -455,14 +488,18 @@ class Context:
         ones: Sequence[int | None] | None = None,
         unseen: str | Sequence[Any] = "zeros",
         missing: str | Sequence[Any] = "zeros",
+        split: Mapping[str, Any] | None = None,
     ) -> None:
         """Looks each value up among the keys, and writes a row of numbers to new columns at the end.
 
         `rows` has a row for each key, or `ones` the position of the output that is 1 while the others are 0 (None for
         none). `unseen` is what becomes of another value, `missing` what becomes of a missing one: `"zeros"`,
-        `"missing"`, `"error"`, or a row. The column itself stays.
+        `"missing"`, `"error"`, or a row. The column itself stays. With `split`, `{"separator": "|", "strip": True}`, each
+        part of a text is looked up by itself, see docs/artifact.md.
         """
         column = self.column(label)
+        if split is not None and column.kind != CATEGORY:
+            self.unsupported(f"the column {label!r} holds numbers, and only a text can be split")
         if (rows is None) == (ones is None):
             raise ValueError("expand takes either rows or ones")
         given: Sequence[Any] = rows if ones is None else ones  # type: ignore[assignment]
@@ -502,6 +539,8 @@ class Context:
         dtype = np.dtype("int64" if whole else "float64")
         entry = {"column": column.name, "outputs": names, "keys": list(table)}
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
+        if split is not None:
+            entry["split"] = dict(split)
         self._emit("expand", [entry])
         self.columns += [Column(name, output, INT if whole else FLOAT, dtype) for name, output in zip(names, outputs)]
 
@@ -536,6 +575,59 @@ class Context:
         names = self._new_names(outputs)
         self._emit("hash_category", [column.name for column in columns], outputs=names, method=method)
         self.columns += [Column(name, output, FLOAT, np.dtype("int64")) for name, output in zip(names, outputs)]
+
+    def hash_features(
+        self, keys: Mapping[Label, str | None], outputs: Sequence[Label], *, alternate_sign: bool = True
+    ) -> None:
+        """The fields of a row counted where MurmurHash3 says, as FeatureHasher: new columns at the end.
+
+        `keys` has the columns with their keys; without one a text is hashed as it is.
+        """
+        entries = []
+        for label, key in keys.items():
+            column = self.column(label)
+            if column.kind == DATETIME or (key is None and column.kind != CATEGORY):
+                self.unsupported(f"it cannot hash the column {label!r} of type {column.dtype}")
+            entries.append({"column": column.name, **({} if key is None else {"key": key})})
+        names = self._many_names(outputs)
+        self._state.live += names
+        self._state.steps.append(
+            {
+                "op": "hash_features", "name": self.path, "source": self._source, "columns": entries,
+                "hash": {"alternate_sign": alternate_sign}, "outputs": names,
+            }
+        )  # fmt: skip
+        self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
+
+    def sample(self, label: Label, values: Sequence[Any], seed: Label) -> None:
+        """A missing value becomes one of the values, drawn by NumPy's legacy generator with the column `seed` for a seed."""
+        column, seed_column = self.column(label), self._number(seed, "sample")
+        plain = [self._scalar(value, "a value") for value in values]
+        if any(isinstance(value, str) != (column.kind == CATEGORY) for value in plain):
+            self.unsupported(f"the column {label!r} and the values drawn for it are not of one type")
+        self._emit("sample", [{"column": column.name, "values": plain}], seed=seed_column.name)
+        if column.kind == INT and not all(is_integer(value) for value in plain):
+            self._replace(column, kind=FLOAT)
+
+    def weigh(self, **parameters: Any) -> None:
+        """Weighs the numbers that are not 0 by column and by norm, in all columns together: see docs/artifact.md."""
+        given = {key: value for key, value in parameters.items() if value not in (None, False)}
+        columns = [self._number(column.label, "weigh") for column in self.columns]
+        self._emit_plain("weigh", columns=[column.name for column in columns], **given)
+        self.columns = [replace(column, kind=FLOAT) for column in self.columns]
+
+    def _many_names(self, outputs: Sequence[Label]) -> list[str]:
+        """Names for many new columns, which may be a million."""
+        taken = set(self._state.live)
+        names = []
+        for output in outputs:
+            wanted = self._state.prefix + str(output)
+            name, number = wanted, 2
+            while name in taken:
+                name, number = f"{wanted}_{number}", number + 1
+            taken.add(name)
+            names.append(name)
+        return names
 
     def _new_names(self, outputs: Sequence[Label]) -> list[str]:
         names: list[str] = []
@@ -704,6 +796,8 @@ class Context:
 
     def _plain(self, value: Any, what: str) -> Any:
         if isinstance(value, np.ndarray):
+            if value.dtype == np.float64 and np.isfinite(value).all():
+                return value.tolist()
             value = value.tolist()
         if isinstance(value, (list, tuple)):
             return [self._plain(item, what) for item in value]
@@ -777,28 +871,26 @@ class Context:
         column = self.column(label)
         if column.kind != CATEGORY:
             self.unsupported(f"the column {label!r} does not hold text")
-        taken = set(self._state.live)
-        names = []
-        for output in outputs:
-            wanted = self._state.prefix + str(output)
-            name, number = wanted, 2
-            while name in taken:
-                name, number = f"{wanted}_{number}", number + 1
-            taken.add(name)
-            names.append(name)
+        names = self._many_names(outputs)
         self._state.live += names
         self._state.counts.update(names)
         self._emit_plain("tokens", column=column.name, **parameters, outputs=names)
         self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
 
     def project(self, outputs: Sequence[Label], matrix: Any) -> None:
-        """New columns at the end: all the columns times `matrix`, which has a row for each output."""
-        inputs = list(self.columns)
+        """New columns at the end: all the columns times `matrix`, which has a row for each output.
+
+        Among many columns those are left out that have no part in any output.
+        """
+        matrix, inputs = np.asarray(matrix, dtype=np.float64), list(self.columns)
+        if len(inputs) > MAX_DENSE and matrix.any():
+            used = np.flatnonzero(matrix.any(axis=0))
+            matrix, inputs = matrix[:, used], [inputs[at] for at in used]
         names = []
         for output in outputs:
             names.append(self._unique(str(output)))
             self._state.live.append(names[-1])
-        rows = [[float(value) for value in row] for row in matrix]
+        rows = matrix.tolist()
         self._emit_plain("project", columns=[column.name for column in inputs], outputs=names, matrix=rows)
         self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
 
@@ -929,12 +1021,14 @@ def _require_fitted(step: Any, ctx: Context) -> None:
 
 def _reconcile(step: Any, ctx: Context, frame: Any) -> tuple[Any, list[Column]]:
     after = step.transform(frame)
+    if isinstance(after, list) and all(isinstance(row, dict) for row in after):
+        return after, list(ctx.columns)  # rows as dicts, whose keys are the labels
     if hasattr(after, "toarray"):
         # A bag of words stays sparse: there may be more terms than would fit.
         width = after.shape[1]
         if width == len(ctx.columns) and width > MAX_DENSE:
             after = after.tocsr()
-            return after, [replace(c, label=i, dtype=after.dtype) for i, c in enumerate(ctx.columns)]
+            return after, [Column(c.name, i, c.kind, after.dtype) for i, c in enumerate(ctx.columns)]
         after = after.toarray()
     if isinstance(after, pd.Series) or getattr(after, "ndim", 2) == 1:
         after = np.asarray(after).reshape(-1, 1)
@@ -982,24 +1076,31 @@ def rename_columns(state: State, columns: Sequence[Column], names: Sequence[str]
     return copied(columns, names)
 
 
-_TEXT = ("CountVectorizer", "HashingVectorizer", "TfidfVectorizer")
+_TEXT = ("CountVectorizer", "HashingVectorizer", "MultiLabelBinarizer", "TfidfVectorizer")
 
 
 def as_taken(steps: Sequence[Any], frame: Any) -> Any:
     """Rows in the form in which the first of the steps takes them.
 
-    A vectorizer of text takes a Series, which is the only column of the frame; a DictVectorizer takes dicts.
+    A vectorizer of text and a MultiLabelBinarizer take a Series, which is the only column of the frame; a DictVectorizer takes dicts, and a
+    FeatureHasher dicts, pairs or lists of strings.
     """
     first: Any = steps[0] if steps else None
     while hasattr(first, "steps") or hasattr(first, "transformer_list"):
         inner = first.steps if hasattr(first, "steps") else first.transformer_list
         first = inner[0][1] if inner else None
     name = type(first).__name__
-    if isinstance(frame, pd.DataFrame) and type(first).__module__.startswith("sklearn.feature_extraction"):
+    known = ("sklearn.feature_extraction", "sklearn.preprocessing._label")
+    if isinstance(frame, pd.DataFrame) and type(first).__module__.startswith(known):
         if name in _TEXT and frame.shape[1] == 1:
             return frame.iloc[:, 0]
         if name == "DictVectorizer":
             return frame.to_dict("records")
+        if name == "FeatureHasher":
+            if first.input_type == "string":
+                return [list(row) for row in frame.itertuples(index=False, name=None)]
+            records = frame.to_dict("records")
+            return records if first.input_type == "dict" else [list(record.items()) for record in records]
     return frame
 
 

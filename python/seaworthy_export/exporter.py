@@ -20,6 +20,7 @@ from typing import Any, Callable, Union
 import numpy as np
 import pandas as pd
 import scipy.sparse
+import scipy.special
 from numpy.typing import NDArray
 
 from . import converters  # noqa: F401 - importing registers them
@@ -43,6 +44,7 @@ from .golden import Predictor, as_matrix, golden_lines
 from .graph import Graph, build_graph, open_session, run_graph
 from .outputs import Outputs, describe
 from .profile import build_profile
+from .prune import prune_hashes
 from .schema import Schema, derive_schema
 from .values import class_name, json_scalar
 
@@ -58,6 +60,7 @@ _VERSION = re.compile(
     r"(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?"
 )
 _LIBRARIES = ("feature-engine", "numpy", "onnx", "pandas", "scikit-learn", "skl2onnx")
+MAX_FEATURES = 2**17
 # The largest float64 that is rounded to a finite float32.
 _FLOAT32_LIMIT = float(np.nextafter(np.float64(np.finfo(np.float32).max) + 2.0**103, 0.0))
 _FEATURE_TOLERANCE = {"relative": 1e-12, "absolute": 1e-12}
@@ -93,6 +96,7 @@ def export(
     golden_tolerance: Mapping[str, Mapping[str, float]] | None = None,
     created: str | datetime.datetime | None = None,
     overwrite: bool = False,
+    native_until: str | int | None = None,
 ) -> Path:
     """Writes the artifact of a fitted pipeline and returns its directory, `models_dir/name/version`.
 
@@ -125,20 +129,24 @@ def export(
         golden_tolerance: `{"features": {"relative": …, "absolute": …}, "output": {…}}`, either or both.
         created: the time to record; otherwise SOURCE_DATE_EPOCH, otherwise now.
         overwrite: replace an artifact of this name and version.
+        native_until: the last step that the server's own pipeline runs, by its name (`"prepare/scale"` within another
+            pipeline) or as how many steps it runs; the rest, plain scikit-learn steps of numbers, becomes part of the
+            graph by skl2onnx. All steps when not given.
 
     Raises:
         ExportError: with a message that says what to do, before anything is written.
 
     """
     _require_names(name, version, description)
-    plan = _plan(pipeline, inputs, target, fields, aliases, postprocess)
+    plan = _plan(pipeline, inputs, target, fields, aliases, postprocess, native_until)
     estimator = plan.estimator
     described = describe(estimator, plan.features, output_names)
     labels = described.labels
     if labels is not None and plan.postprocess:
         raise ExportError("postprocess is for regressions; a classifier's probabilities are served as they are")
-    graph = build_graph(estimator, plan.features)
+    graph = build_graph(estimator, plan.features, described)
     _check_estimator_input(plan, estimator)
+    threshold = plan.threshold if threshold is None else threshold
     outputs = described.spec(graph.outputs[0]["name"], threshold, top_k)
     if golden_rows < 1:
         raise ExportError("golden_rows is at least 1: an artifact without proof is refused")
@@ -172,7 +180,7 @@ def export(
             "file": "model.onnx",
             "opset": graph.opset,
             "ir_version": graph.ir_version,
-            "estimator": class_name(estimator),
+            "estimator": class_name(getattr(estimator, "steps", [("", estimator)])[-1][1]),
             "precision": graph.precision,
             "inputs": graph.inputs,
             "outputs": graph.outputs,
@@ -222,15 +230,21 @@ class _Plan:
     estimator: Any
     estimator_path: str
     postprocess: list[dict[str, Any]]
+    threshold: float | None = None
+    """Of a classifier that was fitted with one of its own."""
 
     def apply_postprocess(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """What the server does to raw predictions."""
         for step in self.postprocess:
             if step["op"] == "function":
-                values = getattr(np, step["function"])(values)
+                own = scipy.special.ndtr if step["function"] == "ndtr" else None
+                values = (own or getattr(np, step["function"]))(values)
                 continue
             if step["op"] == "power":
                 values = _power(values, step["method"], step["exponent"])
+                continue
+            if step["op"] == "interpolate":
+                values = _interpolate(values, np.array(step["x"]), np.array(step["y"]), step["margin"])
                 continue
             if "subtract" in step:
                 values = values - step["subtract"]
@@ -252,6 +266,7 @@ def _plan(
     fields: Mapping[str, Mapping[str, Any]] | None,
     aliases: Mapping[str, str] | None,
     postprocess: Sequence[PostprocessStep],
+    native_until: str | int | None = None,
 ) -> _Plan:
     if not isinstance(inputs, pd.DataFrame):
         raise SchemaError(f"`inputs` is a DataFrame of raw training rows, not a {type(inputs).__name__}")
@@ -259,6 +274,9 @@ def _plan(
         raise SchemaError("`inputs` has no rows; the schema, the golden rows and the profile are derived from them")
     transformers, estimator, estimator_path = _split(pipeline)
     estimator, inverse = _unwrap_target(estimator)
+    estimator, threshold = _unwrap_threshold(estimator)
+    if native_until is not None:
+        transformers, estimator = _with_tail(transformers, estimator, native_until)
     schema = derive_schema(inputs, _input_columns(pipeline, inputs, target), fields, aliases)
     reading = _read(transformers, schema, lambda features: estimator.predict(features))
     for column in reading.columns:
@@ -272,6 +290,14 @@ def _plan(
     reduced = _reduce(estimator, estimator_path, reading)
     if reduced is not None:
         estimator, preprocess = reduced
+        prune_hashes(reading.state.steps, [column.name for column in reading.columns])
+    if len(reading.columns) > MAX_FEATURES:
+        raise UnsupportedStepError(
+            f"{class_name(estimator)} takes {len(reading.columns)} columns, which would be a dense row of as many numbers "
+            f"for each prediction; at most {MAX_FEATURES} are exported\n"
+            "hint: give the vectorizer n_features=2**16 or less, select columns (SelectKBest) or project them "
+            "(TruncatedSVD) before the estimator, or put a linear estimator at the end, which needs no dense row"
+        )
     return _Plan(
         schema=schema,
         state=reading.state,
@@ -282,6 +308,7 @@ def _plan(
         estimator=estimator,
         estimator_path=estimator_path,
         postprocess=[*inverse, *(_postprocess_step(step) for step in postprocess)],
+        threshold=threshold,
     )
 
 
@@ -402,6 +429,7 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
     names = _names_out(transformers, [field["name"] for field in schema.fields])
     if names is not None and len(names) == len(current) == len(set(names)):
         current = rename_columns(state, current, names)
+    prune_hashes(state.steps, [column.name for column in current])
     return Reading(schema, state, current, frame, good_rows, preprocess)
 
 
@@ -446,6 +474,34 @@ def _split(pipeline: Any) -> tuple[list[tuple[str, Any]], Any, str]:
     return transformers, pipeline, prefix.rstrip("/") or "estimator"
 
 
+def _with_tail(
+    transformers: list[tuple[str, Any]], estimator: Any, native_until: str | int
+) -> tuple[list[tuple[str, Any]], Any]:
+    """The steps that run natively, and a pipeline of the others and the estimator, which becomes the graph."""
+    from sklearn.pipeline import Pipeline
+
+    paths = [path for path, _ in transformers]
+    if isinstance(native_until, str):
+        if native_until not in paths:
+            raise ExportError(f"native_until: there is no step `{native_until}`; there are {', '.join(paths) or 'none'}")
+        n_native = paths.index(native_until) + 1
+    else:
+        n_native = native_until
+    if not 0 <= n_native <= len(transformers):
+        raise ExportError(f"native_until: of {len(transformers)} steps, {n_native} cannot run natively")
+    tail = [step for _, step in transformers[n_native:] if step is not None and not isinstance(step, str)]
+    foreign = [class_name(step) for step in tail if not type(step).__module__.startswith("sklearn.")]
+    if foreign:
+        raise UnsupportedStepError(
+            f"native_until leaves a `{foreign[0]}` to the graph, and skl2onnx converts scikit-learn's own classes\n"
+            f"hint: name a later step; there are {', '.join(paths)}"
+        )
+    if not tail:
+        return transformers[:n_native], estimator
+    steps = [(f"step_{i}", step) for i, step in enumerate(tail)]
+    return transformers[:n_native], Pipeline([*steps, ("estimator", estimator)])
+
+
 def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:
     """Takes a TransformedTargetRegressor apart: the regressor, and its inverse function as postprocessing."""
     if type(estimator).__name__ != "TransformedTargetRegressor":
@@ -468,6 +524,24 @@ def _unwrap_target(estimator: Any) -> tuple[Any, list[dict[str, Any]]]:
     )
 
 
+def _unwrap_threshold(estimator: Any) -> tuple[Any, float | None]:
+    """Takes a classifier with a threshold of its own apart: the classifier, and the probability from which on."""
+    name = type(estimator).__name__
+    if name not in ("FixedThresholdClassifier", "TunedThresholdClassifierCV"):
+        return estimator, None
+    inner = estimator.estimator_ if hasattr(estimator, "estimator_") else estimator.estimator
+    threshold = getattr(estimator, "best_threshold_", None)
+    threshold = estimator.threshold if threshold is None else threshold
+    positive = getattr(estimator, "pos_label", None)
+    by_scores = estimator.response_method == "decision_function" or not hasattr(inner, "predict_proba")
+    if by_scores or positive not in (None, inner.classes_[1]):
+        raise UnsupportedStepError(
+            f"the threshold of {name} is not on the probability of the second class\n"
+            "hint: response_method='predict_proba', and as pos_label the greater of the two labels"
+        )
+    return inner, 0.5 if threshold == "auto" else float(threshold)
+
+
 def _inverse_steps(fitted: Any) -> list[dict[str, Any]] | None:
     """`inverse_transform` of a transformer of one column as postprocessing; None where that is not known."""
 
@@ -485,6 +559,12 @@ def _inverse_steps(fitted: Any) -> list[dict[str, Any]] | None:
     if name == "RobustScaler":
         scale = fitted.scale_ if fitted.with_scaling else None
         return affine(multiply=scale, add=fitted.center_ if fitted.with_centering else None)
+    if name == "QuantileTransformer":
+        normal = fitted.output_distribution == "normal"
+        x, y = fitted.references_.tolist(), fitted.quantiles_[:, 0].tolist()
+        # The margin is scikit-learn's BOUNDS_THRESHOLD.
+        curve = {"op": "interpolate", "x": x, "y": y, "margin": 1e-7 if normal else 0.0}
+        return [*([{"op": "function", "function": "ndtr"}] if normal else []), curve]
     if name == "PowerTransformer":
         method = "box_cox_inverse" if fitted.method == "box-cox" else "yeo_johnson_inverse"
         before = _inverse_steps(fitted._scaler) if fitted.standardize else []
@@ -502,6 +582,17 @@ def _power(values: NDArray[np.float64], method: str, exponent: float) -> NDArray
         rest = 2 - exponent
         below = 1 - np.exp(-values) if abs(rest) <= eps else 1 - np.power(-rest * values + 1, 1 / rest)
     return np.where(values >= 0, above, below)
+
+
+def _interpolate(
+    values: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], margin: float
+) -> NDArray[np.float64]:
+    """The points of a curve, with its ends, in the order of operations of the server."""
+    with np.errstate(invalid="ignore"):
+        above = values + margin > x[-1] if margin else values == x[-1]
+        below = values - margin < x[0] if margin else values == x[0]
+    curve = np.interp(values, x, y)
+    return np.where(np.isnan(values), values, np.where(below, y[0], np.where(above, y[-1], curve)))
 
 
 def _input_columns(pipeline: Any, inputs: pd.DataFrame, target: str | None) -> list[str]:

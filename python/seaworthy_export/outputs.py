@@ -126,7 +126,7 @@ def describe(estimator: Any, features: Array, names: Sequence[str] | None = None
             f"{class_name(estimator)} predicts {width} value(s) a row, and {len(named)} names were given for them"
         )
     classes = getattr(estimator, "classes_", None)
-    if classes is None:
+    if classes is None or np.size(classes) == 0:  # CatBoost's regressors have an empty list
         if (found := _groups(estimator)) is not None:
             return Outputs("label", labels=found, is_supervised=False)
         return Outputs("prediction", names=named if several else None)

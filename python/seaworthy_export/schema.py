@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,10 +33,12 @@ class Schema:
 
     fields: list[dict[str, Any]]
     frame: pd.DataFrame
+    holes: Mapping[str, Any] = field(default_factory=dict)
+    """What a missing value is in columns of objects, where it is not NaN: None or pd.NA, as in the training rows."""
 
     def field(self, name: str) -> dict[str, Any]:
         """The field of this name."""
-        return next(field for field in self.fields if field["name"] == name)
+        return next(entry for entry in self.fields if entry["name"] == name)
 
     def row(self, position: int) -> Row:
         """A training row as a client would send it."""
@@ -45,13 +47,15 @@ class Schema:
 
     def frame_of(self, rows: Sequence[Mapping[str, Json]]) -> pd.DataFrame:
         """Rows as the frame that the pipeline takes, see `rows_to_frame`."""
-        return rows_to_frame(rows, self.frame.dtypes.to_dict())
+        return rows_to_frame(rows, self.frame.dtypes.to_dict(), self.holes)
 
 
-def rows_to_frame(rows: Sequence[Mapping[str, Json]], dtypes: Mapping[str, Any]) -> pd.DataFrame:
+def rows_to_frame(
+    rows: Sequence[Mapping[str, Json]], dtypes: Mapping[str, Any], holes: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
     """JSON rows as a frame with these columns and data types.
 
-    A missing value is NaN, as `read_csv` has it; a column of integers in which one is missing becomes float64, as
+    A missing value is NaN, as `read_csv` has it, or what `holes` says for a column of objects; a column of integers in which one is missing becomes float64, as
     pandas does it.
     """
     columns = {}
@@ -64,7 +68,8 @@ def rows_to_frame(rows: Sequence[Mapping[str, Json]], dtypes: Mapping[str, Any])
         if plain and dtype.kind in "iub" and any(value is None for value in values):
             dtype = np.dtype("float64" if dtype.kind != "b" else "object")
         if plain and dtype.kind in "fO":
-            values = [np.nan if value is None else value for value in values]
+            hole = (holes or {}).get(name, np.nan) if dtype.kind == "O" else np.nan
+            values = [hole if value is None else value for value in values]
         columns[name] = pd.Series(values, dtype=dtype)
     return pd.DataFrame(columns)
 
@@ -96,7 +101,9 @@ def derive_schema(
         specs.append(spec)
         series[name] = column
     _require_unique_names(specs)
-    return Schema(specs, pd.DataFrame(series).reset_index(drop=True))
+    frame = pd.DataFrame(series).reset_index(drop=True)
+    holes = {name: _hole(frame[name]) for name in frame if pd.api.types.is_object_dtype(frame[name].dtype)}
+    return Schema(specs, frame, {name: hole for name, hole in holes.items() if not isinstance(hole, float)})
 
 
 def _require_known(names: Iterable[str], columns: Sequence[str], what: str) -> None:
@@ -170,6 +177,12 @@ def _derive_field(
     return spec, series
 
 
+def _hole(column: pd.Series) -> Any:
+    """What a missing value is in a column of objects: None or pd.NA where all are so, else NaN."""
+    kinds = {type(value).__name__: value for value in column if is_missing(value)}
+    return kinds.popitem()[1] if set(kinds) in ({"NoneType"}, {"NAType"}) else np.nan
+
+
 def _typical(known: Sequence[Any]) -> Any:
     """The most frequent value, for numbers the middle one; the earliest of equals."""
     if isinstance(known[0], float) or (is_integer(known[0]) and not isinstance(known[0], bool)):
@@ -191,7 +204,8 @@ def _typed(name: str, column: pd.Series, wanted: str | None) -> tuple[str, pd.Se
     kind = _kind(name, column, wanted)
     if pd.api.types.is_object_dtype(column.dtype):
         # Not Series.map, which would make integers of a column of integer objects; the pipeline may tell them apart.
-        column = pd.Series([np.nan if is_missing(value) else value for value in column], column.index, dtype=object)
+        hole = _hole(column)
+        column = pd.Series([hole if is_missing(value) else value for value in column], column.index, dtype=object)
         discrete = discrete or kind == "int"
     discrete = discrete and kind == "int"
     if "datetime" in (kind, wanted) and wanted is not None and wanted != kind:

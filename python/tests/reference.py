@@ -273,21 +273,25 @@ class Interpreter:
         signature = model["inputs"][0]
         with np.errstate(over="ignore"):
             tensor = np.array([features], dtype=np.float64).astype(signature["type"])
-        name = next(iter(outputs.values()))["tensor"]
-        raw = self.session.run([name], {signature["name"]: tensor})[0].astype(np.float64).ravel().tolist()
-        if "prediction" in outputs:
-            value = raw[0]
+        kind, spec = next(iter(outputs.items()))
+        raw = self.session.run([spec["tensor"]], {signature["name"]: tensor})[0].astype(np.float64).ravel().tolist()
+        if kind == "label":
+            return {"prediction": spec["labels"][int(raw[0])]}
+        if kind == "prediction":
             for step in self.manifest["postprocess"]:
-                value = function(step["function"], value) if step["op"] == "function" else affine(step, value)
-            if not math.isfinite(value):
-                raise RowError("output_not_finite", None)
-            return {"prediction": value}
-        spec = outputs["probabilities"]
-        labels, threshold = spec["labels"], spec["threshold"]
+                raw = [function(step["function"], v) if step["op"] == "function" else affine(step, v) for v in raw]
         if not all(map(math.isfinite, raw)):
             raise RowError("output_not_finite", None)
+        if kind == "prediction":
+            return {"prediction": raw if "names" in spec else raw[0]}
+        labels, threshold = spec["labels"], spec["threshold"]
+        probabilities = {str(k): p for k, p in zip(labels, raw)}
+        if kind == "multilabel":
+            return {"prediction": [k for k, p in zip(labels, raw) if p > threshold], "probabilities": probabilities}
         best = raw.index(max(raw)) if threshold is None else int(raw[1] >= threshold)
-        return {"prediction": labels[best], "probabilities": {str(k): p for k, p in zip(labels, raw)}}
+        if "predicted" in spec:
+            best = int(self.session.run([spec["predicted"]], {signature["name"]: tensor})[0].ravel()[0])
+        return {"prediction": labels[best], "probabilities": probabilities}
 
 
 def function(name: str, value: float) -> float:
@@ -358,13 +362,17 @@ def differences(directory: Path) -> list[str]:
                 found.append(f"row {number}: {name} is {f!r}, expected {e!r}")
         tolerance = manifest["golden"]["output"]
         f, e = answer["output"], line["output"]
-        if isinstance(e["prediction"], float) and "probabilities" not in e:
+        if isinstance(e["prediction"], list) and "probabilities" not in e:
+            for a, b in zip(f["prediction"], e["prediction"]):
+                if not close(a, b, tolerance):
+                    found.append(f"row {number}: prediction {a!r}, expected {b!r}")
+        elif isinstance(e["prediction"], float) and "probabilities" not in e:
             if not close(f["prediction"], e["prediction"], tolerance):
                 found.append(f"row {number}: prediction {f['prediction']!r}, expected {e['prediction']!r}")
         else:
             if f["prediction"] != e["prediction"]:
                 found.append(f"row {number}: label {f['prediction']!r}, expected {e['prediction']!r}")
-            for label, p in e["probabilities"].items():
+            for label, p in e.get("probabilities", {}).items():
                 if not close(f["probabilities"][label], p, tolerance):
                     found.append(f"row {number}: p({label}) is {f['probabilities'][label]!r}, expected {p!r}")
     return found

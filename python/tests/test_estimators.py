@@ -14,6 +14,7 @@ import pytest
 from helpers import exported, fit, golden, manifest, require_parity, training_rows
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import (
     BayesianRidge,
     ElasticNet,
@@ -234,8 +235,8 @@ def test_the_graph_says_nothing_of_the_machine(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("estimator", "precision"),
     [
-        (RandomForestRegressor(20, max_depth=5, random_state=0), "float32"),
-        (HistGradientBoostingRegressor(max_iter=20, random_state=0), "float32"),
+        (RandomForestRegressor(20, max_depth=5, random_state=0), "float64"),
+        (HistGradientBoostingRegressor(max_iter=20, random_state=0), "float64"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -269,12 +270,21 @@ def test_a_forest_of_classes(tmp_path: Any) -> None:
     assert helpers.reference.differences(directory) == []
 
 
-@needs_skl2onnx
-def test_a_graph_in_which_rows_depend_on_their_neighbours_is_refused(tmp_path: Any) -> None:
+def test_a_graph_in_which_rows_depend_on_their_neighbours_is_refused(tmp_path: Any, monkeypatch: Any) -> None:
+    import seaworthy_export.graph as module
+    from seaworthy_export.graph.build import Value, Writer
+
+    def with_exp(estimator: Any, n_features: int, outputs: Any) -> Any:
+        writer = Writer(n_features)
+        # ONNX Runtime computes it four at a time, and what is left over in another way.
+        return writer.finish(Value(writer, writer.node("Exp", [writer.features.sum().name])[0], 1), "prediction")
+
+    monkeypatch.setattr(module, "write_graph", with_exp)
+    monkeypatch.setattr(module, "_reproduces", lambda *_: True)
     frame = training_rows()[NUMBERS]
-    tolerance = {"output": {"relative": 1e-3, "absolute": 1e-3}}
+    tolerance = {"output": {"relative": 1e3, "absolute": 1e9}}
     with pytest.raises(ParityError, match="other bits alone than among others"):
-        exported(fit(SCALE, frame, estimator=SVR()), frame, tmp_path, golden_tolerance=tolerance)
+        exported(fit(SCALE, frame), frame, tmp_path, golden_tolerance=tolerance)
 
 
 def test_a_generalized_linear_model_is_not_taken_for_a_linear_one(tmp_path: Any) -> None:
@@ -295,26 +305,27 @@ def test_without_skl2onnx_the_error_says_what_to_install(tmp_path: Any, monkeypa
         return real(name, *arguments, **options)
 
     frame = training_rows()[NUMBERS]
-    pipeline = fit(SCALE, frame, estimator=RandomForestRegressor(2))
+    pipeline = fit(SCALE, frame, estimator=GaussianProcessRegressor())
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ExportError, match=r"RandomForestRegressor is not a linear model.*\nhint: pip install") as error:
+    with pytest.raises(ExportError, match=r"GaussianProcessRegressor is not known here.*\nhint: pip install") as error:
         exported(pipeline, frame, tmp_path)
     assert "seaworthy-export[onnx]" in str(error.value)
     assert not (tmp_path / "models").exists()
 
 
-def test_a_classifier_without_probabilities_is_refused(tmp_path: Any) -> None:
+def test_a_classifier_without_probabilities_gives_labels(tmp_path: Any) -> None:
     frame = training_rows()[NUMBERS]
-    pipeline = fit(SCALE, frame, y=labels(frame, 2), estimator=SVC())
-    with pytest.raises(ExportError, match="gives no probabilities"):
-        exported(pipeline, frame, tmp_path)
+    pipeline = fit(SCALE, frame, y=np.array(["a", "b", "c"])[labels(frame, 3)], estimator=SVC())
+    directory = exported(pipeline, frame, tmp_path)
+    assert manifest(directory)["outputs"] == {"label": {"tensor": "label", "labels": ["a", "b", "c"]}}
+    assert {line["output"]["prediction"] for line in golden(directory) if "output" in line} == {"a", "b", "c"}
 
 
-def test_several_outputs_are_refused(tmp_path: Any) -> None:
+def test_several_numbers_have_names(tmp_path: Any) -> None:
     frame = training_rows()[NUMBERS]
     y = np.column_stack([helpers.target(frame), helpers.target(frame, 1)])
-    with pytest.raises(ExportError, match="predicts 2 numbers a row"):
-        exported(fit(SCALE, frame, y=y), frame, tmp_path)
+    directory = exported(fit(SCALE, frame, y=y), frame, tmp_path, output_names=["low", "high"])
+    assert manifest(directory)["outputs"] == {"prediction": {"tensor": "prediction", "names": ["low", "high"]}}
 
 
 def test_a_graph_that_differs_is_not_written(tmp_path: Any, monkeypatch: Any) -> None:
@@ -322,7 +333,8 @@ def test_a_graph_that_differs_is_not_written(tmp_path: Any, monkeypatch: Any) ->
 
     frame = training_rows()[NUMBERS]
     pipeline = fit(SCALE, frame)
-    monkeypatch.setattr(module, "_agree", lambda *_: True)
+    monkeypatch.setattr(module.linear, "agree", lambda *_: True)
+    monkeypatch.setattr(module, "_reproduces", lambda *_: True)
     shifted = type(
         "Shifted", (LinearRegression,), {"predict": lambda self, X: super(type(self), self).predict(X) + 1e-6}
     )

@@ -6,17 +6,24 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, ConfigError, Process, Settings};
-use crate::predictor::LoadError;
+use crate::predictor::{LoadError, PredictError};
 use crate::runtime::RuntimeError;
 use crate::startup::ServerError;
+use crate::tabular::TableError;
 use crate::telemetry::TelemetryError;
 
 mod check;
+mod diff;
 mod healthcheck;
 mod inspect;
 mod new;
+mod output;
+mod predict;
 mod printer;
+mod replay;
 mod serve;
+mod stream;
+mod tables;
 mod transform;
 
 pub use printer::{OutputError, Printer};
@@ -50,7 +57,14 @@ impl Arguments {
     #[must_use]
     pub fn opens_runtime(&self) -> bool {
         match self.command {
-            None | Some(Command::Serve(_) | Command::Check(_)) => true,
+            None
+            | Some(
+                Command::Serve(_)
+                | Command::Check(_)
+                | Command::Predict(_)
+                | Command::Diff(_)
+                | Command::Replay(_),
+            ) => true,
             Some(
                 Command::Inspect(_)
                 | Command::Transform(_)
@@ -67,6 +81,12 @@ enum Command {
     Serve(serve::Options),
     /// Verify artifacts and print what was proven; exit 1 on any difference
     Check(check::Options),
+    /// Predict the rows of files: CSV, NDJSON, Parquet or Arrow in, the same out
+    Predict(predict::Options),
+    /// Show how two models differ on the same rows; exit 1 over the tolerance
+    Diff(diff::Options),
+    /// Run logged predictions again and compare; exit 1 on any difference
+    Replay(replay::Options),
     /// Show what a model takes, does and gives
     Inspect(inspect::Options),
     /// Compute the features of rows, without the graph
@@ -99,6 +119,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
+            Command::Predict(options) => predict::run(&options, &context),
+            Command::Diff(options) => diff::run(&options, &context),
+            Command::Replay(options) => replay::run(&options, &context),
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
@@ -135,6 +158,10 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
                 || error.is::<ConfigError>()
                 || error.is::<TelemetryError>()
                 || error.is::<OutputError>()
+                || error.is::<output::WriteError>()
+                || error.is::<PredictError>()
+                || error.is::<stream::ThreadEnded>()
+                || error.downcast_ref().is_some_and(replay::ReplayError::is_ours)
         }
     };
     ExitCode::from(if ours { BROKEN } else { FAILED })
@@ -189,6 +216,12 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return error.hint().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<TableError>() {
+        return error.what_to_do().map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<replay::ReplayError>() {
+        return error.hint();
     }
     if let Some(error) = error.downcast_ref::<new::NewError>() {
         return error.hint().map(str::to_owned);

@@ -1,6 +1,6 @@
 //! Who may write to standard output and standard error.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Results could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,12 @@ impl Printer {
         if !self.quiet {
             let _reader_gone = writeln!(std::io::stderr().lock(), "{text}");
         }
+    }
+
+    /// Whether somebody sees what moves: standard error is a terminal, and notes are wanted.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal()
     }
 
     /// What went wrong.

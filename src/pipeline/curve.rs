@@ -25,20 +25,77 @@ struct InterpolateColumn {
 
 /// Straight lines between the points `(x, y)`; before the first and after the last point, their `y`.
 ///
-/// - With `both`, the mean of that and of the same from the other side, which differ where knots are repeated.
 /// - With `margin`, a number that is the last knot or within less than the margin of it, or above, gives the last `y`;
-///   then the same below the first knot.
+///   then the same below the first knot. NaN stays NaN.
+/// - Same as `np.interp` of NumPy 1.24 to 2.4, with `margin` as scikit-learn's `QuantileTransformer` 1.2 to 1.9.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interpolate {
+    /// The knots, ascending; repetitions are allowed.
+    pub x: Vec<f64>,
+    /// The value at each knot.
+    pub y: Vec<f64>,
+    /// How near to an end is the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<f64>,
+}
+
+impl Interpolate {
+    /// Says what is wrong with the points: their number, their order, one that is not finite.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        let Self { x, y, margin } = self;
+        if x.len() != y.len() || x.is_empty() {
+            return Some(format!(
+                "{} knots `x`, but {} `y`; expected as many, at least one",
+                x.len(),
+                y.len()
+            ));
+        }
+        if x.iter().chain(y).chain(margin).any(|value| !value.is_finite()) {
+            return Some("`x`, `y` or `margin` is not a finite number".to_owned());
+        }
+        if x.windows(2).any(|pair| pair[0] > pair[1]) {
+            return Some("the knots `x` are not in ascending order".to_owned());
+        }
+        None
+    }
+
+    /// The value at `x`.
+    #[must_use]
+    pub fn apply(&self, x: f64) -> f64 {
+        if x.is_nan() {
+            return x;
+        }
+        self.end(x).unwrap_or_else(|| interpolate(x, &self.x, &self.y))
+    }
+
+    /// The value at an end, if `x` is within the margin of it.
+    #[expect(clippy::float_cmp, reason = "the original compares exactly")]
+    fn end(&self, x: f64) -> Option<f64> {
+        let margin = self.margin?;
+        let (first, last) = (self.x.first()?, self.x.last()?);
+        // The lower bound is written last by the original, so it wins.
+        if (margin == 0.0 && x == *first) || (margin != 0.0 && x - margin < *first) {
+            return self.y.first().copied();
+        }
+        let above = if margin == 0.0 { x == *last } else { x + margin > *last };
+        above.then(|| self.y.last().copied()).flatten()
+    }
+}
+
+/// Puts each number of a column on a curve, in place.
+///
+/// - With `both`, the mean of the curve and of the same from the other side, which differ where knots are repeated.
 /// - Output: float64. Missing stays missing.
-/// - Same as `np.interp` of NumPy 1.24 to 2.4, with `both` and `margin` as scikit-learn's `QuantileTransformer` 1.2 to 1.9.
+/// - Same as [`Interpolate`], with `both` as scikit-learn's `QuantileTransformer`.
 #[derive(Debug)]
 pub(super) struct InterpolateStep {
     input: Slot,
     output: Slot,
-    x: Vec<f64>,
-    y: Vec<f64>,
+    curve: Interpolate,
     /// The same points from the other side, negated.
     mirrored: Option<(Vec<f64>, Vec<f64>)>,
-    margin: Option<f64>,
 }
 
 pub(super) fn load_interpolate(
@@ -46,32 +103,20 @@ pub(super) fn load_interpolate(
     spec: InterpolateSpec,
 ) -> Result<(), PipelineError> {
     for InterpolateColumn { column, x, y, both, margin } in spec.columns {
-        let wrong = |problem: String| plan.error(Some(&column), problem);
-        if x.len() != y.len() || x.is_empty() {
-            return Err(wrong(format!(
-                "{} knots `x`, but {} `y`; expected as many, at least one",
-                x.len(),
-                y.len()
-            )));
-        }
-        if x.iter().chain(&y).chain(&margin).any(|value| !value.is_finite()) {
-            return Err(wrong("`x`, `y` or `margin` is not a finite number".to_owned()));
-        }
-        if x.windows(2).any(|pair| pair[0] > pair[1]) {
-            return Err(wrong("the knots `x` are not in ascending order".to_owned()));
+        let curve = Interpolate { x, y, margin };
+        if let Some(problem) = curve.problem() {
+            return Err(plan.error(Some(&column), problem));
         }
         let input = plan.number_slot(&column)?;
         let output = plan.derive(Dtype::Float, &[input]);
         plan.replace(&column, output);
         let negated = |values: &[f64]| values.iter().rev().map(|value| -value).collect();
-        let mirrored = both.then(|| (negated(&x), negated(&y)));
+        let mirrored = both.then(|| (negated(&curve.x), negated(&curve.y)));
         plan.operations.push(Operation::Interpolate(InterpolateStep {
             input,
             output,
-            x,
-            y,
+            curve,
             mirrored,
-            margin,
         }));
     }
     Ok(())
@@ -83,28 +128,15 @@ impl InterpolateStep {
         input.map_numbers(output.as_floats(), |x| self.apply(x));
     }
 
-    #[expect(clippy::float_cmp, reason = "the original compares exactly")]
     fn apply(&self, x: f64) -> f64 {
-        if x.is_nan() {
-            return x;
-        }
-        let (last_x, last_y) = (self.x[self.x.len() - 1], self.y[self.y.len() - 1]);
-        if let Some(margin) = self.margin {
-            let near = |x: f64, bound: f64| if margin == 0.0 { x == bound } else { x > bound };
-            // The lower bound is written last by the original, so it wins.
-            if (margin == 0.0 && x == self.x[0]) || (margin != 0.0 && x - margin < self.x[0]) {
-                return self.y[0];
-            }
-            if near(x + margin, last_x) {
-                return last_y;
-            }
-        }
-        let there = interpolate(x, &self.x, &self.y);
         match &self.mirrored {
-            Some((mirrored_x, mirrored_y)) => {
-                0.5 * (there - interpolate(-x, mirrored_x, mirrored_y))
+            Some((mirrored_x, mirrored_y)) if !x.is_nan() => {
+                self.curve.end(x).unwrap_or_else(|| {
+                    let there = interpolate(x, &self.curve.x, &self.curve.y);
+                    0.5 * (there - interpolate(-x, mirrored_x, mirrored_y))
+                })
             }
-            None => there,
+            _ => self.curve.apply(x),
         }
     }
 }

@@ -105,7 +105,7 @@ pub(super) struct BucketsSpec {
     /// Which of them the outputs are, ascending, if not all.
     #[serde(default)]
     buckets: Option<Vec<u32>>,
-    /// The `idf` of the others.
+    /// The `idf` of the others; infinite when absent.
     #[serde(default)]
     other_idf: Option<f64>,
 }
@@ -143,8 +143,10 @@ impl Buckets {
     }
 
     /// Has the weights meant for the outputs apply to the buckets.
-    pub(super) fn spread(&self, weights: &mut Weights) -> Result<(), String> {
-        self.kept.as_ref().map_or(Ok(()), |kept| weights.spread(kept, self.other_idf))
+    pub(super) fn spread(&self, weights: &mut Weights) {
+        if let Some(kept) = &self.kept {
+            weights.spread(kept, self.other_idf);
+        }
     }
 
     /// The bucket of a term, and what it counts there: 1 or -1.
@@ -224,7 +226,8 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
             Ok((bucket, sign * value))
         };
         let categories = match &plan.slots[input].dtype {
-            Dtype::Text => Vec::new(),
+            // A step takes no tensor and no picture.
+            Dtype::Text | Dtype::Tensor(_) | Dtype::Image => Vec::new(),
             Dtype::Int | Dtype::Float => {
                 number(1.0)?;
                 Vec::new()
@@ -237,7 +240,7 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
                     Key::Float(value) => number(*value),
                 })
                 .collect::<Result<_, _>>()?,
-            Dtype::Datetime | Dtype::Tensor(_) | Dtype::Image => {
+            Dtype::Datetime => {
                 return Err(plan.error(
                     Some(&column),
                     "this step takes text and numbers, but the column holds dates".to_owned(),

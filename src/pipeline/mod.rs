@@ -37,7 +37,7 @@ mod tree;
 mod unicode;
 mod weigh;
 
-pub use curve::{Method, Power};
+pub use curve::{Interpolate, Method, Power};
 pub use error::{PipelineError, RowFault, RowProblem};
 pub use function::{Affine, Function};
 pub use spec::StepSpec;
@@ -433,7 +433,7 @@ impl Pipeline {
                 Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Dense(step) => step.run(&mut slots, n_rows),
                 Operation::SparseProject(step) => step.run(&mut slots, n_rows),
-                Operation::Weigh(step) => step.run(&mut slots, n_rows),
+                Operation::Weigh(step) => step.run(&mut slots, n_rows, &mut run),
             }
         }
         // NumPy has no missing integer and ONNX no missing string.

@@ -110,9 +110,9 @@ pub(super) fn load(plan: &mut Plan, spec: SampleSpec) -> Result<(), PipelineErro
                 let values = values.iter().map(|value| code(value.into())).collect();
                 (Dtype::Category(Arc::from(keys)), Values::Codes { values, kept })
             }
-            Dtype::Datetime | Dtype::Tensor(_) | Dtype::Image => {
-                return Err(wrong("dates are not drawn".to_owned()));
-            }
+            Dtype::Datetime => return Err(wrong("dates are not drawn".to_owned())),
+            Dtype::Tensor(_) => return Err(wrong("tensors are not drawn".to_owned())),
+            Dtype::Image => return Err(wrong("pictures are not drawn".to_owned())),
         };
         let output = plan.derive(dtype, &[input, seed]);
         plan.replace(&column, output);

@@ -7,7 +7,7 @@ use super::column::{Slots, SparseBlock};
 use super::hash::{Buckets, BucketsSpec};
 use super::text::{Pattern, Source};
 use super::unicode::{self, Accents, Shadow};
-use super::weigh::{Norm, Weights};
+use super::weigh::{Norm, Weights, refuse};
 use super::{Operation, PipelineError, Plan, Run, Slot};
 
 #[derive(Debug, Deserialize)]
@@ -33,7 +33,7 @@ pub(super) struct TokensSpec {
     #[serde(default)]
     sublinear: bool,
     #[serde(default)]
-    idf: Option<Vec<f64>>,
+    idf: Option<Vec<Option<f64>>>,
     #[serde(default)]
     norm: Option<Norm>,
     outputs: Vec<String>,
@@ -64,6 +64,8 @@ enum TokenSpec {
 /// - Same as `CountVectorizer`, `TfidfVectorizer`, `TfidfTransformer` and `HashingVectorizer` of scikit-learn 1.2 to 1.9.
 #[derive(Debug)]
 pub(super) struct TokensStep {
+    step: usize,
+    column: String,
     input: Source,
     /// The first of as many slots as there are outputs.
     output: Slot,
@@ -119,7 +121,7 @@ pub(super) fn load(plan: &mut Plan, spec: TokensSpec) -> Result<(), PipelineErro
     let mut weights =
         Weights::load(spec.binary, spec.sublinear, spec.idf, spec.norm, n).map_err(wrong)?;
     if let Lookup::Hash(buckets) = &lookup {
-        buckets.spread(&mut weights).map_err(wrong)?;
+        buckets.spread(&mut weights);
     }
     let [least, most] = spec.ngrams;
     if least < 1 || most < least {
@@ -149,6 +151,8 @@ pub(super) fn load(plan: &mut Plan, spec: TokensSpec) -> Result<(), PipelineErro
     };
     let output = plan.derive_block(&[input.slot], &spec.outputs)?;
     plan.operations.push(Operation::Tokens(Box::new(TokensStep {
+        step: plan.index,
+        column: spec.column,
         input,
         output,
         lowercase: spec.lowercase,
@@ -176,7 +180,7 @@ struct Scratch {
 }
 
 impl TokensStep {
-    pub(super) fn run(&self, slots: &mut Slots<'_>, n_rows: usize, _: &mut Run<'_>) {
+    pub(super) fn run(&self, slots: &mut Slots<'_>, n_rows: usize, run: &mut Run<'_>) {
         let (before, outputs) = slots.split(self.output, 1);
         let column = before.read(self.input.slot);
         let block = outputs[0].as_sparse();
@@ -188,7 +192,9 @@ impl TokensStep {
                 self.prepare(&mut scratch);
                 self.tokens(&mut scratch);
             }
-            self.weigh(&mut scratch.found, block);
+            if let Some(wild) = self.weigh(&mut scratch.found, block) {
+                refuse(wild, row, self.step, self.input.slot, &self.column, run);
+            }
         }
     }
 
@@ -329,8 +335,8 @@ impl TokensStep {
         }
     }
 
-    /// Sums what was found, weighs it, and appends it as a row.
-    fn weigh(&self, found: &mut [(u32, f64)], block: &mut SparseBlock) {
+    /// Sums what was found, weighs it, and appends it as a row. The answer is what a norm does not take.
+    fn weigh(&self, found: &mut [(u32, f64)], block: &mut SparseBlock) -> Option<f64> {
         found.sort_unstable_by_key(|(at, _)| *at);
         let start = block.begin_row();
         for (at, value) in found.iter() {
@@ -338,11 +344,12 @@ impl TokensStep {
             block.add(*at, *value, start);
         }
         let (indices, values) = block.row_mut(start);
-        self.weights.apply(indices, values);
+        let wild = self.weights.apply(indices, values);
         if let Lookup::Hash(buckets) = &self.lookup {
             buckets.keep(block, start);
         }
         block.end_row();
+        wild
     }
 }
 

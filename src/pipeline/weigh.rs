@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::column::{Slots, SparseBlock};
 use super::sparse::{Parts, load_parts};
-use super::{Operation, PipelineError, Plan, Slot};
+use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot};
 
 /// What a row of weights is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -50,7 +50,7 @@ impl Weights {
     pub(super) fn load(
         binary: bool,
         sublinear: bool,
-        idf: Option<Vec<f64>>,
+        idf: Option<Vec<Option<f64>>>,
         norm: Option<Norm>,
         n_columns: u32,
     ) -> Result<Self, String> {
@@ -58,32 +58,29 @@ impl Weights {
             if idf.len() != n_columns as usize {
                 return Err(format!("{} values of idf, but {n_columns} outputs", idf.len()));
             }
-            if idf.iter().any(|idf| !idf.is_finite()) {
+            if idf.iter().flatten().any(|idf| !idf.is_finite()) {
                 return Err("a value of idf is not a finite number".to_owned());
             }
         }
-        let idf = idf.map(|values| Idf { values, of: None });
+        // The weight of a term that no row of training had is infinite, unless it was smoothed.
+        let finite = |value: Option<f64>| value.unwrap_or(f64::INFINITY);
+        let idf =
+            idf.map(|values| Idf { values: values.into_iter().map(finite).collect(), of: None });
         Ok(Self { binary, sublinear, idf, norm })
     }
 
-    /// Says that the values of `idf` are those of these columns, ascending, and `otherwise` that of all others.
-    pub(super) fn spread(&mut self, columns: &[u32], otherwise: Option<f64>) -> Result<(), String> {
-        match (&mut self.idf, otherwise) {
-            (Some(idf), Some(otherwise)) => {
-                idf.of = Some((columns.to_vec(), otherwise));
-                Ok(())
-            }
-            (Some(_), None) => {
-                Err("with `idf` and `buckets`, `other_idf` is needed as well".to_owned())
-            }
-            (None, _) => Ok(()),
+    /// Says that the values of `idf` are those of these columns, ascending, and `otherwise` that of all others, or infinite.
+    pub(super) fn spread(&mut self, columns: &[u32], otherwise: Option<f64>) {
+        if let Some(idf) = &mut self.idf {
+            idf.of = Some((columns.to_vec(), otherwise.unwrap_or(f64::INFINITY)));
         }
     }
 
     /// Weighs a row: the columns that are not 0, ascending, and their values.
     ///
-    /// Sums run over the columns in ascending order, as `SciPy`'s do over a CSR row.
-    pub(super) fn apply(&self, indices: &[u32], values: &mut [f64]) {
+    /// Sums run over the columns in ascending order, as `SciPy`'s do over a CSR row. The answer is a value that is not finite, if there
+    /// is one and there is a norm: the original raises then.
+    pub(super) fn apply(&self, indices: &[u32], values: &mut [f64]) -> Option<f64> {
         if self.binary {
             values.fill(1.0);
         }
@@ -95,8 +92,9 @@ impl Weights {
                 *value *= idf.get(*index);
             }
         }
+        let wild = values.iter().copied().find(|value| !value.is_finite());
         let size = match self.norm {
-            None => 0.0,
+            None => return None,
             Some(Norm::L1) => values.iter().fold(0.0, |sum, value| sum + value.abs()),
             Some(Norm::L2) => values.iter().fold(0.0, |sum, value| sum + value * value).sqrt(),
             Some(Norm::Max) => values.iter().fold(0.0_f64, |most, value| most.max(value.abs())),
@@ -104,7 +102,30 @@ impl Weights {
         if size != 0.0 {
             values.iter_mut().for_each(|value| *value /= size);
         }
+        wild
     }
+}
+
+/// Refuses a row in which a norm meets a value that is not finite.
+pub(super) fn refuse(
+    wild: f64,
+    row: usize,
+    step: usize,
+    slot: Slot,
+    column: &str,
+    run: &mut Run<'_>,
+) {
+    let field = run.pipeline.slots[slot].fields.first().copied();
+    run.refuse(row, step, |run| {
+        let step = run.pipeline.step_names[step].clone();
+        let column = column.to_owned();
+        let problem = if wild.is_nan() {
+            RowProblem::MissingValue { step, column }
+        } else {
+            RowProblem::InfiniteValue { step, column }
+        };
+        (field, problem)
+    });
 }
 
 #[derive(Debug, Deserialize)]
@@ -114,18 +135,20 @@ pub(super) struct WeighSpec {
     #[serde(default)]
     sublinear: bool,
     #[serde(default)]
-    idf: Option<Vec<f64>>,
+    idf: Option<Vec<Option<f64>>>,
     #[serde(default)]
     norm: Option<Norm>,
 }
 
 /// Weighs the numbers of a row by columns and by their norm, in place; zeros stay zeros.
 ///
-/// - Input: number columns, most of whose values are 0; a missing value stays missing, and with a norm makes its row missing
-///   where it is not 0. Output: float64, held as sparse rows.
+/// - Input: number columns, most of whose values are 0; with a norm a value that is missing or becomes infinite is an error.
+///   Output: float64, held as sparse rows.
 /// - Same as `TfidfTransformer` of scikit-learn 1.2 to 1.9 wherever its columns come from, and as `Normalizer` of a sparse matrix.
 #[derive(Debug)]
 pub(super) struct WeighStep {
+    step: usize,
+    columns: Vec<String>,
     parts: Parts,
     /// The first of as many columns as there are inputs, as one block.
     output: Slot,
@@ -138,12 +161,13 @@ pub(super) fn load(plan: &mut Plan, spec: WeighSpec) -> Result<(), PipelineError
     let weights = Weights::load(false, spec.sublinear, spec.idf, spec.norm, n)
         .map_err(|problem| plan.error(None, problem))?;
     let output = plan.replace_by_block(&inputs, &spec.columns)?;
-    plan.operations.push(Operation::Weigh(WeighStep { parts, output, weights }));
+    let (step, columns) = (plan.index, spec.columns);
+    plan.operations.push(Operation::Weigh(WeighStep { step, columns, parts, output, weights }));
     Ok(())
 }
 
 impl WeighStep {
-    pub(super) fn run(&self, slots: &mut Slots<'_>, n_rows: usize) {
+    pub(super) fn run(&self, slots: &mut Slots<'_>, n_rows: usize, run: &mut Run<'_>) {
         let (before, outputs) = slots.split(self.output, 1);
         let block: &mut SparseBlock = outputs[0].as_sparse();
         let mut found: Vec<(u32, f64)> = Vec::new();
@@ -159,7 +183,10 @@ impl WeighStep {
             let start = block.begin_row();
             found.iter().for_each(|(at, value)| block.add(*at, *value, start));
             let (indices, values) = block.row_mut(start);
-            self.weights.apply(indices, values);
+            if let Some(wild) = self.weights.apply(indices, values) {
+                let column = self.columns.first().map_or("", String::as_str);
+                refuse(wild, row, self.step, self.output, column, run);
+            }
             block.end_row();
         }
     }
@@ -171,8 +198,9 @@ mod tests {
 
     #[test]
     fn weights_of_some_columns_and_of_all_others() {
-        let mut weights = Weights::load(false, true, Some(vec![2.0, 3.0]), None, 2).unwrap();
-        weights.spread(&[4, 9], Some(10.0)).unwrap();
+        let mut weights =
+            Weights::load(false, true, Some(vec![Some(2.0), Some(3.0)]), None, 2).unwrap();
+        weights.spread(&[4, 9], Some(10.0));
         let mut values = [1.0, 1.0, 1.0];
         weights.apply(&[4, 5, 9], &mut values);
         assert_eq!(format!("{values:?}"), "[2.0, 10.0, 3.0]");
@@ -189,6 +217,6 @@ mod tests {
             assert_eq!(format!("{values:?}"), expected);
         }
         let weights = Weights::load(false, false, None, Some(Norm::L2), 2).unwrap();
-        weights.apply(&[], &mut []);
+        assert_eq!(weights.apply(&[], &mut []), None);
     }
 }

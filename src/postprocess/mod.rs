@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::{Affine, Function, Power};
+use crate::pipeline::{Affine, Function, Interpolate, Power};
 use crate::schema::Scalar;
 use crate::tensor::{Element, ElementType, Tensor};
 
@@ -108,6 +108,8 @@ pub enum PostprocessSpec {
     Affine(Affine),
     /// A power transformation or its inverse.
     Power(Power),
+    /// Straight lines between points.
+    Interpolate(Interpolate),
 }
 
 /// Outputs of a manifest that are not sound.
@@ -238,6 +240,7 @@ impl Postprocess {
             let problem = match operation {
                 PostprocessSpec::Affine(affine) => affine.problem(),
                 PostprocessSpec::Power(power) => power.problem(),
+                PostprocessSpec::Interpolate(curve) => curve.problem(),
                 PostprocessSpec::Function { .. } => None,
             };
             if let Some(problem) = problem {
@@ -448,6 +451,9 @@ impl Postprocess {
                 }
                 PostprocessSpec::Power(power) => {
                     values.iter_mut().for_each(|value| *value = power.apply(*value));
+                }
+                PostprocessSpec::Interpolate(curve) => {
+                    values.iter_mut().for_each(|value| *value = curve.apply(*value));
                 }
             }
         }

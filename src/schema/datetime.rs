@@ -107,6 +107,20 @@ pub(crate) fn date_of(days: i64) -> (i64, i64, i64) {
     (era * 400 + year_of_era + i64::from(month <= 2), month, day)
 }
 
+/// A point in time as ISO 8601, `YYYY-MM-DDTHH:MM:SS` with a fraction where there is one.
+#[must_use]
+pub(crate) fn format(micros: i64) -> String {
+    let (year, month, day) = date_of(micros.div_euclid(DAY));
+    let of_day = micros.rem_euclid(DAY);
+    let (seconds, fraction) = (of_day / SECOND, of_day % SECOND);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let mut text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+    if fraction != 0 {
+        text.push_str(&format!(".{fraction:06}"));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +138,13 @@ mod tests {
                 }
                 assert_eq!(days_of(year, month, days_in_month(year, month) + 1), None);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        for text in ["1970-01-01T00:00:00", "2024-02-29T12:30:59.000001", "0001-01-01T23:00:00"] {
+            assert_eq!(format(parse(text).unwrap()), text);
         }
     }
 

@@ -99,6 +99,23 @@ pub struct Decoded {
 }
 
 impl Schema {
+    /// Clears a frame; one that is not of this schema's columns is replaced by one that is.
+    pub(super) fn prepare(&self, frame: &mut Frame) {
+        let belongs = |(field, column): (&Field, &Column)| match field.kind() {
+            Kind::Int | Kind::Bool | Kind::Datetime => matches!(column, Column::Int(_)),
+            Kind::Float => matches!(column, Column::Float(_)),
+            Kind::String => matches!(column, Column::Text(_)),
+            // Of which type and shape does not show cheaply: a frame is of the schema that made it.
+            Kind::Tensor => matches!(column, Column::Tensor(_)),
+            Kind::Image => matches!(column, Column::Image(_)),
+        };
+        let n_columns = frame.columns().len();
+        if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
+            *frame = self.frame();
+        }
+        frame.clear();
+    }
+
     /// Reads the rows of a request body into `frame`, which is cleared first. Rows with an error are left out of it.
     ///
     /// Takes `{"inputs": [row, …]}`, `{"inputs": row}` and `[row, …]`. Each field's value becomes a cell of its column:
@@ -113,19 +130,7 @@ impl Schema {
         options: &DecodeOptions,
         frame: &mut Frame,
     ) -> Result<Decoded, SyntaxError> {
-        let belongs = |(field, column): (&Field, &Column)| match field.kind() {
-            Kind::Int | Kind::Bool | Kind::Datetime => matches!(column, Column::Int(_)),
-            Kind::Float => matches!(column, Column::Float(_)),
-            Kind::String => matches!(column, Column::Text(_)),
-            // Of which type and shape does not show cheaply: a frame is of the schema that made it.
-            Kind::Tensor => matches!(column, Column::Tensor(_)),
-            Kind::Image => matches!(column, Column::Image(_)),
-        };
-        let n_columns = frame.columns().len();
-        if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
-            *frame = self.frame();
-        }
-        frame.clear();
+        self.prepare(frame);
         let outcome = Scanner::open(body).and_then(|scan| {
             let mut reader = Reader::new(self, options, scan, frame.columns_mut());
             reader.body()?;
@@ -150,26 +155,72 @@ impl Schema {
     }
 }
 
+/// What the lines of an NDJSON text held.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DecodedLines {
+    /// As for a body; the lines are the rows, also those that are not JSON.
+    pub decoded: Decoded,
+    /// The lines that are not JSON, with what is wrong; line numbers count from the start of the text.
+    pub not_json: Vec<(usize, SyntaxError)>,
+}
+
+impl Schema {
+    /// Reads rows that stand one on a line each (NDJSON) into `frame`, which is cleared first. `lines` are their places in `text`.
+    ///
+    /// A line that is not JSON is a bad row like any other. Limits of rows do not apply.
+    pub fn decode_lines(
+        &self,
+        text: &str,
+        lines: &[Range<usize>],
+        unknown_fields: UnknownFields,
+        frame: &mut Frame,
+    ) -> DecodedLines {
+        self.prepare(frame);
+        let options = DecodeOptions {
+            unknown_fields,
+            max_rows: usize::MAX,
+            max_errors: usize::MAX,
+            images: image::Limits { max_request_pixels: usize::MAX, ..image::Limits::default() },
+        };
+        let mut not_json = Vec::new();
+        let mut reader =
+            Reader::new(self, &options, Scanner::within(text, text.len()), frame.columns_mut());
+        for (row, line) in lines.iter().enumerate() {
+            let upto = text.get(..line.end).unwrap_or_default();
+            reader.scan = Scanner::within(upto, line.start);
+            if let Err(error) = reader.line() {
+                not_json.push((row, *error));
+            }
+        }
+        let (n_good, decoded) = (reader.n_good, reader.into_decoded());
+        frame.set_n_rows(n_good);
+        if decoded.kept.is_some() {
+            frame.columns_mut().iter_mut().for_each(Column::settle);
+        }
+        DecodedLines { decoded, not_json }
+    }
+}
+
 /// What decoding looks up for each key and cell; made once, from the checked fields.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
-    cells: Vec<Cell>,
+    pub(super) cells: Vec<Cell>,
     /// Hash table, by linear probing, of indices into [`Schema::names`]; at most a quarter full.
     slots: Vec<u32>,
 }
 
 /// What a field's cell may be.
 #[derive(Debug, Clone)]
-struct Cell {
-    nullable: bool,
-    absent: Absent,
+pub(super) struct Cell {
+    pub(super) nullable: bool,
+    pub(super) absent: Absent,
     /// `None` where nothing is enforced.
-    limits: Option<Limits>,
+    pub(super) limits: Option<Limits>,
 }
 
 /// What a cell is when its key is not in the row.
 #[derive(Debug, Clone)]
-enum Absent {
+pub(super) enum Absent {
     Error,
     Missing,
     Float(f64),
@@ -179,7 +230,7 @@ enum Absent {
 
 /// The enforced limits of a field.
 #[derive(Debug, Clone)]
-struct Limits {
+pub(super) struct Limits {
     /// Limits of integers, rounded to the side on which the allowed ones are. Wide enough for any bound.
     least: i128,
     greatest: i128,
@@ -188,7 +239,7 @@ struct Limits {
 
 /// The enforced categories, sorted.
 #[derive(Debug, Clone)]
-enum Categories {
+pub(super) enum Categories {
     Int(Vec<i64>),
     Text(Vec<String>),
 }
@@ -304,7 +355,7 @@ impl Limits {
     }
 
     /// Which limit an integer breaks.
-    fn of_int(&self, value: i64) -> Option<Breach> {
+    pub(super) fn of_int(&self, value: i64) -> Option<Breach> {
         let wide = i128::from(value);
         match &self.categories {
             _ if wide < self.least => Some(Breach::Minimum),
@@ -317,7 +368,7 @@ impl Limits {
     }
 
     /// Which limit a string breaks.
-    fn of_text(&self, value: &str) -> Option<Breach> {
+    pub(super) fn of_text(&self, value: &str) -> Option<Breach> {
         match &self.categories {
             Some(Categories::Text(known))
                 if known.binary_search_by(|known| known.as_str().cmp(value)).is_err() =>
@@ -331,7 +382,7 @@ impl Limits {
 
 /// An enforced limit that a value breaks.
 #[derive(Debug, Clone, Copy)]
-enum Breach {
+pub(super) enum Breach {
     Minimum,
     Maximum,
     Category,
@@ -339,7 +390,7 @@ enum Breach {
 
 impl Breach {
     /// Which limit of `field` a float breaks.
-    fn of_float(field: &Field, value: f64) -> Option<Self> {
+    pub(super) fn of_float(field: &Field, value: f64) -> Option<Self> {
         if field.minimum().is_some_and(|minimum| value < minimum) {
             return Some(Self::Minimum);
         }
@@ -347,7 +398,7 @@ impl Breach {
     }
 
     /// The error, for a value that is shown as `found`.
-    fn problem(self, field: &Field, found: String) -> CellProblem {
+    pub(super) fn problem(self, field: &Field, found: String) -> CellProblem {
         match self {
             Self::Minimum => CellProblem::Minimum {
                 found,
@@ -383,12 +434,12 @@ fn allowed(field: &Field) -> String {
 pub(super) const SHOWN: usize = 40;
 
 /// The start of a text that may be long.
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     shorten(text, SHOWN)
 }
 
 /// The start of a string, in quotes, with escapes.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", cut(text))
 }
 
@@ -598,6 +649,24 @@ impl<'r, 'a> Reader<'r, 'a> {
             goes_on = self.scan.more(b']')?;
         }
         Ok(())
+    }
+
+    /// Reads a line that is one row. One that is not JSON leaves nothing behind.
+    fn line(&mut self) -> Scan<()> {
+        let (n_good, n_errors) = (self.n_good, self.n_errors);
+        let read = self.row().and_then(|()| {
+            self.scan.space();
+            self.scan.finish()
+        });
+        if read.is_err() {
+            self.n_good = n_good;
+            self.n_errors = n_errors;
+            self.errors.truncate(n_errors);
+            let kept = self.kept.get_or_insert_with(|| (0..n_good).collect());
+            kept.truncate(n_good);
+            self.columns.iter_mut().for_each(|column| column.truncate(n_good));
+        }
+        read
     }
 
     /// Reads one row, good or bad.
@@ -945,7 +1014,10 @@ fn resembles_inputs(key: &str) -> bool {
 }
 
 /// The name most like `key`: the same but for upper and lower case, or at most two letters away.
-fn similar<'n>(key: &str, names: impl Iterator<Item = &'n str> + Clone) -> Option<&'n str> {
+pub(super) fn similar<'n>(
+    key: &str,
+    names: impl Iterator<Item = &'n str> + Clone,
+) -> Option<&'n str> {
     const FARTHEST: usize = 2;
     let lower = key.to_lowercase();
     if let Some(name) = names.clone().find(|name| name.to_lowercase() == lower) {

@@ -260,6 +260,44 @@ impl Column {
         }
     }
 
+    fn retain(&mut self, keep: &[bool]) {
+        let rows = || (0..keep.len()).filter(|row| keep[*row]);
+        match self {
+            Self::Float(values) => {
+                *values = rows().filter_map(|row| values.get(row).copied()).collect()
+            }
+            Self::Int(column) => {
+                let mut kept = IntColumn::default();
+                for row in rows() {
+                    match column.get(row) {
+                        Some(value) => kept.push(value),
+                        None => kept.push_missing(),
+                    }
+                }
+                *column = kept;
+            }
+            Self::Text(column) => {
+                let mut kept = TextColumn::default();
+                for row in rows() {
+                    match column.get(row) {
+                        Some(value) => kept.push(value),
+                        None => kept.push_missing(),
+                    }
+                }
+                *column = kept;
+            }
+            // Rows with tensors are read as JSON, which leaves bad ones out at once.
+            Self::Tensor(_) => debug_assert!(!keep.contains(&false), "a tensor was refused late"),
+            Self::Image(files) => {
+                let mut row = 0;
+                files.retain(|_| {
+                    row += 1;
+                    keep.get(row - 1).is_none_or(|keep| *keep)
+                });
+            }
+        }
+    }
+
     fn extend_from(&mut self, other: &Self) {
         match (self, other) {
             (Self::Float(values), Self::Float(tail)) => values.extend_from_slice(tail),
@@ -337,6 +375,14 @@ impl Frame {
     pub fn clear(&mut self) {
         self.columns.iter_mut().for_each(Column::clear);
         self.n_rows = 0;
+    }
+
+    /// Leaves only the rows for which `keep` is true.
+    pub(super) fn retain(&mut self, keep: &[bool]) {
+        for column in &mut self.columns {
+            column.retain(keep);
+        }
+        self.n_rows = keep.iter().filter(|keep| **keep).count();
     }
 
     /// Puts the rows of `other` below. Both come from the same schema.

@@ -255,6 +255,13 @@ impl<'a> Scanner<'a> {
         Ok(scan)
     }
 
+    /// Starts at `at` of a text, before a value.
+    pub(super) fn within(text: &'a str, at: usize) -> Self {
+        let mut scan = Self { text, bytes: text.as_bytes(), at, depth: 0 };
+        scan.space();
+        scan
+    }
+
     /// The byte offset of the cursor.
     pub(super) fn at(&self) -> usize {
         self.at

@@ -15,6 +15,9 @@ fn help_says_what_each_command_does() {
         &["transform", "--help"],
         &["healthcheck", "--help"],
         &["new", "--help"],
+        &["predict", "--help"],
+        &["diff", "--help"],
+        &["replay", "--help"],
     ]
     .iter()
     .map(|arguments| seaworthy(arguments).show())

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod check;
+mod diff;
 mod healthcheck;
 mod help;
 mod helpers;
@@ -10,6 +11,8 @@ mod inspect;
 mod library;
 mod new;
 mod output;
+mod predict;
+mod replay;
 mod settings;
 
 /// Asserts a snapshot without hashes, and without what depends on the machine: how its logarithm rounds.

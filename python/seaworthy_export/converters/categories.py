@@ -6,6 +6,7 @@ feature-engine 1.5 to 1.9, category_encoders 2.6 to 2.11.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections import Counter
 from typing import Any
 
@@ -15,7 +16,8 @@ import pandas as pd
 from ..context import CATEGORY, FLOAT, INT, Column, Context, Label, Outcome
 from ..registry import register_converter
 from ..values import is_integer, is_missing
-from .tabulate import Asker
+from .encoders import as_text
+from .tabulate import Asker, holes_of
 
 
 @register_converter("feature_engine.encoding.StringSimilarityEncoder")
@@ -34,17 +36,13 @@ def convert_string_similarity_encoder(step: Any, ctx: Context) -> None:
         texts = [str(text) for text in step.encoder_dict_[variable]]
         block = list(range(start, start + len(texts)))
         start += len(texts)
-        if column.kind != CATEGORY:
-            ctx.unsupported(
-                f"the column {label!r} holds numbers, which it compares by their digits",
-                "make it a column of strings before the pipeline is fitted",
-            )
-        (missing,) = asker.ask(column, [np.nan], block)
+        numbers = column.kind != CATEGORY
+        (missing,) = asker.ask(column, holes_of(ctx.values(label))[:1], block)
         if isinstance(missing, Exception):
             ctx.check([label], "missing")
         # What another text than its own is taken for: nothing, or the empty one.
         taken: dict[str, str | None] = {}
-        for text in ("nan", "<NA>", "None", "NaN", "NaT"):
+        for text in () if numbers else ("nan", "<NA>", "None", "NaN", "NaT"):
             (answer,) = asker.ask(column, [text], block)
             if answer == _ratios(text, texts):
                 continue
@@ -54,9 +52,10 @@ def convert_string_similarity_encoder(step: Any, ctx: Context) -> None:
                 taken[text] = None
             else:
                 ctx.unsupported(f"what it makes of {text!r} in {label!r} is neither that text nor a missing one")
-        trained = [value for value in dict.fromkeys(ctx.values(label)) if isinstance(value, str) and value not in taken]
+        trained = [v for v in dict.fromkeys(ctx.values(label)) if isinstance(v, str) != numbers and not is_missing(v)]
+        trained = [value for value in trained if value not in taken]
         for text, answer in zip(trained, asker.ask(column, trained, block)):
-            if answer != _ratios(text, texts):
+            if answer != _ratios(str(text), texts):
                 ctx.unsupported(f"its similarities of {text!r} in {label!r} are not those of difflib")
         instead: Any = "missing"
         if isinstance(missing, tuple) and any(value is not None for value in missing):
@@ -67,6 +66,9 @@ def convert_string_similarity_encoder(step: Any, ctx: Context) -> None:
             ctx.map(label, list(taken), list(taken.values()), unseen="keep", missing="keep")
         names = [_named(column, name) for name in asker.labels[block[0] : block[-1] + 1]] if block else []
         before = len(ctx.columns)
+        if block and numbers:
+            # It compares their digits.
+            as_text(ctx, label)
         if block:
             ctx.similarity(label, names, texts, missing=instead)
         outputs.update(zip(block, ctx.columns[before:]))
@@ -147,14 +149,14 @@ def _cast(ctx: Context, label: Label, old: Any, new: Any) -> None:
 
 @register_converter("feature_engine.imputation.RandomSampleImputer")
 def convert_random_sample_imputer(step: Any, ctx: Context) -> None:
-    """A row alone is always given the same value of the training column, when the seed is one for all."""
+    """A row alone is always given the same value of the training column, when the seed is one for all.
+
+    With `seed="observation"` the value is drawn for each row anew, with a seed that is the sum or the product of others.
+    """
     hint = "set random_state to an integer, with seed='general'"
-    if step.seed != "general":
-        ctx.unsupported(
-            "it draws from the training column with a seed made of other values of the row "
-            f"({step.random_state}), by NumPy's legacy generator",
-            hint,
-        )
+    if step.seed == "observation":
+        _draw_by_row(step, ctx)
+        return
     if step.random_state is None:
         ctx.unsupported("it draws at random, without a seed: no two runs agree", hint)
     fills: dict[Label, Any] = {}
@@ -173,6 +175,26 @@ def convert_random_sample_imputer(step: Any, ctx: Context) -> None:
         ctx.fill({label: value})
 
 
+def _draw_by_row(step: Any, ctx: Context) -> None:
+    """One variable after the other: what was drawn for one may be part of the seed for the next."""
+    seeds = [ctx.column(label).label for label in step.random_state]
+    words = [label for label in seeds if ctx.column(label).kind not in (INT, FLOAT)]
+    statistic = {"add": "sum", "multiply": "product"}[step.seeding_method]
+    for label in step.variables_:
+        known = list(step.X_[label].dropna())
+        if not known or words:
+            # There is nothing to draw from, or no number for a seed, which raises.
+            ctx.check([label], "missing")
+            continue
+        if ctx.column(label).kind == INT:
+            known = [int(value) if float(value).is_integer() else value for value in known]
+        seed = f"{label} seed"
+        ctx.emit_many("aggregate", seeds, [seed], keep=True, single=True, statistic=statistic, skip_missing=True)
+        ctx.function([seed], "rint")
+        ctx.sample(label, known, seed)
+        ctx.drop([seed])
+
+
 @register_converter("category_encoders.hashing.HashingEncoder")
 def convert_hashing_encoder(step: Any, ctx: Context) -> None:
     """The hash of each value's text, modulo the number of outputs; how often each occurs in the row."""
@@ -185,15 +207,15 @@ def convert_hashing_encoder(step: Any, ctx: Context) -> None:
     alone = copy.copy(step)
     alone.max_process, alone.return_df = 1, True
     columns = [ctx.column(label) for label in step.cols]
-    for column in columns:
-        if column.kind != CATEGORY:
-            ctx.unsupported(
-                f"it hashes the digits of the numbers in {column.label!r}",
-                "make it a column of strings before the pipeline is fitted",
-            )
     asker = Asker(alone, ctx)
     holes = {column.label: _hole(asker, alone, ctx, column) for column in columns}
+    fractions = any(column.kind == FLOAT for column in columns)
     for label, text in holes.items():
+        if ctx.column(label).kind != CATEGORY:
+            # It hashes their digits; integers beside numbers with fractions are such numbers in one array.
+            if fractions and all(column.kind != CATEGORY for column in columns):
+                ctx.affine({label: {"multiply": 1.0}})
+            as_text(ctx, label)
         if text is not None:
             ctx.fill({label: text})
     columns = [ctx.column(label) for label in step.cols]
@@ -212,7 +234,10 @@ def _hole(asker: Asker, step: Any, ctx: Context, column: Column) -> str | None:
     outputs = [
         at for at, label in enumerate(asker.labels) if str(label).startswith("col_") and asker.sources[at] is None
     ]
-    (answer,) = asker.ask(column, [np.nan], outputs)
+    known = [value for value in dict.fromkeys(ctx.values(column.label)) if not is_missing(value)][:1]
+    if column.kind != CATEGORY and known:
+        return _hashed_hole(asker, step, ctx, column, known[0], outputs)
+    (answer,) = asker.ask(column, holes_of(ctx.values(column.label))[:1], outputs)
     candidates = ["nan", "<NA>", "None", "NaT"]
     for text, found in zip(candidates, asker.ask(column, candidates, outputs)):
         if found == answer:
@@ -220,3 +245,27 @@ def _hole(asker: Asker, step: Any, ctx: Context, column: Column) -> str | None:
     if not isinstance(answer, tuple) or sum(answer) >= len(step.cols):
         ctx.unsupported(f"what it makes of a missing value in {column.label!r} cannot be told")
     return None
+
+
+def _hashed_hole(asker: Asker, step: Any, ctx: Context, column: Column, known: Any, outputs: list[int]) -> str | None:
+    """The same of a column of numbers, in which no text can be asked: the difference to a known number tells."""
+    answer, other = asker.ask(column, [np.nan, known], outputs)
+    if not isinstance(answer, tuple) or not isinstance(other, tuple):
+        ctx.unsupported(f"what it makes of a missing value in {column.label!r} cannot be told")
+
+    def bucket(text: str) -> int:
+        digest = hashlib.new(step.hash_method, text.encode()).digest()
+        return int.from_bytes(digest, "big") % int(step.n_components)
+
+    names = [f"col_{i}" for i in range(step.n_components)]
+    rows = [dict(zip([asker.labels[at] for at in outputs], row)) for row in (answer, other)]
+    change = [rows[0].get(name, 0) - rows[1].get(name, 0) for name in names]
+    for written in dict.fromkeys((str(known), str(float(known)))):
+        for text in (None, "nan", "<NA>", "None", "NaT"):
+            expected = [0] * len(names)
+            expected[bucket(written)] -= 1
+            if text is not None:
+                expected[bucket(text)] += 1
+            if change == expected:
+                return text
+    return ctx.unsupported(f"what it makes of a missing value in {column.label!r} cannot be told")

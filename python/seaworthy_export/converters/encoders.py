@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from ..context import Context, Label
+from ..context import CATEGORY, Context, Label
 from ..registry import register_converter
+from ..text import Text
 from .tabulate import tabulate
 
 # --- scikit-learn --------------------------------------------------------------------------------------------------
@@ -63,12 +66,26 @@ class _OneColumn:
 
 
 @register_converter("sklearn.preprocessing.MultiLabelBinarizer")
-def convert_multi_label_binarizer(step: Any, ctx: Context) -> None:  # noqa: ARG001
-    """Takes a set for each row, which no column can hold."""
-    ctx.unsupported(
-        "it takes a set of labels for each row, and a field of a request is one value",
-        "for a text of several labels use CountVectorizer(binary=True) with a token_pattern that splits it",
-    )
+def convert_multi_label_binarizer(step: Any, ctx: Context) -> None:
+    """Of a column of strings each is the set of its characters; a list of labels is no value of a field.
+
+    For a text of several labels with a delimiter register a converter of the class that splits it, see docs/exporter.md.
+    """
+    if len(ctx.columns) != 1 or ctx.columns[0].kind != CATEGORY:
+        ctx.unsupported(
+            "it takes a set of labels for each row, and a field of a request is one value",
+            "send the labels as one text with a delimiter, and split it by a transformer of your own: "
+            "ctx.expand(..., split={'separator': '|'}), see docs/exporter.md; or category_encoders.MultiHotEncoder",
+        )
+    label = ctx.labels[0]
+    classes = list(step.classes_)
+    ctx.check([label], "missing")
+    known = [(at, text) for at, text in enumerate(classes) if isinstance(text, str)]
+    ctx.expand(
+        label, [str(text) for text in classes], [text for _, text in known], ones=[at for at, _ in known],
+        split={"separator": ""},
+    )  # fmt: skip
+    ctx.drop([label])
 
 
 def _sklearn_blocks(step: Any, ctx: Context, widths: Sequence[int]) -> None:
@@ -135,23 +152,92 @@ def convert_feature_engine_encoder(step: Any, ctx: Context) -> None:
 @register_converter("category_encoders.woe.WOEEncoder")
 def convert_category_encoder(step: Any, ctx: Context) -> None:
     """As at prediction: `transform(X)`, without a target and hence without leaving out or noise."""
-    if getattr(step, "composite_members_", None):
-        ctx.unsupported(
-            "it encodes combinations of columns (composite_cols)",
-            "combine the columns before the pipeline, or encode each by itself",
-        )
     named = copy.copy(step)
     named.return_df = True  # an array does not say which of its columns is which
+    composed: dict[str, tuple[str, ...]] = dict(getattr(step, "composite_members_", None) or {})
+    if composed:
+        _compose(named, composed, ctx)
     tabulate(named, ctx, list(step.cols or ()), lambda label: _known(step, label))
+    if composed and not step.keep_components:
+        ctx.drop({member for members in composed.values() for member in members if member in ctx.labels})
+
+
+def _compose(step: Any, composed: dict[str, tuple[str, ...]], ctx: Context) -> None:
+    """Adds the columns of texts joined by `|`, and has the copy of the encoder find them there."""
+    ctx.frame = step._add_composite_columns(ctx.frame)
+    step.composite_members_ = {}
+    for name, members in composed.items():
+        parts: list[Label] = []
+        for member in members:
+            parts.append(f"{name}: {member}")
+            as_text(ctx, member, parts[-1])
+        joined = Text()
+        for part in parts[1:]:
+            joined = joined.append("|").append_column(part)
+        ctx.text(parts[0], joined, output=name)
+        ctx.drop(parts)
+
+
+def as_text(ctx: Context, label: Label, output: Label | None = None) -> None:
+    """The column as Python's `str` writes its values; a missing value stays missing."""
+    column = ctx.column(label)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        ctx.map(label, [0, 1], ["False", "True"], missing="keep", output=output)
+    else:
+        ctx.text(label, Text().slice(), output=output)
+
+
+@register_converter("category_encoders.wrapper.PolynomialWrapper")
+def convert_polynomial_wrapper(step: Any, ctx: Context) -> None:
+    """An encoder for each class but one, side by side."""
+    inner = list(step.feature_encoders.values())
+    labels = list(inner[-1].cols or ())
+    tabulate(step, ctx, labels, lambda label: [key for encoder in inner for key in _known(encoder, label)])
+
+
+@register_converter("category_encoders.wrapper.NestedCVWrapper")
+def convert_nested_cv_wrapper(step: Any, ctx: Context) -> None:
+    """At prediction it is the encoder that was fitted on all rows."""
+    ctx.apply(step.feature_encoder, type(step.feature_encoder).__name__)
 
 
 @register_converter("category_encoders.multi_hot.MultiHotEncoder")
 def convert_multi_hot_encoder(step: Any, ctx: Context) -> None:
-    """Splits each value into several, which no table of values can hold."""
-    ctx.unsupported(
-        f"it splits each value at {step.delimiter!r} into several categories",
-        f"use CountVectorizer(binary=True, lowercase=False, token_pattern=r'[^{step.delimiter}]+') for such a column",
-    )
+    """1 for each of the parts of a text, which a delimiter separates."""
+    outputs: list[Label] = []
+    switches = {switch["col"]: switch for switch in step.mapping}
+    gone = set(step.invariant_cols) if step.drop_invariant else set()
+    for column in list(ctx.columns):
+        switch = switches.get(column.label)
+        if switch is None:
+            outputs.append(column.label)
+            continue
+        label: Label = f"{column.label} as text"
+        as_text(ctx, column.label, label)
+        names: list[Label] = list(switch["columns"]) or [f"{column.label} has no parts"]
+
+        def one(position: int | None, width: int = len(names)) -> Any:
+            return "zeros" if position is None else [int(at == position) for at in range(width)]
+
+        others = {"error": "error", "return_nan": "missing"}
+        missing = others.get(step.handle_missing, one(switch["missing_pos"]))
+        if step.handle_missing == "value":
+            missing = one(switch["nan_value_pos"])
+        items: dict[str, int] = switch["item_pos"]
+        made = [f"{column.label}: {name}" for name in names]
+        ctx.expand(
+            label, made, list(items), ones=list(items.values()),
+            unseen=others.get(step.handle_unknown, one(switch["unknown_pos"])), missing=missing,
+            split={"separator": step.delimiter, "strip": True},
+        )  # fmt: skip
+        width = len(switch["columns"])
+        ctx.columns[-len(names) :] = [
+            replace(new, label=name) for new, name in zip(ctx.columns[-len(names) :], [*names[:width], *made[width:]])
+        ]
+        outputs += [name for name in switch["columns"] if name not in gone]
+        ctx.drop([label, *made[width:]])
+    at = {column.label: column for column in ctx.columns}
+    ctx.keep([at[label] for label in outputs if label not in gone])
 
 
 def _known(step: Any, label: Label) -> Iterable[Any]:

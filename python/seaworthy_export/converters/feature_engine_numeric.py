@@ -267,7 +267,14 @@ def convert_math_features(step: Any, ctx: Context) -> None:
     """Statistics of the variables of a row, as `DataFrame.agg` computes them: without the missing values."""
     labels = _checked(step, ctx)
     functions = step.func if isinstance(step.func, list) else [step.func]
-    for function, output in zip(functions, step._get_new_features_name()):
+    _aggregate(ctx, labels, list(zip(functions, step._get_new_features_name())))
+    if step.drop_original:
+        ctx.drop(labels)
+
+
+def _aggregate(ctx: Context, labels: list[Label], functions: Sequence[tuple[Any, Label]]) -> None:
+    """`DataFrame.agg` of each function, by name or one of NumPy's, as a new column."""
+    for function, output in functions:
         name = function if isinstance(function, str) else getattr(function, "__name__", repr(function))
         if name not in _STATISTICS or (callable(function) and getattr(np, name, None) is not function):
             ctx.unsupported(f"the function `{name}` cannot be read off", "use one of " + ", ".join(sorted(_STATISTICS)))
@@ -278,8 +285,6 @@ def convert_math_features(step: Any, ctx: Context) -> None:
         ctx.emit_many(
             "aggregate", labels, [output], keep=True, single=True, statistic=statistic, ddof=ddof, skip_missing=True
         )
-    if step.drop_original:
-        ctx.drop(labels)
 
 
 @register_converter("feature_engine.creation.RelativeFeatures")
@@ -313,6 +318,37 @@ def convert_relative_features(step: Any, ctx: Context) -> None:
     if step.drop_original:
         gone = dict.fromkeys([*labels, *references])
         ctx.drop(gone)
+
+
+@register_converter("feature_engine.creation.MathematicalCombination")
+def convert_mathematical_combination(step: Any, ctx: Context) -> None:
+    """What MathFeatures was called until feature-engine 1.3."""
+    labels: list[Label] = list(step.variables_to_combine)
+    if step.missing_values == "raise":
+        ctx.check(labels, "missing", "infinite")
+    _aggregate(ctx, labels, [(function, output) for output, function in step.combination_dict_.items()])
+    if getattr(step, "drop_original", False):
+        ctx.drop(labels)
+
+
+@register_converter("feature_engine.creation.CombineWithReferenceFeature")
+def convert_combine_with_reference_feature(step: Any, ctx: Context) -> None:
+    """What RelativeFeatures was called until feature-engine 1.3."""
+    labels, references = list(step.variables_to_combine), list(step.reference_variables)
+    if step.missing_values == "raise":
+        ctx.check([*references, *labels], "missing", "infinite")
+    if "div" in step.operations:
+        ctx.check(references, "zero")
+    names = iter(step.new_variables_names or ())
+    operators = {"sub": "subtract", "div": "divide", "add": "add", "mul": "multiply"}
+    # In the order of the class, whatever that of `operations`.
+    for function in (name for name in operators if name in step.operations):
+        for reference in references:
+            for label in labels:
+                output = next(names, f"{label}_{function}_{reference}")
+                ctx.combine(operators[function], label, reference, output)
+    if getattr(step, "drop_original", False):
+        ctx.drop(dict.fromkeys([*labels, *references]))
 
 
 @register_converter("feature_engine.creation.CyclicalFeatures")

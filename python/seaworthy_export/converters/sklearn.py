@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..context import FUNCTIONS, Context, Label
+from ..context import FLOAT, FUNCTIONS, INT, Context, Label
 from ..registry import register_converter
 from ..values import is_missing
 
@@ -82,8 +82,15 @@ def convert_function_transformer(step: Any, ctx: Context) -> None:
     function = step.func
     if function is None:
         return
+    if function is pd.DataFrame.to_dict and step.kw_args == {"orient": "records"}:
+        return  # rows as dicts, for a DictVectorizer or a FeatureHasher
+    if step.kw_args and _with_arguments(step, ctx):
+        return
     if step.kw_args:
-        ctx.unsupported(f"its function is called with {step.kw_args}", "leave out kw_args")
+        ctx.unsupported(
+            f"its function is called with {step.kw_args}",
+            "kw_args are known for np.clip, np.round, np.nan_to_num and DataFrame's clip, round, fillna and to_dict",
+        )
     name = getattr(function, "__name__", repr(function))
     if isinstance(function, np.ufunc) and name in FUNCTIONS and getattr(np, name) is function:
         ctx.function(ctx.labels, name)
@@ -95,6 +102,47 @@ def convert_function_transformer(step: Any, ctx: Context) -> None:
         f"its function is `{name}`, which is not a NumPy function known here",
         hint + "; or write a class with a `transform` and register a converter for it, see docs/exporter.md",
     )
+
+
+def _with_arguments(step: Any, ctx: Context) -> bool:
+    """Emits a function that is called with `kw_args`; false when it is not one of a few."""
+    function, given = step.func, dict(step.kw_args)
+    if any(np.ndim(value) for value in given.values()):
+        return False
+    if function in (np.clip, pd.DataFrame.clip):
+        low = given.pop("a_min", given.pop("min", given.pop("lower", None)))
+        high = given.pop("a_max", given.pop("max", given.pop("upper", None)))
+        if given:
+            return False
+        for label in ctx.labels:
+            ctx.affine({label: {"clip": (low, high)}})
+        return True
+    if function in (np.round, getattr(np, "round_", np.round), np.around, pd.DataFrame.round):
+        decimals = given.pop("decimals", 0)
+        if given or not isinstance(decimals, int):
+            return False
+        scale = 10.0 ** abs(decimals)
+        for label in ctx.labels:
+            if ctx.column(label).kind == INT and str(ctx.column(label).dtype).startswith("int") and decimals >= 0:
+                continue
+            up, down = ("multiply", "divide") if decimals > 0 else ("divide", "multiply")
+            if decimals:
+                ctx.affine({label: {up: scale}})
+            ctx.function([label], "rint")
+            if decimals:
+                ctx.affine({label: {down: scale}})
+        return True
+    if function is np.nan_to_num and set(given) <= {"nan", "copy"}:
+        largest = float(np.finfo(np.float64).max)
+        ctx.fill(dict.fromkeys(ctx.labels, float(given.get("nan", 0.0))))
+        for label in ctx.labels:
+            if ctx.column(label).kind == FLOAT:
+                ctx.affine({label: {"clip": (-largest, largest)}})
+        return True
+    if function is pd.DataFrame.fillna and set(given) == {"value"}:
+        ctx.fill(dict.fromkeys(ctx.labels, given["value"]))
+        return True
+    return False
 
 
 @register_converter("sklearn.preprocessing.Binarizer")

@@ -94,6 +94,9 @@ def convert_quantile_transformer(step: Any, ctx: Context) -> None:
 def convert_normalizer(step: Any, ctx: Context) -> None:
     """Divides a row by its norm."""
     ctx.check(ctx.labels, "missing", "infinite")
+    if hasattr(ctx.frame, "toarray"):
+        ctx.weigh(norm=step.norm)  # a bag of words stays sparse
+        return
     ctx.emit_in_place("normalize", ctx.labels, norm=step.norm)
 
 
@@ -130,6 +133,11 @@ def _project(
 ) -> None:
     ctx.check(ctx.labels, "missing", "infinite")
     matrix = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
+    if hasattr(ctx.frame, "toarray") and subtract is None and offset is None and divide is None:
+        before = len(ctx.columns)
+        ctx.project(_outputs(step, ctx), matrix)
+        ctx.keep(ctx.columns[before:])
+        return
     parts = {key: value for key, value in (("subtract", subtract), ("offset", offset)) if value is not None}
     ctx.emit_many("project", ctx.labels, _outputs(step, ctx), matrix=np.asarray(matrix, dtype=float), **parts)
     if divide is not None:
@@ -183,6 +191,63 @@ def convert_linear_discriminant_analysis(step: Any, ctx: Context) -> None:
         ctx.unsupported("with the solver `lsqr` it has no `transform`", "use the solver `svd` or `eigen`")
     matrix = step.scalings_[:, : step._max_components].T
     _project(step, ctx, matrix, subtract=step.xbar_ if step.solver == "svd" else None)
+
+
+@register_converter("sklearn.kernel_approximation.RBFSampler")
+def convert_rbf_sampler(step: Any, ctx: Context) -> None:
+    """Cosines of a random projection."""
+    _project(step, ctx, step.random_weights_.T, offset=step.random_offset_)
+    ctx.function(ctx.labels, "cos")
+    scale = float((2.0 / step.n_components) ** 0.5)
+    ctx.affine({label: {"multiply": scale} for label in ctx.labels})
+
+
+@register_converter("sklearn.kernel_approximation.Nystroem")
+def convert_nystroem(step: Any, ctx: Context) -> None:
+    """The kernel with some training rows, then a projection."""
+    kernels = ("rbf", "linear", "poly", "polynomial", "sigmoid", "cosine")
+    if step.kernel not in kernels:
+        ctx.unsupported(f"its kernel is {step.kernel!r}", f"use one of {', '.join(kernels)}")
+    ctx.check(ctx.labels, "missing", "infinite")
+    rows = step.components_.toarray() if hasattr(step.components_, "toarray") else np.asarray(step.components_, float)
+    parameters = step._get_kernel_params()
+    gamma = parameters.get("gamma")
+    gamma = 1.0 / rows.shape[1] if gamma is None else float(gamma)
+    inputs = ctx.labels
+    kernel = [f"kernel {i}" for i in range(len(rows))]
+    if step.kernel == "rbf":
+        # The squared distance as scikit-learn computes it: squares minus twice the product.
+        squares = [f"square of {label}" for label in inputs]
+        for label, square in zip(inputs, squares):
+            ctx.affine({label: {"multiply": 1.0}})
+            ctx.copy(label, square)
+        ctx.relabel_dtype("float64")
+        ctx.function(squares, "square")
+        sums = ["sum of squares"]
+        ctx.emit_many("aggregate", squares, sums, keep=True, single=True, statistic="sum", skip_missing=False)
+        ctx.drop(squares)
+        matrix = np.hstack([-2.0 * rows, np.ones((len(rows), 1))])
+        ctx.emit_many("project", [*inputs, *sums], kernel, matrix=matrix, offset=(rows * rows).sum(axis=1))
+        ctx.affine({label: {"clip": (0.0, None)} for label in kernel})
+        ctx.affine({label: {"multiply": -gamma} for label in kernel})
+        ctx.function(kernel, "exp")
+    else:
+        if step.kernel == "cosine":
+            ctx.emit_in_place("normalize", inputs, norm="l2")
+            norms = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
+            rows = rows / np.where(norms == 0.0, 1.0, norms)
+        ctx.emit_many("project", inputs, kernel, matrix=rows)
+        coef0 = parameters.get("coef0")
+        if step.kernel in ("poly", "polynomial", "sigmoid"):
+            shift = 1.0 if coef0 is None else float(coef0)
+            ctx.affine({label: {"multiply": gamma, "add": shift} for label in kernel})
+        if step.kernel == "sigmoid":
+            ctx.function(kernel, "tanh")
+        elif step.kernel in ("poly", "polynomial"):
+            degree = parameters.get("degree")
+            for label in kernel:
+                ctx.emit_each("power", label, method="power", exponent=3.0 if degree is None else float(degree))
+    ctx.emit_many("project", kernel, _outputs(step, ctx), matrix=step.normalization_)
 
 
 # --- selectors ------------------------------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ class _Table:
             self.unseen = others[0]
             if not all(_same(other, others[0]) for other in others):
                 ctx.unsupported(f"what it makes of an unseen value in {column.label!r} depends on that value")
-        holes = _holes(ctx.values(column.label))
+        holes = holes_of(ctx.values(column.label))
         self.missing, *others = (asker.ask(column, [hole], self.outputs)[0] for hole in holes)
         if not all(_same(other, self.missing) for other in others):
             ctx.unsupported(f"it tells several kinds of missing values in {column.label!r} apart: {holes}")
@@ -271,7 +271,7 @@ def _ones(rows: Sequence[Sequence[Any]]) -> list[int | None] | None:
     return ones
 
 
-def _holes(values: Iterable[Any]) -> list[Any]:
+def holes_of(values: Iterable[Any]) -> list[Any]:
     """The missing values as they arrive in a column of objects: NaN, unless an earlier step makes them None."""
     kinds = {value is None for value in values if is_missing(value)}
     return [None if kind else np.nan for kind in sorted(kinds)] or [np.nan]

@@ -15,7 +15,6 @@ from ..context import CATEGORY, Context
 from ..patterns import translate
 from ..registry import register_converter
 
-MAX_HASHES = 2**17
 _RUNS = re.compile(r"(?:\(\?u\))?(?:\\b)?(\\w)*\\w(?:\+|\{(\d+),\})(?:\\b)?")
 
 
@@ -37,12 +36,12 @@ def convert_tfidf_vectorizer(step: Any, ctx: Context) -> None:
 
 @register_converter("sklearn.feature_extraction.text.TfidfTransformer")
 def convert_tfidf_transformer(step: Any, ctx: Context) -> None:
-    """`1 + log(x)` on demand, times `idf_`, divided by the norm."""
-    if not ctx.reweigh(**_weights(step)):
-        ctx.unsupported(
-            "it does not come right after a CountVectorizer in the same pipeline",
-            "use a TfidfVectorizer, or put both into one Pipeline",
-        )
+    """`1 + log(x)` on demand, times `idf_`, divided by the norm; part of the step that counts where that comes before."""
+    weights = _weights(step)
+    if ctx.reweigh(**weights):
+        return
+    ctx.check(ctx.labels, "missing", "infinite")
+    ctx.weigh(**weights)
 
 
 @register_converter("sklearn.feature_extraction.text.HashingVectorizer")
@@ -50,11 +49,6 @@ def convert_hashing_vectorizer(step: Any, ctx: Context) -> None:
     """Counts of hashes: MurmurHash3 with a sign, modulo the number of columns."""
     if np.dtype(step.dtype) != np.float64:
         ctx.unsupported(f"it computes in {np.dtype(step.dtype).name}", "leave out `dtype`")
-    if step.n_features > MAX_HASHES:
-        ctx.unsupported(
-            f"it has {step.n_features} columns, each with a name in the manifest; at most {MAX_HASHES} are exported",
-            "say n_features=2**16",
-        )
     label = _one_column(ctx)
     outputs = [f"hashingvectorizer{i}" for i in range(step.n_features)]
     norm = {} if step.norm is None else {"norm": step.norm}
@@ -84,7 +78,8 @@ def _drop_text(ctx: Context) -> None:
 def _weights(step: Any) -> dict[str, Any]:
     return {
         "sublinear": bool(step.sublinear_tf),
-        "idf": [float(value) for value in step.idf_] if step.use_idf else None,
+        # Of a term that no training row had it is infinite, unless smoothed.
+        "idf": [float(value) if np.isfinite(value) else None for value in step.idf_] if step.use_idf else None,
         "norm": step.norm,
     }
 
@@ -173,9 +168,22 @@ def convert_dict_vectorizer(step: Any, ctx: Context) -> None:
 
 
 @register_converter("sklearn.feature_extraction.FeatureHasher")
-def convert_feature_hasher(_: Any, ctx: Context) -> None:
-    """Takes rows that are dicts or lists of strings, which a row of typed fields is not."""
-    ctx.unsupported(
-        "it hashes rows that are dicts or lists, and a row of a service has named fields",
-        "use HashingVectorizer for a field of text, category_encoders.HashingEncoder or OneHotEncoder for categories",
+def convert_feature_hasher(step: Any, ctx: Context) -> None:
+    """Rows are dicts of the fields, their pairs, or lists of strings without names; see `as_taken`."""
+    if np.dtype(step.dtype) != np.float64:
+        ctx.unsupported(f"it computes in {np.dtype(step.dtype).name}", "leave out `dtype`")
+    inputs = list(ctx.columns)
+    named = step.input_type != "string"
+    for column in inputs:
+        hole = getattr(column.dtype, "na_value", np.nan)
+        row: Any = {str(column.label): hole} if step.input_type == "dict" else [(str(column.label), hole)]
+        try:
+            step.transform([row if named else [hole]])
+        except Exception:  # whatever it raises: it takes NaN for a number, and nothing else that is missing
+            ctx.check([column.label], "missing")
+    ctx.hash_features(
+        {column.label: str(column.label) if named else None for column in inputs},
+        [f"featurehasher{i}" for i in range(step.n_features)],
+        alternate_sign=bool(step.alternate_sign),
     )
+    ctx.drop([column.label for column in inputs])

@@ -9,7 +9,9 @@ import numpy as np
 from .build import Value, joined, total
 from .formulas import formula
 
-_NAMES = tuple(f"sklearn.naive_bayes.{kind}NB" for kind in ("Gaussian", "Bernoulli", "Multinomial", "Complement", "Categorical"))
+_NAMES = tuple(
+    f"sklearn.naive_bayes.{kind}NB" for kind in ("Gaussian", "Bernoulli", "Multinomial", "Complement", "Categorical")
+)
 
 
 def _likelihoods(model: Any, x: Value) -> Value:
@@ -37,8 +39,9 @@ def _likelihoods(model: Any, x: Value) -> Value:
         if model.binarize is not None:
             x = (x > float(model.binarize)).cast("float64")
         negative = np.log(1.0 - np.exp(weights))
-        return x @ (weights - negative).T + (prior + negative.sum(axis=1))
-    scores = x @ weights.T
+        likelihoods: Value = x.product((weights - negative).T) + (prior + negative.sum(axis=1))
+        return likelihoods
+    scores = x.product(weights.T)
     return scores if kind == "ComplementNB" and len(model.classes_) > 1 else scores + prior
 
 

@@ -1,8 +1,8 @@
 """How a graph is written down: values that are computed with as in NumPy, and each operation a node.
 
 Only operations whose result for a row does not depend on its neighbours are offered. ONNX Runtime's `Exp`, `Log`,
-`Tanh`, `Sigmoid` and `Softmax` in float64 differ in the last bit between a vector's body and its tail; `Pow` of a scalar
-goes through the C library, one value at a time, and does not. Sums over a row are products with ones.
+`Tanh`, `Sigmoid` and `Softmax` in float64 differ in the last bit between a vector's body and its tail; `Pow` of a
+scalar goes through the C library, one value at a time, and does not. Sums over a row are products with ones.
 """
 
 from __future__ import annotations
@@ -49,7 +49,14 @@ class Writer:
         return str(self._known[key])
 
     def node(
-        self, op: str, inputs: Sequence[str], *, outputs: int = 1, name: str | None = None, domain: str = "", **more: Any
+        self,
+        op: str,
+        inputs: Sequence[str],
+        *,
+        outputs: int = 1,
+        name: str | None = None,
+        domain: str = "",
+        **more: Any,
     ) -> list[str]:
         """Appends a node, or finds the one that is the same; the names of its outputs."""
         key = (op, domain, tuple(inputs), outputs, repr(sorted(more.items())) if domain == "" else len(self._nodes))
@@ -57,7 +64,7 @@ class Writer:
             taken = {output for node in self._nodes for output in node.output} if name else set()
             first = self._name(name, "v", taken)
             names = [first, *(f"{first}_{i}" for i in range(1, outputs))]
-            self._nodes.append(helper.make_node(op, list(inputs), names, domain=domain, **more))
+            self._nodes.append(helper.make_node(op, list(inputs), names, domain=domain or None, **more))
             self._known[key] = names
         return list(self._known[key])
 
@@ -134,7 +141,9 @@ class Value:
         scalar = float(np.asarray(other).reshape(-1)[0])
         if self.width > 1:
             return np.full(self.width, scalar)
-        exact = scalar == 0.0 or float(np.float32(scalar)) == scalar and float(np.float32(1.0 / scalar)) == 1.0 / scalar
+        exact = scalar == 0.0 or (
+            float(np.float32(scalar)) == scalar and float(np.float32(1.0 / scalar)) == 1.0 / scalar
+        )
         return scalar if exact or self.dtype != "float64" else self.constant([scalar])
 
     def _binary(self, op: str, other: Operand, *, swap: bool = False, dtype: str | None = None) -> Value:
@@ -144,7 +153,9 @@ class Value:
         inputs = [name, self.name] if swap else [self.name, name]
         return self._new(op, inputs, width=max(self.width, width), dtype=dtype)
 
-    def _new(self, op: str, inputs: Sequence[str], *, width: int | None = None, dtype: str | None = None, **more: Any) -> Value:
+    def _new(
+        self, op: str, inputs: Sequence[str], *, width: int | None = None, dtype: str | None = None, **more: Any
+    ) -> Value:
         name = self.writer.node(op, inputs, **more)[0]
         return Value(self.writer, name, self.width if width is None else width, dtype or self.dtype)
 
@@ -175,16 +186,16 @@ class Value:
     def __neg__(self) -> Value:
         return self._new("Neg", [self.name])
 
-    def __lt__(self, other: Operand) -> Value:
+    def __lt__(self, other: Any) -> Value:
         return self._binary("Less", other, dtype="bool")
 
-    def __le__(self, other: Operand) -> Value:
+    def __le__(self, other: Any) -> Value:
         return self._binary("LessOrEqual", other, dtype="bool")
 
-    def __gt__(self, other: Operand) -> Value:
+    def __gt__(self, other: Any) -> Value:
         return self._binary("Greater", other, dtype="bool")
 
-    def __ge__(self, other: Operand) -> Value:
+    def __ge__(self, other: Any) -> Value:
         return self._binary("GreaterOrEqual", other, dtype="bool")
 
     def __and__(self, other: Value) -> Value:

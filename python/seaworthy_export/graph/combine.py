@@ -1,4 +1,4 @@
-"""Estimators made of estimators: each part is asked for its own formula, and the answers are combined as the class does."""
+"""Estimators made of estimators: each part is asked for its own formula, and the class says how they are combined."""
 
 from __future__ import annotations
 
@@ -73,7 +73,9 @@ def transform(step: Any, x: Value) -> Value:
         return joined(columns)
     if name and hasattr(step, "get_support"):
         return x.columns(np.flatnonzero(step.get_support()))
-    raise NotExpressibleError(f"a {type(step).__name__} inside of the estimator; put it before, into the pipeline itself")
+    raise NotExpressibleError(
+        f"a {type(step).__name__} inside of the estimator; put it before, into the pipeline itself"
+    )
 
 
 def _pipeline(kind: str) -> None:
@@ -434,9 +436,10 @@ def one_label(model: Any, x: Value) -> Value:
     signs = np.zeros((len(model.estimators_), n))
     for row, (i, j) in enumerate(combinations(range(n), 2)):
         signs[row, i], signs[row, j] = -1.0, 1.0
-    votes = second @ signs + (signs < 0).sum(axis=0).astype(np.float64)
-    sums = confidence @ signs
-    return (votes + sums / ((sums.absolute() + 1.0) * 3.0)).position()
+    votes = second.product(signs) + (signs < 0).sum(axis=0).astype(np.float64)
+    sums = confidence.product(signs)
+    both: Value = votes + sums / ((sums.absolute() + 1.0) * 3.0)
+    return both.position()
 
 
 @formula("numbers", "sklearn.multioutput.MultiOutputRegressor")

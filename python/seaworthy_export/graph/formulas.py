@@ -2,7 +2,8 @@
 
 An answer is asked for by its kind: `numbers` (`predict` of a regressor), `probabilities` (`predict_proba`), `decision`
 (`decision_function`, always a matrix), `label` (`predict` of a classifier, as positions in `classes_`) or `multilabel`
-(the probability of each label, of which several may apply). A function is registered for a class by name; estimators inside estimators are asked in the same way.
+(the probability of each label, of which several may apply). A function is registered for a class by name; estimators
+inside of estimators are asked in the same way.
 """
 
 from __future__ import annotations

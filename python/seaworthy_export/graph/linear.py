@@ -51,7 +51,7 @@ def _probe(n_features: int) -> Matrix:
 def linear_numbers(estimator: Any, x: Value) -> Value | None:
     """A regressor that is linear, or has a logarithm as its link: found by its numbers. None when it is neither."""
     found = coefficients(estimator, x.width)
-    if found is None or hasattr(estimator, "support_vectors_") and getattr(estimator, "kernel", "linear") != "linear":
+    if found is None or (hasattr(estimator, "support_vectors_") and getattr(estimator, "kernel", "linear") != "linear"):
         return None
     weights, bias = found
     # Small, so that the power of a score stays finite.

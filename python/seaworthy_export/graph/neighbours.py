@@ -1,9 +1,9 @@
 """Nearest neighbours and nearest centres.
 
-Distances are computed as scikit-learn computes them: feature by feature where it walks a tree, by a product of matrices
-where it goes through all rows. Of neighbours at exactly the same distance the first in the training data is taken; a tree
-of scikit-learn takes the one that it meets first, which depends on the query. So rows with such a tie at the k-th place
-may differ, and no operator can tell.
+Distances are computed as scikit-learn computes them: feature by feature where it walks a tree, by a product of
+matrices where it goes through all rows. Of neighbours at exactly the same distance the first in the training data is
+taken; a tree of scikit-learn takes the one that it meets first, which depends on the query. So rows with such a tie at
+the k-th place may differ, and no operator can tell.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ def _distances(model: Any, x: Value) -> tuple[Value, str]:
     p = float(parameters.pop("p", 2.0)) if metric == "minkowski" else None
     if any(value is not None for value in parameters.values()):
         raise NotExpressibleError(f"neighbours with metric_params {sorted(parameters)}")
-    by_product = model._fit_method == "brute" and metric in ("euclidean", "sqeuclidean") or x.width > MAX_FEATURES
+    by_product = (model._fit_method == "brute" and metric in ("euclidean", "sqeuclidean")) or x.width > MAX_FEATURES
     if metric == "euclidean" or p == 2.0:
-        order, rest = _squared(x, points, by_product=by_product)
-        return (order if rest is None else order), "root"
+        return _squared(x, points, by_product=by_product)[0], "root"
     if x.width > MAX_FEATURES:
         raise NotExpressibleError(f"neighbours by {metric} over more than {MAX_FEATURES} features")
     if metric not in ("manhattan", "cityblock", "l1", "chebyshev", "minkowski"):
@@ -59,10 +58,7 @@ def _distances(model: Any, x: Value) -> tuple[Value, str]:
         term = (x.column(i) - points[:, i].reshape(1, -1)).absolute()
         if p is not None and p != 1.0:
             term = term.power(p)
-        if found is None:
-            found = term
-        else:
-            found = found.maximum(term) if metric == "chebyshev" else found + term
+        found = term if found is None else found.maximum(term) if metric == "chebyshev" else found + term
     assert found is not None
     return found, "none" if p is None or p == 1.0 else repr(1.0 / p)
 
@@ -80,7 +76,9 @@ def _nearest(model: Any, x: Value) -> tuple[Value, Value | None]:
         raise NotExpressibleError("neighbours with a function as weights")
     if root == "root":
         points = np.asarray(model._fit_X, dtype=np.float64)
-        rest = _squared(x, points, by_product=True)[1] if model._fit_method == "brute" or x.width > MAX_FEATURES else None
+        rest = (
+            _squared(x, points, by_product=True)[1] if model._fit_method == "brute" or x.width > MAX_FEATURES else None
+        )
         distance = (nearest if rest is None else (nearest + rest).maximum(0.0)).sqrt()
     else:
         distance = nearest if root == "none" else nearest.power(float(root))
@@ -96,10 +94,7 @@ def _weighted(positions: Value, weights: Value | None, table: NDArray[np.float64
     k = positions.width
     rows = writer.node("Gather", [writer.constant(table), positions.name], axis=0)[0]
     axis = writer.constant(np.array([1], dtype=np.int64))
-    if weights is None:
-        factors = writer.constant(np.ones((1, k)))
-    else:
-        factors = writer.node("Unsqueeze", [weights.name, axis])[0]
+    factors = writer.constant(np.ones((1, k))) if weights is None else writer.node("Unsqueeze", [weights.name, axis])[0]
     summed = writer.node("MatMul", [factors, rows])[0]
     return Value(writer, writer.node("Squeeze", [summed, axis])[0], table.shape[1])
 
@@ -138,7 +133,7 @@ def cluster_label(model: Any, x: Value) -> Value:
 
 @formula("label", _NEIGHBOURS + "NearestCentroid")
 def centroid_label(model: Any, x: Value) -> Value:
-    if model.metric != "euclidean" or hasattr(model, "class_prior_") and len(set(model.class_prior_)) > 1:
+    if model.metric != "euclidean" or (hasattr(model, "class_prior_") and len(set(model.class_prior_)) > 1):
         raise NotExpressibleError("NearestCentroid with another metric, or with priors")
     order, _ = _squared(x, np.asarray(model.centroids_, dtype=np.float64), by_product=False)
     return joined([-order]).position()

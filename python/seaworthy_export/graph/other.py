@@ -10,10 +10,12 @@ import numpy as np
 from onnx import helper
 
 from ..errors import ExportError
+from ..outputs import Outputs
 from ..values import class_name
 from .base import INPUT, OPSET, Graph, Matrix, finish, open_session, run_graph
 
-def by_skl2onnx(estimator: Any, features: Matrix, *, classifier: bool) -> Graph:
+
+def by_skl2onnx(estimator: Any, features: Matrix, outputs: Outputs) -> Graph:
     """The graph that skl2onnx writes; float64 is tried first."""
     try:
         from skl2onnx import to_onnx
@@ -23,6 +25,12 @@ def by_skl2onnx(estimator: Any, features: Matrix, *, classifier: bool) -> Graph:
             f"{class_name(estimator)} is not known here, so its graph is made by skl2onnx, which is not installed\n"
             "hint: pip install 'seaworthy-export[onnx]', in the environment that the model was trained in"
         ) from error
+    if outputs.kind in ("label", "multilabel"):
+        raise ExportError(
+            f"{class_name(estimator)} is not known here, and skl2onnx is only asked for numbers and probabilities\n"
+            "hint: put an estimator with probabilities at the end of the pipeline"
+        )
+    classes = outputs.kind == "probabilities"
     problems = []
     for precision, tensor in (("float64", DoubleTensorType), ("float32", FloatTensorType)):
         try:
@@ -31,11 +39,10 @@ def by_skl2onnx(estimator: Any, features: Matrix, *, classifier: bool) -> Graph:
                     estimator,
                     initial_types=[(INPUT, tensor([None, features.shape[1]]))],
                     target_opset={"": OPSET, "ai.onnx.ml": 3},
-                    options={"zipmap": False} if classifier else None,
+                    options={"zipmap": False} if classes else None,
                     name="estimator",
                 )
-            wanted = "probabilities" if classifier else "prediction"
-            graph = finish(_with_one_output(model, wanted), precision, "skl2onnx")
+            graph = finish(_with_one_output(model, outputs.kind), precision, "skl2onnx")
             _require_runs(graph, features)
         except Exception as error:  # converters raise whatever they please
             problems.append(

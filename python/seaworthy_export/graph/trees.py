@@ -183,7 +183,10 @@ def _hist_columns(model: Any, x: Value) -> tuple[Value, NDArray[np.int64]]:
         codes = [np.arange(len(entry), dtype=np.float64) for entry in known]
         order = np.concatenate([everything[flags], everything[~flags]])
     else:
-        known = [np.flatnonzero(_bits(row)).astype(np.float64) for row in model._bin_mapper.make_known_categories_bitsets()[0]]
+        known = [
+            np.flatnonzero(_bits(row)).astype(np.float64)
+            for row in model._bin_mapper.make_known_categories_bitsets()[0]
+        ]
         codes, order = known, everything
     positions = everything[flags].tolist()
     for column in everything.tolist():
@@ -214,7 +217,9 @@ def _hist_tree(predictor: Any, order: NDArray[np.int64], target: int) -> Tree:
     leaf = nodes["is_leaf"].astype(bool)
     members = {}
     for node in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~leaf).tolist():
-        members[node] = np.flatnonzero(_bits(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]])).astype(float).tolist()
+        members[node] = (
+            np.flatnonzero(_bits(predictor.raw_left_cat_bitsets[nodes["bitset_idx"][node]])).astype(float).tolist()
+        )
     return Tree(
         feature=np.where(leaf, 0, order[np.where(leaf, 0, nodes["feature_idx"])]),
         threshold=np.where(leaf, 0.0, nodes["num_threshold"]),
@@ -271,7 +276,6 @@ def isolation_decision(model: Any, x: Value) -> Value:
     depths = ensemble(x.rounded(), trees, 1)
     exponent = -(depths / denominator) if denominator else -(depths * 0.0 + 1.0)
     return -exponent.exp2() - float(model.offset_)
-
 
 
 @formula("label", "sklearn.ensemble.IsolationForest")

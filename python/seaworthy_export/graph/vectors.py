@@ -26,12 +26,13 @@ def _kernel(model: Any, x: Value) -> Value:
     if model.kernel == "rbf":
         # About their middle, so that squares of large numbers do not cancel.
         middle = vectors.mean(axis=0)
-        near, about = x - middle, vectors - middle
+        near: Value = x - middle
+        about = vectors - middle
         norms = np.einsum("ij,ij->i", about, about)
-        distance = (near * near).sum() + (near @ (-2.0 * about.T) + norms)
+        distance: Value = (near * near).sum() + (near.product(-2.0 * about.T) + norms)
         distance.width = len(vectors)
         return (distance.maximum(0.0) * -float(model._gamma)).exp()
-    product = x @ vectors.T
+    product = x.product(vectors.T)
     if model.kernel == "linear":
         return product
     product = product * float(model._gamma) + float(model.coef0)
@@ -43,7 +44,7 @@ def _kernel(model: Any, x: Value) -> Value:
 
 
 def _pairs(model: Any, x: Value) -> Value:
-    """libsvm's decision for each pair of classes, in its order; positive for the first of the pair."""
+    """The decision of libsvm for each pair of classes, in its order; positive for the first of the pair."""
     dual = np.asarray(model._dual_coef_, dtype=np.float64)
     counts = np.asarray(model._n_support)
     ends = np.cumsum(counts)
@@ -53,7 +54,8 @@ def _pairs(model: Any, x: Value) -> Value:
     for column, (i, j) in enumerate(pairs):
         weights[parts[i], column] = dual[j - 1, parts[i]]
         weights[parts[j], column] = dual[i, parts[j]]
-    return _kernel(model, x) @ weights + np.asarray(model._intercept_, dtype=np.float64).reshape(-1)
+    decisions: Value = _kernel(model, x).product(weights) + np.asarray(model._intercept_, dtype=np.float64).reshape(-1)
+    return decisions
 
 
 def _signs(n: int) -> np.ndarray[Any, Any]:
@@ -70,7 +72,8 @@ def _votes(decisions: Value, n: int) -> Value:
     first.width = decisions.width
     # A vote for the first of a pair, or else for the second.
     signs = _signs(n)
-    return first @ signs + (signs < 0).sum(axis=0).astype(np.float64)
+    votes: Value = first.product(signs) + (signs < 0).sum(axis=0).astype(np.float64)
+    return votes
 
 
 @formula("decision", *_CLASSIFIERS)
@@ -84,8 +87,8 @@ def vector_decision(model: Any, x: Value) -> Value:
     first = (decisions >= 0.0).cast("float64")
     first.width = decisions.width
     signs = _signs(n)
-    votes = first @ signs + (signs < 0).sum(axis=0).astype(np.float64)
-    sums = decisions @ signs
+    votes: Value = first.product(signs) + (signs < 0).sum(axis=0).astype(np.float64)
+    sums = decisions.product(signs)
     return votes + sums / ((sums.absolute() + 1.0) * 3.0)
 
 
@@ -110,7 +113,7 @@ def vector_probabilities(model: Any, x: Value) -> Value:
 
 
 def _coupled(wins: Value, n: int) -> Value:
-    """libsvm's `multiclass_probability`: a loop that each row leaves when it is near enough."""
+    """The `multiclass_probability` of libsvm: a loop that each row leaves when it is near enough."""
     shares: dict[tuple[int, int], Value] = {}
     for column, (i, j) in enumerate(combinations(range(n), 2)):
         shares[i, j] = wins.column(column)
@@ -167,7 +170,12 @@ def _coupling_body(n: int) -> Any:
     go = inner.node("Cast", [any_active], to=TensorProto.BOOL)[0]
     kept = inner.node("Identity", [q.name])[0]
     return inner.body(
-        inputs=[("b_i", TensorProto.INT64, []), ("b_go", TensorProto.BOOL, []), ("b_p", TensorProto.DOUBLE, None), ("b_q", TensorProto.DOUBLE, None)],
+        inputs=[
+            ("b_i", TensorProto.INT64, []),
+            ("b_go", TensorProto.BOOL, []),
+            ("b_p", TensorProto.DOUBLE, None),
+            ("b_q", TensorProto.DOUBLE, None),
+        ],
         outputs=[(go, TensorProto.BOOL, []), (after.name, TensorProto.DOUBLE, None), (kept, TensorProto.DOUBLE, None)],
     )
 
@@ -175,7 +183,7 @@ def _coupling_body(n: int) -> Any:
 @formula("numbers", *_NUMBERS)
 def vector_numbers(model: Any, x: Value) -> Value:
     dual = np.asarray(model._dual_coef_, dtype=np.float64)
-    return _kernel(model, x) @ dual.T + np.asarray(model._intercept_, dtype=np.float64).reshape(-1)
+    return _kernel(model, x).product(dual.T) + np.asarray(model._intercept_, dtype=np.float64).reshape(-1)
 
 
 @formula("decision", "sklearn.svm.OneClassSVM")
