@@ -141,6 +141,11 @@ BUILD_IMAGE = docker build $(DOCKER_BUILD_FLAGS) \
   --build-arg VERSION=$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml) \
   --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
+.PHONY: seedlings
+seedlings: ## Train the course's network for plant seedlings on what there is, into target/models (30 MB)
+	@$(PYTHON) scripts/venv.py target/venv-images --requirements python/requirements-images.txt
+	SOURCE_DATE_EPOCH=1795219200 PYTHONPATH=python:python/models target/venv-images/bin/python python/models/seedlings.py target/models
+
 .PHONY: image
 image: ## Build the container image IMAGE (default: seaworthy) and try it
 	$(BUILD_IMAGE) --tag $(IMAGE) .

@@ -94,6 +94,38 @@ async fn a_digit_drawn_by_hand_is_read_from_json_from_a_form_and_as_it_is() {
     }
 }
 
+/// A narrow network of the same layers as the course's: what must be exact is all that is around it.
+#[tokio::test(flavor = "multi_thread")]
+async fn photos_of_seedlings_go_the_way_of_the_course() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut settings = settings();
+    settings.models.dir = root.join("tests/fixtures/models");
+    "plant-seedlings".clone_into(&mut settings.models.default);
+    let app = spawn_with(&settings).await;
+    let golden = root.join("tests/fixtures/models/plant-seedlings/1.0.0-small/golden.jsonl");
+    let golden = std::fs::read_to_string(golden).unwrap();
+    for (name, line) in ["black-grass.png", "charlock.png"].iter().zip(golden.lines()) {
+        let expected: Value = serde_json::from_str(line).unwrap();
+        let photo = std::fs::read(root.join("tests/data/plant-seedlings").join(name)).unwrap();
+        let request = app.client.post(app.url("/v1/predict")).header("content-type", "image/png");
+        let answer: Value = request.body(photo).send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["predictions"][0], expected["output"]["prediction"], "{answer}");
+        let mut best: Vec<(&String, f64)> = expected["output"]["probabilities"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(label, p)| (label, p.as_f64().unwrap()))
+            .collect();
+        best.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let found = answer["probabilities"][0].as_object().unwrap();
+        assert_eq!(found.len(), 3);
+        for ((label, p), (expected_label, expected_p)) in found.iter().zip(best) {
+            assert_eq!(label, expected_label, "{answer}");
+            assert!((p.as_f64().unwrap() - expected_p).abs() <= 1e-6 + 1e-5 * expected_p);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_of_many_sizes_go_together_and_a_bad_one_does_not_disturb_them() {
     let app = spawn().await;
