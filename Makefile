@@ -136,6 +136,28 @@ tools: ## Compile cargo-deny into target/tools, for `make check`
 models: ## Train the models again and write their artifacts into models/
 	$(PYTHON) python/make_models.py
 
+BENCH_FLAGS ?=
+
+# Where cargo has put the benchmark of this name.
+bench-binary = $$($(CARGO) bench --no-run --locked --bench $(1) --message-format json 2>/dev/null | \
+  sed -n 's/.*"name":"$(1)".*"executable":"\([^"]*\)".*/\1/p')
+
+.PHONY: bench
+bench: onnxruntime ## Compare the release build with a bare echo server, measure memory; write docs/benchmarks.md (needs wrk)
+	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked --bench floor --bench drive
+	$(PYTHON) scripts/bench.py --server $(TARGET)/release/seaworthy \
+	  --floor "$(call bench-binary,floor)" --drive "$(call bench-binary,drive)" $(BENCH_FLAGS)
+
+.PHONY: bench-stages
+bench-stages: onnxruntime ## Measure decoding, pipeline, session, postprocessing, answer and log one by one
+	ORT_DISABLE_TELEMETRY=1 $(CARGO) bench --locked --bench stages
+
+.PHONY: bench-peers
+bench-peers: ## Compare with FastAPI, MLServer, BentoML and LitServe, which are installed into target/ (needs wrk)
+	$(CARGO) build --release --locked
+	$(PYTHON) scripts/bench_peers.py --server $(TARGET)/release/seaworthy $(BENCH_FLAGS)
+
 BUILD_IMAGE = docker build $(DOCKER_BUILD_FLAGS) \
   --build-arg RUST_VERSION=$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml) \
   --build-arg VERSION=$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml) \

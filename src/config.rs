@@ -150,12 +150,23 @@ pub struct Images {
 pub struct Engine {
     /// Which threads run them.
     pub lane: LaneChoice,
-    /// How many at the same time; 0 is the number of CPUs.
+    /// How many at the same time; 0 is as many as the CPUs allow.
     #[validate(range(max = 1024, message = "must be at most 1024"))]
     pub threads: usize,
+    /// How many threads one prediction may use.
+    #[validate(range(min = 1, max = 1024, message = "must be between 1 and 1024"))]
+    pub intra_threads: usize,
+    /// Whether ONNX Runtime keeps the memory of a run for the next one.
+    pub arena: bool,
     /// Requests that wait for a worker.
     #[validate(range(min = 1, max = 1_000_000, message = "must be between 1 and 1000000"))]
     pub queue: usize,
+    /// Rows up to which a worker merges requests; 0 merges none.
+    #[validate(range(max = 1_000_000, message = "must be at most 1000000"))]
+    pub batch_rows: usize,
+    /// How long a worker waits for requests to merge.
+    #[validate(range(max = 1_000_000, message = "must be at most 1000000 (a second)"))]
+    pub batch_delay_us: u64,
 }
 
 /// Which threads run predictions.
@@ -487,9 +498,9 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "engine.threads" | "engine.queue" | "log.queue" | "log.max_text_bytes" => {
-            "expected a whole number, 0 or above"
-        }
+        "engine.arena" => "expected true or false",
+        "log.queue" | "log.max_text_bytes" => "expected a whole number, 0 or above",
+        _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",
         _ => return None,
     })

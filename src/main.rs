@@ -7,6 +7,10 @@ use clap::Parser as _;
 use seaworthy::cli::{Arguments, Printer, run};
 use seaworthy::config;
 
+/// Takes a tenth less CPU a request than the allocator of glibc; see docs/benchmarks.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.opens_runtime() && !config::process().telemetry_is_off {

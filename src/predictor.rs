@@ -179,6 +179,22 @@ pub struct Predictions {
     pub errors: Vec<RowError>,
 }
 
+impl Predictions {
+    /// Takes the rows from `row` on away, as predictions of their own: how those of several requests that were run at once are split.
+    #[must_use]
+    pub fn split_off(&mut self, row: usize) -> Self {
+        let n_rows = self.rows.len();
+        let row = row.min(n_rows);
+        let rows = self.rows.split_off(row);
+        let width = self.probabilities.len().checked_div(n_rows).unwrap_or_default();
+        let probabilities = self.probabilities.split_off(row * width);
+        let first = self.errors.partition_point(|error| error.row < row);
+        let mut errors = self.errors.split_off(first);
+        errors.iter_mut().for_each(|error| error.row -= row);
+        Self { rows, probabilities, errors }
+    }
+}
+
 /// What one thread needs to run a model.
 #[derive(Debug)]
 pub struct Predictor {

@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::artifact::{Artifact, store};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
-use crate::engine::{Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
+use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
-use crate::http::connection::{Requests, Stream};
+use crate::http::connection::{Patience, Requests, Stream};
 use crate::image;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
@@ -66,9 +66,16 @@ pub enum ServerError {
 /// # Errors
 /// The artifact cannot be loaded, or does not give what training recorded.
 pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
+    load_and_prove_with(dir, SessionOptions::default())
+}
+
+fn load_and_prove_with(
+    dir: &Path,
+    options: SessionOptions,
+) -> Result<(Predictor, Proof), ServerError> {
     let artifact = Artifact::open(dir).map_err(LoadError::from)?;
     let model = Arc::new(Model::load(artifact)?);
-    let mut predictor = Predictor::open(&model, SessionOptions::default())?;
+    let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
 }
@@ -218,8 +225,8 @@ impl Application {
         server
             .http1()
             .timer(TokioTimer::new())
-            // Counts from the end of an answer on. For the first request `http::connection` is stricter.
-            .header_read_timeout(timing.keep_alive)
+            // `http::connection` has a cheaper one.
+            .header_read_timeout(None)
             .half_close(state.deployments().iter().all(is_short));
         server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
         let mut stop = std::pin::pin!(async {
@@ -228,7 +235,8 @@ impl Application {
                 () = first_ended(ended) => Stop::PredictorEnded,
             }
         });
-        let connect = |stream| http::connection::connect(stream, &router, timing.header_timeout);
+        let patience = Patience { header: timing.header_timeout, keep_alive: timing.keep_alive };
+        let connect = |stream| http::connection::connect(stream, &router, &state, patience);
         let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
@@ -352,14 +360,20 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
             dirs.extend(store::versions(&dir).iter().map(|version| dir.join(version.to_string())));
         }
     }
+    let cpus = Cpus::find();
+    tracing::info!(cpus.allowed, cpus.quota, "{}", shown(cpus));
+    let options = SessionOptions {
+        intra_threads: settings.engine.intra_threads,
+        arena: settings.engine.arena,
+    };
     let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
     for dir in dirs {
         let known = |(predictor, _, _): &(Predictor, Proof, Plan)| {
             same(predictor.model().artifact().dir(), &dir)
         };
         if !loaded.iter().any(known) {
-            let (mut predictor, proof) = load_and_prove(&dir)?;
-            let plan = plan(settings, &mut predictor);
+            let (mut predictor, proof) = load_and_prove_with(&dir, options)?;
+            let plan = plan(settings, cpus, &mut predictor);
             loaded.push((predictor, proof, plan));
         }
     }
@@ -385,7 +399,7 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         let model = Arc::clone(predictor.model());
         let mut predictors: Vec<Box<dyn Predict>> = vec![Box::new(predictor)];
         for _ in 1..plan.threads {
-            predictors.push(Box::new(Predictor::open(&model, SessionOptions::default())?));
+            predictors.push(Box::new(Predictor::open(&model, options)?));
         }
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         ended.push(end);
@@ -400,7 +414,8 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
             engine.lane = plan.lane.as_str(),
             engine.threads = plan.threads,
             engine.row_cost_us = plan.row_cost.as_secs_f64() * 1e6,
-            "{}@{} is proven",
+            engine.batch_row_cost_us = plan.batch_row_cost.as_secs_f64() * 1e6,
+            "{}@{} is proven and runs {plan}",
             deployment.name(),
             deployment.version(),
         );
@@ -416,41 +431,83 @@ fn same(one: &Path, other: &Path) -> bool {
     }
 }
 
+/// The CPUs, for people.
+fn shown(cpus: Cpus) -> String {
+    let quota = match cpus.quota {
+        Some(quota) => format!("a quota of {quota} CPU(s)"),
+        None => "no quota".to_owned(),
+    };
+    format!("{} CPU(s), {quota}: {} thread(s) compute", cpus.allowed, cpus.threads())
+}
+
 /// How a model is to be run: by what its golden rows cost, unless the settings say it.
-fn plan(settings: &Settings, predictor: &mut Predictor) -> Plan {
-    let row_cost = measure(predictor);
-    let lane = match settings.engine.lane {
+fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
+    let engine = &settings.engine;
+    let (row_cost, batch_row_cost) = measure(predictor);
+    let lane = match engine.lane {
         LaneChoice::Inline => Lane::Inline,
         LaneChoice::Worker => Lane::Worker,
         LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
         LaneChoice::Auto => Lane::Worker,
     };
-    let threads = match settings.engine.threads {
-        // Follows affinity and, on Linux, the quota of the control group.
-        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    let threads = match engine.threads {
+        0 => (cpus.threads() / engine.intra_threads).max(1),
         threads => threads,
     };
-    Plan { lane, threads, queue: settings.engine.queue, row_cost }
+    Plan {
+        lane,
+        threads,
+        intra_threads: engine.intra_threads,
+        queue: engine.queue,
+        batching: Batching {
+            rows: engine.batch_rows,
+            delay: Duration::from_micros(engine.batch_delay_us),
+        },
+        row_cost,
+        batch_row_cost,
+        is_measured: engine.lane == LaneChoice::Auto,
+    }
 }
 
-/// What one row costs: the median over golden rows, each alone.
-fn measure(predictor: &mut Predictor) -> Duration {
+/// What a row costs alone, and what each further one costs in a batch: medians over golden rows.
+fn measure(predictor: &mut Predictor) -> (Duration, Duration) {
     const RUNS: usize = 15;
+    // A model that takes long is not run again and again.
+    const AT_MOST: Duration = Duration::from_millis(500);
+    const BATCH: u32 = 32;
     let model = Arc::clone(predictor.model());
-    let mut frame = model.schema().frame();
     let options = DecodeOptions::default();
     let rows = model.artifact().golden().iter().filter(|row| row.output.is_some());
-    let mut costs = Vec::with_capacity(RUNS);
-    for row in rows.cycle().take(RUNS) {
-        let body = format!("[{}]", row.input.get());
-        if model.schema().decode(body.as_bytes(), &options, &mut frame).is_err() {
-            continue;
+    let inputs: Vec<&str> = rows.map(|row| row.input.get()).cycle().take(BATCH as usize).collect();
+    let mut time = |n_rows: usize, runs: usize| {
+        let mut frame = model.schema().frame();
+        let mut costs = Vec::with_capacity(runs);
+        let begun = Instant::now();
+        for run in 0..runs {
+            let body = format!(
+                "[{}]",
+                inputs.iter().cycle().skip(run).take(n_rows).copied().collect::<Vec<_>>().join(",")
+            );
+            if inputs.is_empty()
+                || model.schema().decode(body.as_bytes(), &options, &mut frame).is_err()
+            {
+                continue;
+            }
+            let started = Instant::now();
+            // The proof has shown that it can be predicted.
+            let _proven = predictor.predict(&frame);
+            costs.push(started.elapsed());
+            if begun.elapsed() > AT_MOST {
+                break;
+            }
         }
-        let started = Instant::now();
-        // The proof has shown that it can be predicted.
-        let _proven = predictor.predict(&frame);
-        costs.push(started.elapsed());
+        costs.sort_unstable();
+        costs.get(costs.len() / 2).copied().unwrap_or_default()
+    };
+    let alone = time(1, RUNS);
+    if alone.saturating_mul(BATCH) > AT_MOST {
+        return (alone, alone);
     }
-    costs.sort_unstable();
-    costs.get(costs.len() / 2).copied().unwrap_or_default()
+    let together = time(BATCH as usize, RUNS / 3);
+    (alone, together.saturating_sub(alone) / (BATCH - 1))
 }

@@ -1,13 +1,13 @@
 //! What every handler may use: the models that are served, and the limits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::predictor::Model;
 use crate::proof::Proof;
-use crate::schema::{DecodeOptions, Kind};
+use crate::schema::{Column, DecodeOptions, Frame, Kind, Schema};
 
 /// What a version does in serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,38 @@ impl Role {
     }
 }
 
+/// Frames that have done their work, so that the next request needs no memory of its own.
+#[derive(Debug, Default)]
+pub struct Frames(Mutex<Vec<Frame>>);
+
+impl Frames {
+    /// More are not kept.
+    const MOST: usize = 32;
+    /// One of more rows, or from a larger body, is not kept: its request can well afford a new one.
+    const MOST_ROWS: usize = 256;
+    const MOST_BYTES: usize = 256 * 1024;
+
+    /// A frame for this schema; its rows are those of an earlier request.
+    pub fn take(&self, schema: &Schema) -> Frame {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| schema.frame())
+    }
+
+    /// Takes back a frame that was read from a body of so many bytes. Tensors may be far larger than what they were read from.
+    pub fn put(&self, frame: Frame, n_bytes: usize) {
+        let is_tensor = |column: &Column| matches!(column, Column::Tensor(_) | Column::Image(_));
+        if frame.n_rows() <= Self::MOST_ROWS
+            && n_bytes <= Self::MOST_BYTES
+            && !frame.columns().iter().any(is_tensor)
+        {
+            let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if frames.len() < Self::MOST {
+                frames.push(frame);
+            }
+        }
+    }
+}
+
 /// A proven model with the engine that runs it.
 #[derive(Debug)]
 pub struct Deployment {
@@ -42,6 +74,10 @@ pub struct Deployment {
     pub role: Role,
     /// The beginning of each of its log records, made once: `,"model":…,"version":…,"artifact":…,"role":…`.
     pub log_prefix: String,
+    /// A part of each of its answers, made once: `,"version":"…"`.
+    pub answer_version: String,
+    /// Frames for its requests.
+    pub frames: Frames,
     /// The indices of fields whose values are kept out of the log.
     pub sensitive: Vec<usize>,
 }
@@ -62,7 +98,10 @@ impl Deployment {
         let fields = model.schema().fields().iter().enumerate();
         let sensitive =
             fields.filter(|(_, field)| field.spec().sensitive).map(|(index, _)| index).collect();
-        Self { model, proof, engine, role, log_prefix, sensitive }
+        let answer_version =
+            format!(",\"version\":{}", json(&artifact.manifest().version.to_string()));
+        let frames = Frames::default();
+        Self { model, proof, engine, role, log_prefix, answer_version, frames, sensitive }
     }
 
     /// Whether the field of this key holds a picture.

@@ -94,7 +94,9 @@ def random_sample_imputer_by_row(draw: Draw) -> Case:
     seeds = {}
     for name in ("seed", "other seed"):
         low = draw.choice([0, 0, 1, -3])
-        pair = draw.ints(low=low, high=draw.choice([5, 1000, 2**31])) if draw.chance() else draw.floats(low=low, high=1e6)
+        pair = (
+            draw.ints(low=low, high=draw.choice([5, 1000, 2**31])) if draw.chance() else draw.floats(low=low, high=1e6)
+        )
         train[name], test[name] = seeds[name] = pair
     chosen = draw.sample([*seeds, "count", "number"], draw.integer(1, 3))
     variables = None if draw.chance() else draw.sample(list(train.columns), draw.integer(1, train.shape[1]))

@@ -222,7 +222,9 @@ if "composite_cols" in ce.TargetEncoder().get_params():
 
 @parity("category_encoders.wrapper.PolynomialWrapper", family=FAMILY)
 def polynomial_wrapper(draw: Draw) -> Case:
-    case = _case(draw, draw.choice([ce.TargetEncoder, ce.WOEEncoder, ce.MEstimateEncoder, ce.CatBoostEncoder]), "binary")
+    case = _case(
+        draw, draw.choice([ce.TargetEncoder, ce.WOEEncoder, ce.MEstimateEncoder, ce.CatBoostEncoder]), "binary"
+    )
     case.transformer.set_params(drop_invariant=False, return_df=True)
     draw.rows(13)
     case.transformer = PolynomialWrapper(case.transformer)

@@ -25,7 +25,10 @@ MOST_REASONS = 20
 
 
 def load_cases(only: str = "") -> list[str]:
-    """Imports every module of cases whose name contains `only`; the answer is the libraries that are not installed, whose modules were skipped."""
+    """Imports every module of cases whose name contains `only`.
+
+    The answer is the libraries that are not installed, whose modules were skipped.
+    """
     import parity
 
     absent = []
@@ -58,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--table", type=Path, default=None, metavar="FILE", help="write the table of all results in --results"
     )
-    parser.add_argument("--module", default="", metavar="NAME", help="only the modules of cases with this in their name")
+    parser.add_argument(
+        "--module", default="", metavar="NAME", help="only the modules of cases with this in their name"
+    )
     options = parser.parse_args(arguments)
     absent = load_cases(options.module)
     for line in absent:

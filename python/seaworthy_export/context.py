@@ -494,8 +494,8 @@ class Context:
 
         `rows` has a row for each key, or `ones` the position of the output that is 1 while the others are 0 (None for
         none). `unseen` is what becomes of another value, `missing` what becomes of a missing one: `"zeros"`,
-        `"missing"`, `"error"`, or a row. The column itself stays. With `split`, `{"separator": "|", "strip": True}`, each
-        part of a text is looked up by itself, see docs/artifact.md.
+        `"missing"`, `"error"`, or a row. The column itself stays. With `split`,
+        `{"separator": "|", "strip": True}`, each part of a text is looked up by itself, see docs/artifact.md.
         """
         column = self.column(label)
         if split is not None and column.kind != CATEGORY:
@@ -537,7 +537,7 @@ class Context:
         numbers += [value for other in others.values() if isinstance(other, dict) for value in other["row"]]
         whole = "missing" not in (unseen, missing) and all(is_integer(value) for value in numbers)
         dtype = np.dtype("int64" if whole else "float64")
-        entry = {"column": column.name, "outputs": names, "keys": list(table)}
+        entry: dict[str, Any] = {"column": column.name, "outputs": names, "keys": list(table)}
         entry.update({"rows" if ones is None else "ones": list(table.values())}, **others)
         if split is not None:
             entry["split"] = dict(split)
@@ -600,7 +600,7 @@ class Context:
         self.columns += [Column(name, output, FLOAT, np.dtype("float64")) for name, output in zip(names, outputs)]
 
     def sample(self, label: Label, values: Sequence[Any], seed: Label) -> None:
-        """A missing value becomes one of the values, drawn by NumPy's legacy generator with the column `seed` for a seed."""
+        """A missing value becomes one of the values, drawn by NumPy's legacy generator with the seed in `seed`."""
         column, seed_column = self.column(label), self._number(seed, "sample")
         plain = [self._scalar(value, "a value") for value in values]
         if any(isinstance(value, str) != (column.kind == CATEGORY) for value in plain):
@@ -1082,8 +1082,8 @@ _TEXT = ("CountVectorizer", "HashingVectorizer", "MultiLabelBinarizer", "TfidfVe
 def as_taken(steps: Sequence[Any], frame: Any) -> Any:
     """Rows in the form in which the first of the steps takes them.
 
-    A vectorizer of text and a MultiLabelBinarizer take a Series, which is the only column of the frame; a DictVectorizer takes dicts, and a
-    FeatureHasher dicts, pairs or lists of strings.
+    A vectorizer of text and a MultiLabelBinarizer take a Series, the only column of the frame; a DictVectorizer
+    takes dicts, and a FeatureHasher dicts, pairs or lists of strings.
     """
     first: Any = steps[0] if steps else None
     while hasattr(first, "steps") or hasattr(first, "transformer_list"):

@@ -293,8 +293,8 @@ def _plan(
         prune_hashes(reading.state.steps, [column.name for column in reading.columns])
     if len(reading.columns) > MAX_FEATURES:
         raise UnsupportedStepError(
-            f"{class_name(estimator)} takes {len(reading.columns)} columns, which would be a dense row of as many numbers "
-            f"for each prediction; at most {MAX_FEATURES} are exported\n"
+            f"{class_name(estimator)} takes {len(reading.columns)} columns, which would be a dense row of as many "
+            f"numbers for each prediction; at most {MAX_FEATURES} are exported\n"
             "hint: give the vectorizer n_features=2**16 or less, select columns (SelectKBest) or project them "
             "(TruncatedSVD) before the estimator, or put a linear estimator at the end, which needs no dense row"
         )
@@ -323,7 +323,7 @@ def _reduce(estimator: Any, path: str, reading: Reading) -> tuple[Any, Callable[
     if width <= MAX_DENSE or hasattr(weights, "toarray") or not hasattr(estimator, "intercept_"):
         return None
     matrix = np.atleast_2d(np.asarray(weights, dtype=np.float64))
-    if matrix.shape[1] != width or not any(step["op"] == "tokens" for step in reading.state.steps):
+    if matrix.shape[1] != width or not any(step["op"] in ("tokens", "hash_features") for step in reading.state.steps):
         return None
     before = reading.preprocess
 
@@ -483,7 +483,9 @@ def _with_tail(
     paths = [path for path, _ in transformers]
     if isinstance(native_until, str):
         if native_until not in paths:
-            raise ExportError(f"native_until: there is no step `{native_until}`; there are {', '.join(paths) or 'none'}")
+            raise ExportError(
+                f"native_until: there is no step `{native_until}`; there are {', '.join(paths) or 'none'}"
+            )
         n_native = paths.index(native_until) + 1
     else:
         n_native = native_until

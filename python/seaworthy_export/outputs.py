@@ -6,6 +6,7 @@ and `multilabel`. A graph gives its answer as one tensor, of the name of the kin
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from .errors import ExportError
 from .values import class_name, json_scalar
 
+log = logging.getLogger("seaworthy_export")
 MULTILABEL_THRESHOLD = 0.5
 Array = NDArray[Any]
 
@@ -141,7 +143,26 @@ def describe(estimator: Any, features: Array, names: Sequence[str] | None = None
         labels = [_label(c) for c in classes] if names is None and not one_each and len(classes) == width else named
         return Outputs("multilabel", labels=labels)
     labels = [_label(label) for label in np.ravel(classes)]
-    return Outputs("probabilities" if hasattr(estimator, "predict_proba") else "label", labels=labels)
+    if not hasattr(estimator, "predict_proba") or _decides_apart(estimator):
+        return Outputs("label", labels=labels)
+    return Outputs("probabilities", labels=labels)
+
+
+def _decides_apart(estimator: Any) -> bool:
+    """Whether `predict` is not the class of the largest probability, so that an answer could not hold both.
+
+    libsvm predicts by votes and fits probabilities on their own; SGD's Huber loss has probabilities that are all zero or
+    one far from the border. Labels are what such a model is asked for; in a CalibratedClassifierCV it has both.
+    """
+    name, classes = type(estimator).__name__, estimator.classes_
+    apart = name in ("SVC", "NuSVC") or (name == "SGDClassifier" and estimator.loss != "log_loss" and len(classes) > 2)
+    if apart:
+        log.warning(
+            "%s does not predict the class of the largest probability, so labels are served without probabilities\n"
+            "hint: for both, wrap it in CalibratedClassifierCV",
+            class_name(estimator),
+        )
+    return apart
 
 
 def _groups(estimator: Any) -> list[int] | None:

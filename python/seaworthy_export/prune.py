@@ -1,7 +1,8 @@
 """Takes out of a specification the hashes that nothing uses: of a million columns, a model looks at some thousands.
 
 A vectorizer that hashes has as many columns as its user said, 2**20 by default, and each column has a name in the
-manifest. What comes after it (a linear model, a selector, a projection) has weights only for those that training filled.
+manifest. What comes after it (a linear model, a selector, a projection) has weights only for those that training
+filled.
 """
 
 from __future__ import annotations

@@ -55,8 +55,8 @@ def rows_to_frame(
 ) -> pd.DataFrame:
     """JSON rows as a frame with these columns and data types.
 
-    A missing value is NaN, as `read_csv` has it, or what `holes` says for a column of objects; a column of integers in which one is missing becomes float64, as
-    pandas does it.
+    A missing value is NaN, as `read_csv` has it, or what `holes` says for a column of objects; a column of integers in
+    which one is missing becomes float64, as pandas does it.
     """
     columns = {}
     for name, dtype in dtypes.items():

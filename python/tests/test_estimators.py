@@ -29,7 +29,7 @@ from sklearn.linear_model import (
     SGDClassifier,
 )
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MinMaxScaler, PowerTransformer, RobustScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, PowerTransformer, QuantileTransformer, RobustScaler, StandardScaler
 from sklearn.svm import SVC, SVR, LinearSVR
 
 from seaworthy_export import ExportError, ParityError
@@ -171,6 +171,8 @@ def test_a_transformed_target_becomes_postprocessing(tmp_path: Any) -> None:
         (MinMaxScaler(), ["affine"]),
         (PowerTransformer(), ["affine", "power"]),
         (PowerTransformer("box-cox", standardize=False), ["power"]),
+        (QuantileTransformer(n_quantiles=20), ["interpolate"]),
+        (QuantileTransformer(n_quantiles=20, output_distribution="normal"), ["function", "interpolate"]),
     ],
 )
 def test_the_transformer_of_a_target_is_inverted(transformer: Any, expected: list[str], tmp_path: Any) -> None:

@@ -2,7 +2,7 @@
 //!
 //! Knows frames and predictions; knows nothing of HTTP. A cheap model is run *inline*: a hop to another thread would cost more than the
 //! prediction. An expensive one is run by *workers* behind a bounded queue, so that the threads that answer health checks are never
-//! busy with it.
+//! busy with it; if so configured, a worker runs the rows of several requests at once.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,8 +12,13 @@ use tokio::sync::oneshot;
 use crate::predictor::{PredictError, Predictions, Predictor};
 use crate::schema::Frame;
 
+mod batch;
+mod cpus;
 mod inline;
 mod worker;
+
+pub use batch::Batching;
+pub use cpus::Cpus;
 
 /// A prediction that takes longer than this is not run in the thread of a request.
 pub const INLINE_AT_MOST: Duration = Duration::from_micros(100);
@@ -76,10 +81,67 @@ pub struct Plan {
     pub lane: Lane,
     /// How many predictions at the same time, at most.
     pub threads: usize,
+    /// How many threads one prediction may use.
+    pub intra_threads: usize,
     /// How many requests may wait for a worker.
     pub queue: usize,
-    /// What a row costs, as measured.
+    /// Which of them are merged.
+    pub batching: Batching,
+    /// What a row alone costs, as measured.
     pub row_cost: Duration,
+    /// What each of many rows costs, as measured.
+    pub batch_row_cost: Duration,
+    /// Whether the lane follows from that, or from a setting.
+    pub is_measured: bool,
+}
+
+impl Plan {
+    /// A plan of this lane, that nothing was measured for and that merges nothing.
+    #[must_use]
+    pub fn new(lane: Lane, threads: usize, queue: usize) -> Self {
+        Self {
+            lane,
+            threads,
+            intra_threads: 1,
+            queue,
+            batching: Batching::default(),
+            row_cost: Duration::ZERO,
+            batch_row_cost: Duration::ZERO,
+            is_measured: false,
+        }
+    }
+
+    /// What so many rows are expected to cost.
+    #[must_use]
+    pub fn cost(&self, n_rows: usize) -> Duration {
+        let more = u32::try_from(n_rows.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.row_cost.saturating_add(self.batch_row_cost.saturating_mul(more))
+    }
+}
+
+/// For people, as the server says it at its start.
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.lane {
+            Lane::Inline => write!(f, "inline, at most {} at a time", self.threads)?,
+            Lane::Worker => {
+                write!(f, "in {} worker(s) behind a queue of {}", self.threads, self.queue)?;
+                if self.batching.rows > 1 {
+                    let Batching { rows, delay } = self.batching;
+                    write!(f, ", merging up to {rows} rows within {delay:?}")?;
+                }
+            }
+        }
+        if self.intra_threads > 1 {
+            write!(f, ", {} threads each", self.intra_threads)?;
+        }
+        let source = if self.is_measured { "measured" } else { "by setting" };
+        write!(
+            f,
+            " ({source}: a row takes {:?}, each of many {:?})",
+            self.row_cost, self.batch_row_cost
+        )
+    }
 }
 
 /// A handle to whatever runs a model; cheap to clone.
@@ -120,7 +182,7 @@ impl Engine {
         let (lane, ended) = match plan.lane {
             Lane::Inline => (Running::Inline(inline::Pool::new(predictors)), Ended(None)),
             Lane::Worker => {
-                let (queue, ended) = worker::start(predictors, plan.queue)?;
+                let (queue, ended) = worker::start(predictors, plan.queue, plan.batching)?;
                 (Running::Worker(queue), Ended(Some(ended)))
             }
         };
@@ -140,8 +202,7 @@ impl Engine {
     pub async fn predict(&self, frame: Frame) -> Result<(Predictions, Frame), EngineError> {
         match &self.lane {
             Running::Inline(pool) => {
-                let n_rows = u32::try_from(frame.n_rows()).unwrap_or(u32::MAX);
-                let blocking = self.plan.row_cost.saturating_mul(n_rows) >= BLOCKING_FROM;
+                let blocking = self.plan.cost(frame.n_rows()) >= BLOCKING_FROM;
                 let predictions = pool.predict(&frame, blocking).await?;
                 Ok((predictions, frame))
             }
@@ -149,3 +210,6 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

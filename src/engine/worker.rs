@@ -1,11 +1,14 @@
 //! Expensive models: a bounded queue, and one thread for each predictor.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
+use super::batch::{self, Batching};
 use super::{EngineError, Predict};
 use crate::predictor::Predictions;
 use crate::schema::Frame;
@@ -16,16 +19,18 @@ pub(super) struct Queue {
     jobs: Sender<Job>,
 }
 
+/// A request that waits for a predictor.
 #[derive(Debug)]
-struct Job {
-    frame: Frame,
-    reply: oneshot::Sender<Result<(Predictions, Frame), EngineError>>,
+pub(super) struct Job {
+    pub(super) frame: Frame,
+    pub(super) reply: oneshot::Sender<Result<(Predictions, Frame), EngineError>>,
 }
 
 /// Starts a thread for each predictor. The receiver tells when the first of them ends.
 pub(super) fn start(
     predictors: Vec<Box<dyn Predict>>,
     queue: usize,
+    batching: Batching,
 ) -> std::io::Result<(Queue, oneshot::Receiver<Infallible>)> {
     let (jobs, queued) = bounded(queue);
     let (alive, ended) = oneshot::channel::<Infallible>();
@@ -35,7 +40,7 @@ pub(super) fn start(
         let (queued, alive) = (queued.clone(), Arc::clone(&alive));
         std::thread::Builder::new().name(format!("predictor-{number}")).spawn(move || {
             let _end = End(alive);
-            work(predictor, &queued);
+            work(predictor, &queued, batching);
         })?;
     }
     Ok((Queue { jobs }, ended))
@@ -49,14 +54,43 @@ impl Drop for End {
     }
 }
 
-fn work(mut predictor: Box<dyn Predict>, queued: &Receiver<Job>) {
-    while let Ok(Job { frame, reply }) = queued.recv() {
-        // A client that went away is not computed for.
-        if reply.is_closed() {
+fn work(mut predictor: Box<dyn Predict>, queued: &Receiver<Job>, batching: Batching) {
+    let mut merged = batch::Merged::default();
+    // A request that did not fit the batch before.
+    let mut held: VecDeque<Job> = VecDeque::new();
+    while let Some(first) = held.pop_front().or_else(|| queued.recv().ok()) {
+        let mut jobs = vec![first];
+        gather(&mut jobs, &mut held, queued, batching);
+        // Clients that went away are not computed for.
+        jobs.retain(|job| !job.reply.is_closed());
+        batch::run(&mut *predictor, jobs, &mut merged);
+    }
+}
+
+/// Adds requests that wait, and those that come within the delay, as long as there is room for their rows.
+fn gather(
+    jobs: &mut Vec<Job>,
+    held: &mut VecDeque<Job>,
+    queued: &Receiver<Job>,
+    batching: Batching,
+) {
+    let mut n_rows = jobs.iter().map(|job| job.frame.n_rows()).sum::<usize>();
+    if n_rows >= batching.rows {
+        return;
+    }
+    let until = Instant::now() + batching.delay;
+    while n_rows < batching.rows {
+        let next = queued.try_recv().ok().or_else(|| queued.recv_deadline(until).ok());
+        let Some(next) = next else { return };
+        if next.reply.is_closed() {
             continue;
         }
-        let result = predictor.predict(&frame).map_err(EngineError::from);
-        let _client_gone = reply.send(result.map(|predictions| (predictions, frame)));
+        n_rows += next.frame.n_rows();
+        if n_rows > batching.rows {
+            held.push_back(next);
+            return;
+        }
+        jobs.push(next);
     }
 }
 

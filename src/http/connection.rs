@@ -2,29 +2,43 @@
 //!
 //! Knows nothing of models. What hyper leaves open is closed here:
 //!
-//! - the head of the first request must come in time, from the first byte on;
+//! - the head of the first request must come in time, from the first byte on, and that of each later one before the connection has been
+//!   idle for too long. One timer a connection, which is set anew when it fires and not with each request;
 //! - a request whose body was not read to its end is answered with `Connection: close`, and what the client still sends is read
 //!   and thrown away for a while: closing at once would reset the connection, and the answer would be lost with it.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::{HeaderValue, Request, Response, Version, header};
 use bytes::Bytes;
+use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tower::Service as _;
+
+use super::predict;
+use crate::state::AppState;
 
 /// How long a client may go on sending what nobody wants, after it has its answer.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How long a connection may be silent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Until the head of its first request is there.
+    pub(crate) header: Duration,
+    /// From an answer until the head of the next request is there.
+    pub(crate) keep_alive: Duration,
+}
 
 /// What both sides of a connection, stream and service, know of it.
 #[derive(Debug)]
@@ -33,23 +47,34 @@ struct Progress {
     has_begun: AtomicBool,
     /// Whether the client may still be sending a request that has its answer.
     may_send: AtomicBool,
+    /// Requests that have no answer yet.
+    n_open: AtomicUsize,
+    /// Whether it has several streams, of which hyper takes care with pings.
+    is_http2: AtomicBool,
 }
 
-/// The two sides of a connection. The head of the first request must have arrived after `header_timeout`.
+/// The two sides of a connection.
 pub(crate) fn connect(
     tcp: TcpStream,
     router: &Router,
-    header_timeout: Duration,
+    state: &AppState,
+    patience: Patience,
 ) -> (Stream, Requests) {
-    let progress =
-        Arc::new(Progress { has_begun: AtomicBool::new(false), may_send: AtomicBool::new(true) });
+    let progress = Arc::new(Progress {
+        has_begun: AtomicBool::new(false),
+        may_send: AtomicBool::new(true),
+        n_open: AtomicUsize::new(0),
+        is_http2: AtomicBool::new(false),
+    });
     let stream = Stream {
         tcp,
         progress: Arc::clone(&progress),
-        head: Some(Box::pin(tokio::time::sleep(header_timeout))),
+        patience,
+        waits_since: Instant::now(),
+        timer: Some(Box::pin(tokio::time::sleep(patience.header.min(patience.keep_alive)))),
         linger: None,
     };
-    (stream, Requests { router: router.clone(), progress })
+    (stream, Requests { router: router.clone(), state: state.clone(), progress })
 }
 
 /// The bytes of a connection.
@@ -57,10 +82,43 @@ pub(crate) fn connect(
 pub(crate) struct Stream {
     tcp: TcpStream,
     progress: Arc<Progress>,
-    /// Until when the first request must be there.
-    head: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
+    /// When something was last written, or the connection was opened.
+    waits_since: Instant,
+    /// When to look whether the connection has been silent for too long; none when nobody cares.
+    timer: Option<Pin<Box<Sleep>>>,
     /// Our side is closed; until when the client is listened to.
     linger: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream {
+    /// Whether the client has said nothing for too long; if not, the task is woken when that may be so.
+    fn is_too_silent(&mut self, context: &mut Context<'_>) -> bool {
+        while let Some(timer) = &mut self.timer {
+            if timer.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            let progress = &self.progress;
+            if progress.is_http2.load(Ordering::Relaxed) {
+                self.timer = None;
+                return false;
+            }
+            let now = Instant::now();
+            let until = if progress.n_open.load(Ordering::Relaxed) > 0 {
+                // The silence is ours.
+                now + self.patience.keep_alive
+            } else if progress.has_begun.load(Ordering::Relaxed) {
+                self.waits_since + self.patience.keep_alive
+            } else {
+                self.waits_since + self.patience.header
+            };
+            if until <= now {
+                return true;
+            }
+            timer.as_mut().reset(until);
+        }
+        false
+    }
 }
 
 impl AsyncRead for Stream {
@@ -69,15 +127,14 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.progress.has_begun.load(Ordering::Relaxed) {
-            self.head = None;
-        }
-        if let Some(head) = &mut self.head
-            && head.as_mut().poll(context).is_ready()
+        let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
+        // A head that comes letter by letter is as slow as one that does not come.
+        if (read.is_pending() || !self.progress.has_begun.load(Ordering::Relaxed))
+            && self.is_too_silent(context)
         {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        Pin::new(&mut self.tcp).poll_read(context, buffer)
+        read
     }
 }
 
@@ -87,7 +144,9 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
+        let written = ready!(Pin::new(&mut self.tcp).poll_write(context, bytes));
+        self.waits_since = Instant::now();
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -119,7 +178,9 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(context, pieces)
+        let written = ready!(Pin::new(&mut self.tcp).poll_write_vectored(context, pieces));
+        self.waits_since = Instant::now();
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -131,31 +192,61 @@ impl AsyncWrite for Stream {
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
     router: Router,
+    state: AppState,
     progress: Arc<Progress>,
 }
 
+/// The body of an answer: whole, or from the router.
+pub(crate) type Answer = Either<Full<Bytes>, axum::body::Body>;
+
+/// A request that has no answer yet.
+struct Open(Arc<Progress>);
+
+impl Open {
+    fn new(progress: &Arc<Progress>) -> Self {
+        progress.n_open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(progress))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.n_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Service<Request<Incoming>> for Requests {
-    type Response = Response<axum::body::Body>;
+    type Response = Response<Answer>;
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let progress = Arc::clone(&self.progress);
-        progress.has_begun.store(true, Ordering::Relaxed);
+        let progress = &self.progress;
         let is_one_at_a_time = request.version() < Version::HTTP_2;
+        if !progress.has_begun.swap(true, Ordering::Relaxed) && !is_one_at_a_time {
+            progress.is_http2.store(true, Ordering::Relaxed);
+        }
         progress
             .may_send
             .store(is_one_at_a_time && !request.body().is_end_stream(), Ordering::Relaxed);
-        let request = request.map(|body| Tracked { body, progress: Arc::clone(&progress) });
-        let mut router = self.router.clone();
-        Box::pin(async move {
-            let mut response = router.call(request).await?;
-            if is_one_at_a_time && progress.may_send.load(Ordering::Relaxed) {
+        let open = Open::new(progress);
+        let request = request.map(|body| Tracked { body, progress: Arc::clone(progress) });
+        let closing = move |mut response: Response<Answer>| {
+            if is_one_at_a_time && open.0.may_send.load(Ordering::Relaxed) {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
-            Ok(response)
-        })
+            response
+        };
+        // Nearly every request is this one, which needs nothing of what the router and its layers do for the others.
+        if predict::is_direct(&request) {
+            let state = self.state.clone();
+            return Box::pin(async move {
+                Ok(closing(predict::direct(&state, request).await.map(Either::Left)))
+            });
+        }
+        let mut router = self.router.clone();
+        Box::pin(async move { Ok(closing(router.call(request).await?.map(Either::Right))) })
     }
 }
 

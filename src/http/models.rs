@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::problem::{self, ApiError};
 use crate::artifact::{ModelSpec, Task};
+use crate::engine::{Lane, Plan};
 use crate::postprocess::OutputsSpec;
 use crate::proof::Proof;
 use crate::schema::{Field, FieldSpec};
@@ -64,9 +65,19 @@ struct Version<'a> {
 #[derive(Debug, Serialize)]
 struct EngineView {
     lane: &'static str,
+    /// Whether the lane follows from the measured cost or from a setting.
+    chosen_by: &'static str,
     threads: usize,
+    intra_threads: usize,
+    /// Requests that may wait; only workers have a queue.
+    queue: Option<usize>,
+    /// Rows up to which a worker merges requests; null when it merges none.
+    batch_rows: Option<usize>,
+    batch_delay_us: Option<u128>,
     /// What a golden row took when the model was loaded.
     row_cost_us: f64,
+    /// The same for each of many rows at once.
+    batch_row_cost_us: f64,
 }
 
 fn summary<'a>(state: &'a AppState, deployment: &'a Deployment) -> Summary<'a> {
@@ -116,11 +127,23 @@ fn version<'a>(state: &'a AppState, deployment: &'a Deployment) -> Version<'a> {
         labels: deployment.model.postprocess().labels(),
         provenance: &manifest.provenance,
         proof: &deployment.proof,
-        engine: EngineView {
-            lane: plan.lane.as_str(),
-            threads: plan.threads,
-            row_cost_us: plan.row_cost.as_secs_f64() * 1e6,
-        },
+        engine: view(&plan),
+    }
+}
+
+fn view(plan: &Plan) -> EngineView {
+    let has_queue = plan.lane == Lane::Worker;
+    let merges = has_queue && plan.batching.rows > 1;
+    EngineView {
+        lane: plan.lane.as_str(),
+        chosen_by: if plan.is_measured { "measurement" } else { "setting" },
+        threads: plan.threads,
+        intra_threads: plan.intra_threads,
+        queue: has_queue.then_some(plan.queue),
+        batch_rows: merges.then_some(plan.batching.rows),
+        batch_delay_us: merges.then_some(plan.batching.delay.as_micros()),
+        row_cost_us: plan.row_cost.as_secs_f64() * 1e6,
+        batch_row_cost_us: plan.batch_row_cost.as_secs_f64() * 1e6,
     }
 }
 

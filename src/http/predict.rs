@@ -1,16 +1,16 @@
 //! `POST /v1/predict` and its longer forms: from the body to the answer and the log line.
 
-use std::time::Instant;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{RawPathParams, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use axum::routing::post;
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 
 use super::form::{self, MediaType};
 use super::models::{in_path, unknown};
@@ -23,9 +23,32 @@ use crate::state::{AppState, Deployment, Limits};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
-        .route("/v1/predict", post(create_prediction))
+        .route(DIRECT, post(create_prediction))
         .route("/v1/models/{model}/predict", post(create_prediction))
         .route("/v1/models/{model}/versions/{version}/predict", post(create_prediction))
+}
+
+/// The route that nearly all requests take.
+const DIRECT: &str = "/v1/predict";
+
+/// Whether a request takes that route, so that no router needs to look at it.
+pub(super) fn is_direct<B>(request: &Request<B>) -> bool {
+    request.method() == Method::POST && request.uri().path() == DIRECT
+}
+
+/// Answers a request on the direct route, with all that the layers of the router would add.
+pub(super) async fn direct<B>(state: &AppState, request: Request<B>) -> Response<Full<Bytes>>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let (parts, body) = request.into_parts();
+    let id = request_id::of(&parts.headers);
+    let answering = predict(state, Ok(state.default_deployment()), &parts, body, &id);
+    let mut response = problem::caught(answering)
+        .await
+        .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
+    problem::dress(&mut response, &id, state);
+    response
 }
 
 /// A body from this size on is decoded after the thread's other tasks have been moved away.
@@ -152,9 +175,8 @@ impl Drop for Exchange<'_> {
 async fn create_prediction(
     State(state): State<AppState>,
     params: Result<RawPathParams, RawPathParamsRejection>,
-    request: Request,
-) -> Response {
-    let started = Instant::now();
+    request: Request<Body>,
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
     // `finish` gives every request an id.
     let id = parts
@@ -162,12 +184,29 @@ async fn create_prediction(
         .get::<RequestId>()
         .cloned()
         .unwrap_or_else(|| request_id::of(&parts.headers));
+    let deployment = find(&state, params, parts.uri.path());
+    let mut response = predict(&state, deployment, &parts, body, &id).await.map(Body::new);
+    response.extensions_mut().insert(Logged);
+    response
+}
+
+async fn predict<B>(
+    state: &AppState,
+    deployment: Result<&Deployment, ApiError>,
+    parts: &Parts,
+    body: B,
+    id: &RequestId,
+) -> Response<Full<Bytes>>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
+    let started = Instant::now();
     let trace_id = request_id::trace_id(&parts.headers);
     let limits = state.limits();
     let mut exchange = Exchange {
-        record: Record::new(started, &id, trace_id.as_deref()),
-        parts: &parts,
-        deployment: find(&state, params, parts.uri.path()),
+        record: Record::new(started, id, trace_id.as_deref()),
+        parts,
+        deployment,
         limits,
         seen: Seen::default(),
         is_logged: false,
@@ -182,26 +221,26 @@ async fn create_prediction(
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
         seen.body.make_json(&media_type, schema)?;
         seen.is_binary = false;
-        let work = answer(deployment, limits, &id, seen);
-        tokio::time::timeout(limits.request_timeout, work).await.map_err(|_elapsed| {
-            ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() }
-        })?
+        let work = answer(deployment, limits, id, seen);
+        within(limits.request_timeout, work)
+            .await
+            .ok_or(ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() })?
     })
     .await
     .unwrap_or_else(|message| Err(ApiError::Panicked { message }));
     exchange.log(&answered);
-    let mut response = match answered {
+    match answered {
         Ok(answer) => {
+            let mut response = Response::new(Full::from(answer.body));
             let json = HeaderValue::from_static("application/json");
-            ([(header::CONTENT_TYPE, json)], answer.body).into_response()
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
+            response
         }
         Err(error) => {
-            error.report(&id);
-            error.to_response(&id)
+            error.report(id);
+            error.to_response(id)
         }
-    };
-    response.extensions_mut().insert(Logged);
-    response
+    }
 }
 
 fn find<'a>(
@@ -244,12 +283,15 @@ fn on_invalid_null(query: &str) -> Result<bool, ApiError> {
 }
 
 /// Reads the body within its limits of size and time. What has arrived is in `read` also when it fails.
-async fn read_body(
-    mut body: Body,
+async fn read_body<B>(
+    mut body: B,
     headers: &HeaderMap,
     limits: &Limits,
     read: &mut Received,
-) -> Result<(), ApiError> {
+) -> Result<(), ApiError>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     let too_large = || ApiError::BodyTooLarge { limit: limits.max_body_bytes };
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -270,9 +312,19 @@ async fn read_body(
         }
         Ok(())
     };
-    tokio::time::timeout(limits.body_timeout, collect)
+    within(limits.body_timeout, collect)
         .await
-        .map_err(|_elapsed| ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
+        .ok_or(ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
+}
+
+/// What the future gives, or nothing when it takes too long. Most are ready at once, and need no timer.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = std::pin::pin!(future);
+    let at_once = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+    match at_once {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => tokio::time::timeout(limit, future).await.ok(),
+    }
 }
 
 /// Decode, predict, encode.
@@ -283,7 +335,7 @@ async fn answer(
     seen: &mut Seen,
 ) -> Result<Answer, ApiError> {
     let schema = deployment.model.schema();
-    let mut frame = schema.frame();
+    let mut frame = deployment.frames.take(schema);
     let body = seen.body.bytes();
     let decoded = if body.len() >= LARGE_BODY {
         blocking(|| schema.decode(body, &limits.decode, &mut frame))
@@ -298,6 +350,8 @@ async fn answer(
     } else {
         deployment.engine.predict(frame).await?
     };
+    let n_predicted = frame.n_rows();
+    deployment.frames.put(frame, body.len());
     let invalid = decoded.n_errors
         + predictions.errors.iter().filter(|e| e.problem.is_invalid_input()).count();
     (seen.items, seen.total) = list_items(deployment, limits, decoded, &predictions, body);
@@ -309,7 +363,7 @@ async fn answer(
             total: seen.total,
         });
     }
-    Ok(encode(deployment, id, decoded, &predictions, frame.n_rows(), (&seen.items, seen.total)))
+    Ok(encode(deployment, id, decoded, &predictions, n_predicted, (&seen.items, seen.total)))
 }
 
 /// Runs something long in this thread, after its other tasks have been moved to another one.
@@ -457,11 +511,8 @@ fn encode(
         body.push(b']');
     }
     let end = body.len();
-    let manifest = deployment.model.artifact().manifest();
-    body.extend_from_slice(b",\"version\":\"");
-    // A semantic version, a model's name and a request id are of characters that JSON takes as they are.
-    body.extend_from_slice(manifest.version.to_string().as_bytes());
-    body.extend_from_slice(b"\",\"errors\":");
+    body.extend_from_slice(deployment.answer_version.as_bytes());
+    body.extend_from_slice(b",\"errors\":");
     if items.is_empty() {
         body.extend_from_slice(b"null");
     } else {
@@ -471,8 +522,9 @@ fn encode(
             body.extend_from_slice(format!(",\"total_errors\":{total}").as_bytes());
         }
     }
+    // A model's name and a request id are of characters that JSON takes as they are.
     body.extend_from_slice(b",\"model\":\"");
-    body.extend_from_slice(manifest.name.as_bytes());
+    body.extend_from_slice(deployment.name().as_bytes());
     body.extend_from_slice(b"\",\"request_id\":\"");
     body.extend_from_slice(id.as_str().as_bytes());
     body.extend_from_slice(b"\"}");

@@ -5,10 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
 
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::Full;
 use serde::Serialize;
 
 use super::record::{self, Record};
@@ -227,7 +229,7 @@ impl ApiError {
     }
 
     /// The answer, complete with the request's id.
-    pub(super) fn to_response(&self, request_id: &RequestId) -> Response {
+    pub(super) fn to_response(&self, request_id: &RequestId) -> Response<Full<Bytes>> {
         let status = self.status();
         let (kind, title) = self.kind();
         let (errors, total): (&[Item], usize) = match self {
@@ -245,7 +247,9 @@ impl ApiError {
         };
         // A struct of strings and numbers always serialises.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        let mut response = Response::new(Full::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if matches!(self, Self::Engine(EngineError::Overloaded) | Self::Timeout { .. }) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -293,15 +297,20 @@ pub(super) async fn finish(
                 let record = Record::new(started, &id, trace_id.as_deref());
                 record::rejected(record, &method, &path, &error);
             }
-            response = error.to_response(&id);
+            response = error.to_response(&id).map(Body::new);
         }
     }
+    dress(&mut response, &id, &state);
+    response
+}
+
+/// What every answer carries: the request's id; and that the connection ends, when the server does.
+pub(super) fn dress<B>(response: &mut Response<B>, id: &RequestId, state: &AppState) {
     let headers = response.headers_mut();
     headers.insert(request_id::HEADER, id.header());
     if state.is_draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response
 }
 
 impl ApiError {

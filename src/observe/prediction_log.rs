@@ -1,7 +1,8 @@
 //! The prediction log: one JSON object a line for each request, through `tracing` (target `prediction`), never dropped silently.
 //!
 //! A request serialises its record once and emits it as a `tracing` event; [`PredictionLayer`] appends it to a buffer that a thread of its
-//! own writes out in large pieces. When the writer falls behind, requests wait: the log slows the server down, it does not lose a line.
+//! own writes out in large pieces, at most a few milliseconds later. When the writer falls behind, requests wait: the log slows the server
+//! down, it does not lose a line.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -16,6 +17,11 @@ use tracing_subscriber::layer::{Context, Layer};
 
 /// The target of a record's event.
 pub const TARGET: &str = "prediction";
+
+/// How long records are gathered before they are written: waking a thread and writing for each costs more than the record.
+const GATHERED_FOR: Duration = Duration::from_millis(5);
+/// So many bytes are written without waiting for more.
+const ENOUGH_BYTES: usize = 256 * 1024;
 
 /// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +111,45 @@ struct Queue {
     /// Records in the hands of the writer.
     n_writing: usize,
     n_lost: u64,
-    writer_sleeps: bool,
+    writer: Doing,
+    /// Somebody waits for the records to be written.
+    is_urgent: bool,
     closed: bool,
+}
+
+/// What the writer does.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Doing {
+    /// It writes, or has been woken.
+    #[default]
+    Working,
+    /// It waits for a first record.
+    Idle,
+    /// It has records and waits for more of them.
+    Gathering,
+}
+
+impl Queue {
+    /// Whether the writer must be woken now. Whoever is told so has to do it.
+    fn must_wake(&mut self, capacity: usize) -> bool {
+        let must = match self.writer {
+            Doing::Working => false,
+            Doing::Idle => self.n_records > 0,
+            Doing::Gathering => !self.gathers_on(capacity),
+        };
+        if must {
+            self.writer = Doing::Working;
+        }
+        must
+    }
+
+    /// Whether the writer may wait for more records.
+    fn gathers_on(&self, capacity: usize) -> bool {
+        !self.is_urgent
+            && !self.closed
+            && self.buffer.len() < ENOUGH_BYTES
+            && self.n_records < capacity
+    }
 }
 
 #[derive(Debug)]
@@ -178,8 +221,9 @@ impl PredictionLog {
         queue.buffer.extend_from_slice(record.as_bytes());
         queue.buffer.push(b'\n');
         queue.n_records += 1;
-        if queue.writer_sleeps {
-            queue.writer_sleeps = false;
+        let must_wake = queue.must_wake(self.shared.capacity);
+        drop(queue);
+        if must_wake {
             self.shared.filled.notify_one();
         }
     }
@@ -213,6 +257,10 @@ impl PredictionLog {
         loop {
             if queue.n_records == 0 && queue.n_writing == 0 {
                 return true;
+            }
+            queue.is_urgent = true;
+            if queue.must_wake(self.shared.capacity) {
+                self.shared.filled.notify_one();
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -256,9 +304,20 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
                 if queue.closed {
                     return;
                 }
-                queue.writer_sleeps = true;
+                queue.writer = Doing::Idle;
                 queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
+            if queue.gathers_on(shared.capacity) {
+                queue.writer = Doing::Gathering;
+                let more = |queue: &mut Queue| queue.gathers_on(shared.capacity);
+                queue = shared
+                    .filled
+                    .wait_timeout_while(queue, GATHERED_FOR, more)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
+            }
+            queue.writer = Doing::Working;
+            queue.is_urgent = false;
             std::mem::swap(&mut queue.buffer, &mut writing);
             queue.n_writing = std::mem::take(&mut queue.n_records);
             queue.n_writing

@@ -589,3 +589,177 @@ fn unsound_text_and_dates_are_refused() {
     refused(datetime("zone", json!(["%Y-%m"])), "lacks one of %Y, %m and %d");
     refused(datetime("area", json!(null)), "needs a column of dates");
 }
+
+#[test]
+fn fields_are_hashed_and_weighed() {
+    let hash = json!({"op": "hash_features", "name": "h", "hash": {"alternate_sign": false}, "outputs": ["h0", "h1", "h2"],
+        "columns": [{"column": "zone", "key": "zone"}, {"column": "area", "key": "area"}]});
+    check(
+        json!([hash, {"op": "weigh", "name": "w", "columns": ["h0", "h1", "h2"], "idf": [1.0, 2.0, null]}]),
+        &["h0", "h1", "h2"],
+        json!([{"area": 2.0, "year": 1, "sold": 1, "zone": "RL"}, {"area": 0, "year": 1, "sold": 1, "zone": "RL"}]),
+        "[2.0, 0.0, inf]\n[0.0, 0.0, inf]",
+    );
+    // Without a key a text counts for itself; the buckets that are kept are those of the whole.
+    check(
+        json!([{"op": "hash_features", "name": "h", "hash": {"alternate_sign": true, "size": 8, "buckets": [3]},
+            "columns": [{"column": "zone"}], "outputs": ["rl"]}]),
+        &["rl"],
+        json!([{"area": 2.0, "year": 1, "sold": 1, "zone": "RL"}, {"area": 0, "year": 1, "sold": 1, "zone": null}]),
+        "[1.0]\n[0.0]",
+    );
+}
+
+#[test]
+fn a_norm_takes_no_infinite_weight() {
+    check(
+        json!([{"op": "weigh", "name": "w", "columns": ["area"], "idf": [null], "norm": "l2"}]),
+        &["area"],
+        json!([{"area": 2.0, "year": 1, "sold": 1, "zone": "RL"}, {"area": 0, "year": 1, "sold": 1, "zone": "RL"}]),
+        "[0.0]\nrow 0 Some(\"area\") infinite_value: step `w` does not take an infinite value in `area`",
+    );
+}
+
+#[test]
+fn a_missing_value_is_drawn_by_the_seed_of_its_row() {
+    check(
+        json!([{"op": "sample", "name": "s", "seed": "year", "columns": [
+            {"column": "area", "values": [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]},
+            {"column": "zone", "values": ["a", "b", "c"]}]},
+            {"op": "map", "name": "m", "columns": [{"column": "zone", "keys": ["a", "b", "c", "RL"], "values": [0, 1, 2, 9],
+                "unseen": "error", "missing": "error"}]}]),
+        &["area", "zone"],
+        json!([
+            {"area": null, "year": 42, "sold": 1, "zone": "RL"},
+            {"area": 0.5, "year": 7, "sold": 1, "zone": null},
+            {"area": null, "year": -1, "sold": 1, "zone": "RL"},
+        ]),
+        "[6.0, 9.0]\n[0.5, 0.0]\n\
+         row 2 Some(\"year\") out_of_domain: step `s` takes only unsigned 32-bit values in `year`, found -1",
+    );
+}
+
+#[test]
+fn the_parts_of_a_text_are_looked_up_each() {
+    let steps = |unseen: serde_json::Value, split: serde_json::Value| {
+        json!([{"op": "expand", "name": "e", "columns": [{"column": "zone", "outputs": ["a", "b", "other"], "keys": ["a", "b"],
+            "ones": [0, 1], "unseen": unseen, "missing": "zeros", "split": split}]}])
+    };
+    let rows = json!([
+        {"area": 1, "year": 1, "sold": 1, "zone": " a |b||a"},
+        {"area": 1, "year": 1, "sold": 1, "zone": "a|z"},
+        {"area": 1, "year": 1, "sold": 1, "zone": null},
+    ]);
+    let features = &["a", "b", "other"];
+    check(
+        steps(json!({"row": [0, 0, 1]}), json!({"separator": "|", "strip": true})),
+        features,
+        rows.clone(),
+        "[1.0, 1.0, 0.0]\n[1.0, 0.0, 1.0]\n[0.0, 0.0, 0.0]",
+    );
+    check(
+        steps(json!("missing"), json!({"separator": "|", "strip": true})),
+        features,
+        rows.clone(),
+        "[1.0, 1.0, 0.0]\n[NaN, NaN, NaN]\n[0.0, 0.0, 0.0]",
+    );
+    // Without `strip` the blanks belong to the parts; an empty separator takes characters; none takes words.
+    for (split, expected) in [
+        (json!({"separator": "|"}), "[1.0, 1.0, 0.0]\n[1.0, 0.0, 0.0]\n[0.0, 0.0, 0.0]"),
+        (json!({"separator": ""}), "[1.0, 1.0, 0.0]\n[1.0, 0.0, 0.0]\n[0.0, 0.0, 0.0]"),
+        (json!({}), "[1.0, 0.0, 0.0]\n[0.0, 0.0, 0.0]\n[0.0, 0.0, 0.0]"),
+    ] {
+        check(steps(json!("zeros"), split), features, rows.clone(), expected);
+    }
+}
+
+#[test]
+fn unsound_parameters_of_sparse_and_drawing_steps_are_refused() {
+    #[track_caller]
+    fn refused(step: serde_json::Value, expected: &str) {
+        assert_eq!(load(json!([step]), &["area"]).unwrap_err().to_string(), expected);
+    }
+    let affine = |value: serde_json::Value| json!({"op": "affine", "name": "s", "columns": [{"column": "area", "divide": value}]});
+    refused(
+        affine(json!(null)),
+        "step 1 (`s`): the parameters of `affine` are not sound: invalid type: null, expected f64",
+    );
+    refused(
+        json!({"op": "sample", "name": "s", "seed": "zone", "columns": [{"column": "area", "values": [1]}]}),
+        "step 1 (`s`), column `zone`: `s` needs a number column, but this one holds text",
+    );
+    refused(
+        json!({"op": "sample", "name": "s", "seed": "year", "columns": [{"column": "area", "values": []}]}),
+        "step 1 (`s`), column `area`: there is no value to draw",
+    );
+    refused(
+        json!({"op": "sample", "name": "s", "seed": "year", "columns": [{"column": "area", "values": ["a"]}]}),
+        "step 1 (`s`), column `area`: the column holds numbers, and a value is \"a\"",
+    );
+    refused(
+        json!({"op": "sample", "name": "s", "seed": "year", "columns": [{"column": "zone", "values": [1]}]}),
+        "step 1 (`s`), column `zone`: the column holds text, and a value is 1",
+    );
+    refused(
+        json!({"op": "weigh", "name": "w", "columns": ["area"], "idf": [1.0, 2.0]}),
+        "step 1 (`w`): 2 values of idf, but 1 outputs",
+    );
+    refused(
+        json!({"op": "weigh", "name": "w", "columns": ["area", "area"]}),
+        "step 1 (`w`), column `area`: listed twice",
+    );
+    refused(
+        json!({"op": "weigh", "name": "w", "columns": ["zone"]}),
+        "step 1 (`w`), column `zone`: `weigh` takes numbers",
+    );
+    refused(
+        json!({"op": "weigh", "name": "w", "columns": []}),
+        "step 1 (`w`): a column is listed twice, or none is",
+    );
+    let hash = |column: serde_json::Value, outputs: serde_json::Value| json!({"op": "hash_features", "name": "h", "hash": {"alternate_sign": true}, "columns": [column], "outputs": outputs});
+    refused(
+        hash(json!({"column": "area"}), json!(["x"])),
+        "step 1 (`h`), column `area`: a column of numbers needs a `key`",
+    );
+    refused(hash(json!({"column": "zone"}), json!([])), "step 1 (`h`): 0 outputs");
+    refused(
+        hash(json!({"column": "lot", "key": "lot"}), json!(["x"])),
+        "step 1 (`h`), column `lot`: there is no such column at this point; there are: area, year, sold, zone",
+    );
+    let expand = |column: &str, keys: serde_json::Value, table: &str| {
+        let rows = if table == "rows" { json!([[1]]) } else { json!([0]) };
+        json!({"op": "expand", "name": "e", "columns": [{"column": column, "outputs": ["x"], "keys": keys, table: rows,
+            "unseen": "zeros", "missing": "zeros", "split": {"separator": "|"}}]})
+    };
+    refused(
+        expand("zone", json!(["a"]), "rows"),
+        "step 1 (`e`), column `zone`: `split` needs `ones`",
+    );
+    refused(
+        expand("zone", json!([1]), "ones"),
+        "step 1 (`e`), column `zone`: with `split` the keys are text, but one is 1",
+    );
+    refused(
+        expand("area", json!(["a"]), "ones"),
+        "step 1 (`e`), column `area`: this step takes text, but the column holds numbers",
+    );
+    let curve = |x: serde_json::Value, y: serde_json::Value| json!({"op": "interpolate", "name": "i", "columns": [{"column": "area", "x": x, "y": y}]});
+    refused(
+        curve(json!([0.0, null]), json!([0, 1])),
+        "step 1 (`i`): the parameters of `interpolate` are not sound: invalid type: null, expected f64",
+    );
+    refused(
+        curve(json!([1, 0]), json!([0, 1])),
+        "step 1 (`i`), column `area`: the knots `x` are not in ascending order",
+    );
+    refused(
+        curve(json!([1]), json!([0, 1])),
+        "step 1 (`i`), column `area`: 1 knots `x`, but 2 `y`; expected as many, at least one",
+    );
+    // A NaN edge is `null` in JSON.
+    let cut = |edges: serde_json::Value| json!({"op": "cut", "name": "c", "columns": [{"column": "area", "edges": edges, "closed": "left", "values": [0, 1]}]});
+    refused(
+        cut(json!([null])),
+        "step 1 (`c`): the parameters of `cut` are not sound: invalid type: null, expected f64",
+    );
+}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::datetime;
 use super::error::shorten;
@@ -131,11 +132,24 @@ impl Schema {
         frame: &mut Frame,
     ) -> Result<Decoded, SyntaxError> {
         self.prepare(frame);
+        let mut known = std::mem::take(frame.known_keys_mut());
+        if known.plan != self.plan.id {
+            known = KnownKeys { plan: self.plan.id, ..KnownKeys::default() };
+        }
         let outcome = Scanner::open(body).and_then(|scan| {
-            let mut reader = Reader::new(self, options, scan, frame.columns_mut());
+            let mut reader = Reader::new(self, options, scan, frame.columns_mut(), &known);
             reader.body()?;
-            Ok((reader.n_good, reader.into_decoded()))
+            Ok((reader.n_good, reader.learned(), reader.into_decoded()))
         });
+        let outcome = outcome.map(|(n_good, learned, decoded)| {
+            match learned {
+                Learned::Same => known.n_misses = 0,
+                Learned::Other => known.n_misses = known.n_misses.saturating_add(1),
+                Learned::New(new) => known = new,
+            }
+            (n_good, decoded)
+        });
+        *frame.known_keys_mut() = known;
         match outcome {
             Ok((n_good, decoded)) => {
                 frame.set_n_rows(n_good);
@@ -152,6 +166,43 @@ impl Schema {
                 Err(*error)
             }
         }
+    }
+}
+
+/// The keys of the rows that were read into a frame before, so that the first row of a request is read like a second one: clients
+/// that write their keys in the same order, and in the same spelling, are the rule.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KnownKeys {
+    /// The plan whose fields are meant.
+    plan: u64,
+    /// The keys one after the other, each with all up to its value.
+    text: String,
+    /// Where each key ends in `text`, and its field.
+    keys: Vec<(usize, Option<usize>)>,
+    /// Requests in a row that had other keys.
+    n_misses: u32,
+}
+
+/// What a request taught about keys.
+enum Learned {
+    /// They were those that are known.
+    Same,
+    /// They were others, which are not worth knowing.
+    Other,
+    New(KnownKeys),
+}
+
+impl KnownKeys {
+    /// More is not kept in mind from one request to the next.
+    const MOST: usize = 512;
+    const LONGEST: usize = 32 * 1024;
+
+    fn iter(&self) -> impl Iterator<Item = Key<'_>> {
+        let starts = std::iter::once(0).chain(self.keys.iter().map(|(end, _)| *end));
+        self.keys.iter().zip(starts).map(|((end, field), start)| Key {
+            text: self.text.get(start..*end).unwrap_or_default(),
+            field: *field,
+        })
     }
 }
 
@@ -182,9 +233,9 @@ impl Schema {
             max_errors: usize::MAX,
             images: image::Limits { max_request_pixels: usize::MAX, ..image::Limits::default() },
         };
-        let mut not_json = Vec::new();
-        let mut reader =
-            Reader::new(self, &options, Scanner::within(text, text.len()), frame.columns_mut());
+        let (mut not_json, known) = (Vec::new(), KnownKeys::default());
+        let scan = Scanner::within(text, text.len());
+        let mut reader = Reader::new(self, &options, scan, frame.columns_mut(), &known);
         for (row, line) in lines.iter().enumerate() {
             let upto = text.get(..line.end).unwrap_or_default();
             reader.scan = Scanner::within(upto, line.start);
@@ -204,6 +255,8 @@ impl Schema {
 /// What decoding looks up for each key and cell; made once, from the checked fields.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
+    /// Tells this plan from those of other schemas.
+    id: u64,
     pub(super) cells: Vec<Cell>,
     /// Hash table, by linear probing, of indices into [`Schema::names`]; at most a quarter full.
     slots: Vec<u32>,
@@ -258,7 +311,9 @@ impl Plan {
             at &= slots.len() - 1;
             slots[at] = u32::try_from(index).unwrap_or(EMPTY);
         }
-        Self { cells: fields.iter().map(Cell::new).collect(), slots }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self { id, cells: fields.iter().map(Cell::new).collect(), slots }
     }
 
     /// The field of a key.
@@ -472,6 +527,10 @@ struct Reader<'r, 'a> {
     /// The keys of the rows before, in their order: rows that come from one program have the same keys in the same
     /// order, in the same spelling, so that a key is found by comparing text.
     layout: Vec<Key<'a>>,
+    /// What the layout was at the start.
+    known: &'a KnownKeys,
+    /// Whether there were other keys.
+    is_new_layout: bool,
     /// For each field the row in which it was last seen, counted from 1.
     seen: Vec<usize>,
     /// Strings with escapes are put together here.
@@ -497,13 +556,18 @@ impl<'r, 'a> Reader<'r, 'a> {
         options: &'r DecodeOptions,
         scan: Scanner<'a>,
         columns: &'r mut [Column],
+        known: &'a KnownKeys,
     ) -> Self {
+        let mut layout = Vec::with_capacity(known.keys.len().max(2 * schema.fields.len()));
+        layout.extend(known.iter());
         Self {
             schema,
             options,
             scan,
             columns,
-            layout: Vec::with_capacity(2 * schema.fields.len()),
+            layout,
+            known,
+            is_new_layout: false,
             seen: vec![0; schema.fields.len()],
             scratch: String::new(),
             n_pixels: 0,
@@ -517,6 +581,34 @@ impl<'r, 'a> Reader<'r, 'a> {
             errors: Vec::new(),
             n_errors: 0,
         }
+    }
+
+    /// The keys to know at the next request, when they are others than were known.
+    fn learned(&self) -> Learned {
+        if !self.is_new_layout {
+            return Learned::Same;
+        }
+        let known = self.known;
+        let n_misses = known.n_misses.saturating_add(1);
+        let length = self.layout.iter().map(|key| key.text.len()).sum::<usize>();
+        // When every request has keys of its own, learning them each time is for nothing.
+        if !n_misses.is_power_of_two()
+            || self.layout.len() > KnownKeys::MOST
+            || length > KnownKeys::LONGEST
+        {
+            return Learned::Other;
+        }
+        let mut learned = KnownKeys {
+            plan: known.plan,
+            text: String::with_capacity(length),
+            keys: Vec::with_capacity(self.layout.len()),
+            n_misses,
+        };
+        for key in &self.layout {
+            learned.text.push_str(key.text);
+            learned.keys.push((learned.text.len(), key.field));
+        }
+        Learned::New(learned)
     }
 
     fn into_decoded(self) -> Decoded {
@@ -757,6 +849,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         } else {
             self.schema.plan.find(name, &self.schema.names)
         };
+        self.is_new_layout = true;
         let key = Key { text: self.scan.since(start), field };
         if let Some(expected) = self.layout.get_mut(*at_layout) {
             *expected = key;

@@ -3,6 +3,7 @@
 //! Knows nothing of JSON and nothing of steps. Buffers are kept when a frame is cleared, so that a frame that is used
 //! again allocates nothing once it has seen its largest request.
 
+use super::decode::KnownKeys;
 use super::tensors::TensorColumn;
 
 /// One column of values. A column is as long as its frame has rows.
@@ -332,11 +333,19 @@ impl Column {
     }
 }
 
-/// Rows as columns, in the order of the schema's fields.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Rows as columns, in the order of the schema's fields. Frames are equal when their rows are.
+#[derive(Debug, Clone, Default)]
 pub struct Frame {
     columns: Vec<Column>,
     n_rows: usize,
+    /// Of the requests that were read into it.
+    known_keys: KnownKeys,
+}
+
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.n_rows == other.n_rows && self.columns == other.columns
+    }
 }
 
 impl Frame {
@@ -344,7 +353,7 @@ impl Frame {
     #[must_use]
     pub fn new(columns: Vec<Column>) -> Self {
         let n_rows = columns.first().map_or(0, Column::len);
-        Self { columns, n_rows }
+        Self { columns, n_rows, known_keys: KnownKeys::default() }
     }
 
     /// The number of rows.
@@ -363,6 +372,11 @@ impl Frame {
     /// [`Self::set_n_rows`].
     pub(super) fn columns_mut(&mut self) -> &mut [Column] {
         &mut self.columns
+    }
+
+    /// What decoding keeps in mind from one request to the next.
+    pub(super) fn known_keys_mut(&mut self) -> &mut KnownKeys {
+        &mut self.known_keys
     }
 
     /// Says how many rows the columns now have.

@@ -67,7 +67,7 @@ pub(crate) async fn spawn_doubles(
     predictors: Vec<Box<dyn Predict>>,
 ) -> TestApp {
     LazyLock::force(&LOGS);
-    let plan = Plan { lane, threads: predictors.len(), queue, row_cost: Duration::ZERO };
+    let plan = Plan::new(lane, predictors.len(), queue);
     let process = config::process();
     serve(Application::build_with(settings, &process, predictors, plan).await.unwrap())
 }

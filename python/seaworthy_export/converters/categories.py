@@ -151,7 +151,7 @@ def _cast(ctx: Context, label: Label, old: Any, new: Any) -> None:
 def convert_random_sample_imputer(step: Any, ctx: Context) -> None:
     """A row alone is always given the same value of the training column, when the seed is one for all.
 
-    With `seed="observation"` the value is drawn for each row anew, with a seed that is the sum or the product of others.
+    With `seed="observation"` it is drawn for each row anew, with a seed that is the sum or the product of others.
     """
     hint = "set random_state to an integer, with seed='general'"
     if step.seed == "observation":

@@ -69,7 +69,7 @@ class _OneColumn:
 def convert_multi_label_binarizer(step: Any, ctx: Context) -> None:
     """Of a column of strings each is the set of its characters; a list of labels is no value of a field.
 
-    For a text of several labels with a delimiter register a converter of the class that splits it, see docs/exporter.md.
+    For a text of several labels with a delimiter register a converter of what splits it, see docs/exporter.md.
     """
     if len(ctx.columns) != 1 or ctx.columns[0].kind != CATEGORY:
         ctx.unsupported(

@@ -36,7 +36,7 @@ def convert_tfidf_vectorizer(step: Any, ctx: Context) -> None:
 
 @register_converter("sklearn.feature_extraction.text.TfidfTransformer")
 def convert_tfidf_transformer(step: Any, ctx: Context) -> None:
-    """`1 + log(x)` on demand, times `idf_`, divided by the norm; part of the step that counts where that comes before."""
+    """`1 + log(x)` on demand, times `idf_`, divided by the norm; part of the step that counts where that is before."""
     weights = _weights(step)
     if ctx.reweigh(**weights):
         return

@@ -1,8 +1,8 @@
 """XGBoost, LightGBM and CatBoost, read from what each library writes of its own models.
 
-They differ in what they compute with. XGBoost has features, thresholds, leaves and sums in float32, and a value goes left
-when it is smaller; LightGBM has all in float64; CatBoost compares float32 features with borders and sums in float64. Each
-has its own idea of what is missing and of what a category is.
+They differ in what they compute with. XGBoost has features, thresholds, leaves and sums in float32, and a value goes
+left when it is smaller; LightGBM has all in float64; CatBoost compares float32 features with borders and sums in
+float64. Each has its own idea of what is missing and of what a category is.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def _lgbm_tree(root: Any, target: int, zeros: set[int]) -> Tree:
         if kind == "Zero":
             zeros.add(int(feature[i]))
         # Where nothing is missing in training, NaN is taken for zero.
-        missing[i] = bool(node["default_left"]) if kind in ("NaN", "Zero") else 0.0 <= threshold[i]
+        missing[i] = bool(node["default_left"]) if kind in ("NaN", "Zero") else bool(threshold[i] >= 0.0)
     return Tree(feature, threshold, left, right, value, missing, members=members, target=target)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .build import Value, joined
+from .build import Value
 from .formulas import NotExpressibleError, formula, labels_from
 
 _NEIGHBOURS = "sklearn.neighbors."
@@ -129,11 +129,3 @@ def _centre(x: Value, centres: NDArray[Any]) -> Value:
 @formula("label", "sklearn.cluster.KMeans", "sklearn.cluster.MiniBatchKMeans")
 def cluster_label(model: Any, x: Value) -> Value:
     return _centre(x, model.cluster_centers_)
-
-
-@formula("label", _NEIGHBOURS + "NearestCentroid")
-def centroid_label(model: Any, x: Value) -> Value:
-    if model.metric != "euclidean" or (hasattr(model, "class_prior_") and len(set(model.class_prior_)) > 1):
-        raise NotExpressibleError("NearestCentroid with another metric, or with priors")
-    order, _ = _squared(x, np.asarray(model.centroids_, dtype=np.float64), by_product=False)
-    return joined([-order]).position()

@@ -1,0 +1,126 @@
+//! What each stage of a prediction costs: `cargo bench --bench stages`. The figures are in docs/benchmarks.md.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "made-up rows have small numbers"
+)]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use seaworthy::artifact::Artifact;
+use seaworthy::config;
+use seaworthy::pipeline::Workspace;
+use seaworthy::predictor::{Model, Predictor};
+use seaworthy::runtime::SessionOptions;
+use seaworthy::schema::DecodeOptions;
+use seaworthy::startup;
+use serde::de::IgnoredAny;
+
+mod common;
+
+const SIZES: [usize; 4] = [1, 10, 100, 1_000];
+
+fn house_prices() -> Predictor {
+    startup::open_runtime(&config::process()).unwrap();
+    let artifact = Artifact::open(&common::root().join("models/house-prices/3.2.0")).unwrap();
+    Predictor::open(&Arc::new(Model::load(artifact).unwrap()), SessionOptions::default()).unwrap()
+}
+
+fn decode(criterion: &mut Criterion) {
+    let predictor = house_prices();
+    let schema = predictor.model().schema();
+    let options = DecodeOptions::default();
+    let mut group = criterion.benchmark_group("decode");
+    for n_rows in SIZES {
+        let body = common::houses(n_rows);
+        group.throughput(Throughput::Elements(n_rows as u64));
+        let mut frame = schema.frame();
+        group.bench_with_input(BenchmarkId::new("house prices", n_rows), &body, |bencher, body| {
+            bencher
+                .iter(|| black_box(schema.decode(body.as_bytes(), &options, &mut frame).unwrap()));
+        });
+        // The least that anybody can do: see that it is JSON.
+        group.bench_with_input(
+            BenchmarkId::new("serde_json IgnoredAny", n_rows),
+            &body,
+            |bencher, body| {
+                bencher.iter(|| {
+                    black_box(serde_json::from_slice::<IgnoredAny>(body.as_bytes()).unwrap())
+                });
+            },
+        );
+        group.bench_with_input(
+            BenchmarkId::new("serde_json Value", n_rows),
+            &body,
+            |bencher, body| {
+                bencher.iter(|| {
+                    black_box(serde_json::from_slice::<serde_json::Value>(body.as_bytes()).unwrap())
+                });
+            },
+        );
+    }
+}
+
+fn pipeline(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("pipeline");
+    let predictor = house_prices();
+    let model = predictor.model();
+    for n_rows in SIZES {
+        let mut frame = model.schema().frame();
+        let body = common::houses(n_rows);
+        model.schema().decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
+        let mut workspace = Workspace::default();
+        group.throughput(Throughput::Elements(n_rows as u64));
+        group.bench_function(BenchmarkId::new("house prices", n_rows), |bencher| {
+            bencher.iter(|| model.pipeline().run(&frame, &mut workspace));
+        });
+    }
+    let schema = common::schema();
+    let made_up = common::pipeline(&schema);
+    for n_rows in [1, 10, 100, 1_000, 10_000] {
+        let mut frame = schema.frame();
+        let body = common::rows(n_rows);
+        let decoded =
+            schema.decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
+        assert_eq!(decoded.errors, []);
+        let mut workspace = Workspace::default();
+        group.throughput(Throughput::Elements(n_rows as u64));
+        group.bench_function(BenchmarkId::new("40 columns, 15 steps", n_rows), |bencher| {
+            bencher.iter(|| made_up.run(&frame, &mut workspace));
+        });
+        assert_eq!(workspace.n_rows(), n_rows);
+    }
+}
+
+fn predict(criterion: &mut Criterion) {
+    let mut predictor = house_prices();
+    let model = Arc::clone(predictor.model());
+    let mut group = criterion.benchmark_group("predict");
+    for n_rows in SIZES {
+        let mut frame = model.schema().frame();
+        let body = common::houses(n_rows);
+        model.schema().decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
+        group.throughput(Throughput::Elements(n_rows as u64));
+        group.bench_function(
+            BenchmarkId::new("pipeline, session, postprocess", n_rows),
+            |bencher| {
+                bencher.iter(|| black_box(predictor.predict(&frame).unwrap()));
+            },
+        );
+    }
+}
+
+criterion_group! {
+    name = stages;
+    config = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+        .sample_size(30);
+    targets = decode, pipeline, predict
+}
+criterion_main!(stages);

@@ -1,0 +1,52 @@
+//! Several requests in one run: their rows put below one another, the predictions split again.
+//!
+//! A merged run that fails says nothing about who is to blame, so its requests are run again one by one, and only the guilty one fails.
+
+use std::time::Duration;
+
+use super::worker::Job;
+use super::{EngineError, Predict};
+use crate::predictor::Predictions;
+use crate::schema::Frame;
+
+/// Which requests are merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Batching {
+    /// Requests are merged up to so many rows; below 2 each is run alone. A request of more rows is run alone, and whole.
+    pub rows: usize,
+    /// How long a request waits for others; without it only those are merged that wait already.
+    pub delay: Duration,
+}
+
+/// The rows of several requests; used again from batch to batch.
+#[derive(Debug, Default)]
+pub(super) struct Merged(Option<Frame>);
+
+impl Merged {
+    fn of(&mut self, jobs: &[Job]) -> &Frame {
+        // Every frame of a model has the same columns.
+        let frame = self.0.get_or_insert_with(|| jobs[0].frame.clone());
+        frame.clear();
+        jobs.iter().for_each(|job| frame.append(&job.frame));
+        frame
+    }
+}
+
+/// Runs these requests, together if there are several, and answers each.
+pub(super) fn run(predictor: &mut dyn Predict, jobs: Vec<Job>, merged: &mut Merged) {
+    if jobs.len() > 1
+        && let Ok(mut predictions) = predictor.predict(merged.of(&jobs))
+        && predictions.rows.len() == jobs.iter().map(|job| job.frame.n_rows()).sum::<usize>()
+    {
+        // From the last one on, so that the rest stays where it is.
+        for Job { frame, reply } in jobs.into_iter().rev() {
+            let own = predictions.split_off(predictions.rows.len() - frame.n_rows());
+            let _client_gone = reply.send(Ok((own, frame)));
+        }
+        return;
+    }
+    for Job { frame, reply } in jobs {
+        let result = predictor.predict(&frame).map_err(EngineError::from);
+        let _client_gone = reply.send(result.map(|predictions: Predictions| (predictions, frame)));
+    }
+}
