@@ -2,11 +2,12 @@
 
     python models/digits.py [MODELS_DIR] [--train]
 
-Without `--train` the weights are those of the committed graph: sums of float32 depend on the processor, and so would the
-bytes of a network that is trained again. With it, training takes a minute or two.
+Without `--train` the weights are those of the committed graph: sums of float32 depend on the processor, and so would
+the bytes of a network that is trained again. With it, training takes a minute or two.
 
-The training pictures are 8 x 8, 0 to 16, light on dark: they were made by counting ink in 4 x 4 cells of a 32 x 32 scan.
-Reducing a drawing by area does the same, after it has been made square and, since people draw dark on light, inverted.
+The training pictures are 8 x 8, 0 to 16, light on dark: they were made by counting ink in 4 x 4 cells of a 32 x 32
+scan. Reducing a drawing by area does the same, after it has been made square and, since people draw dark on light,
+inverted.
 """
 
 from __future__ import annotations
@@ -121,14 +122,18 @@ def main() -> None:
         models_dir=models,
         top_k=3,
         estimator="a convolutional network",
-        description="Reads a handwritten digit: dark on a light or transparent ground, filling the picture. A small convolutional "
-        "network, trained on scikit-learn's digits (8 x 8 pixels). A picture that is light on dark must be inverted first.",
+        description="Reads a handwritten digit: dark on a light or transparent ground, filling the picture. A small convolutional "  # noqa: E501
+        "network, trained on scikit-learn's digits (8 x 8 pixels). A picture that is light on dark must be inverted first.",  # noqa: E501
         field_description="A picture of one digit, dark on light, of any size; PNG, JPEG, WebP, BMP or GIF",
         example=golden[0],
         provenance={
             "training_data": [data],
             "source": "python/models/digits.py",
-            "hyperparameters": {"layers": "conv 16, conv 32, pool, dense 64, dense 10", "epochs": EPOCHS, "optimizer": "Adam"},
+            "hyperparameters": {
+                "layers": "conv 16, conv 32, pool, dense 64, dense 10",
+                "epochs": EPOCHS,
+                "optimizer": "Adam",
+            },
             "seed": SEED,
             "metrics": {"train_accuracy": trained, "held_out_accuracy": held_out, "held_out_rows": len(y_held_out)},
         },
@@ -141,7 +146,9 @@ def odd_pictures(pixels: Array) -> list[bytes]:
     ink = Image.fromarray(np.rint(pixels[0] * 255).astype(np.uint8)).resize((40, 40), Image.Resampling.NEAREST)
     transparent = Image.new("RGBA", ink.size, (20, 30, 90, 255))
     transparent.putalpha(ink)
-    coloured = Image.composite(Image.new("RGB", ink.size, (120, 20, 20)), Image.new("RGB", ink.size, (250, 250, 230)), ink)
+    coloured = Image.composite(
+        Image.new("RGB", ink.size, (120, 20, 20)), Image.new("RGB", ink.size, (250, 250, 230)), ink
+    )
     files = []
     for picture, kind in [
         (transparent, "PNG"),

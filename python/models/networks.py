@@ -1,7 +1,8 @@
-"""Small convolutional networks in NumPy: enough to train the two image models of this repository, and to write their graphs.
+"""Small convolutional networks in NumPy: enough to train the image models of this repository, and to write graphs.
 
-A framework would need gigabytes for what takes a minute here. Everything is float32 and channels first. Dense layers are
-written as convolutions: ONNX Runtime computes those picture by picture, so a row has the same bits alone and in a batch.
+A framework would need gigabytes for what takes a minute here. Everything is float32 and channels first. Dense layers
+are written as convolutions: ONNX Runtime computes those picture by picture, so a row has the same bits alone and in a
+batch.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def train(
     epochs: int,
     rate: float,
     seed: int,
-    report: Callable[[int], None] = lambda epoch: None,
+    report: Callable[[int], None] = lambda _epoch: None,
 ) -> None:
     """Adam on the cross-entropy; the rate falls to zero along a cosine."""
     rng = np.random.default_rng(seed)
@@ -162,7 +163,9 @@ def to_onnx(layers: Layers, shape: tuple[int, ...], n_labels: int, channels_last
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", n_labels])],
         initializers,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="seaworthy")
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9, producer_name="seaworthy"
+    )
 
 
 def load_weights(layers: Layers, model: Any) -> None:

@@ -2,12 +2,13 @@
 
     python models/seedlings.py [MODELS_DIR] [--small] [--epochs N]
 
-The photos that the course trains on are not in this repository: there are two of them, of two species. The rest is drawn here, a
-shape and a green for each of the twelve species, so the network proves everything around it (decoding, the order of the channels,
-OpenCV's resize, names, top-k), and is of no use for plants. Its description and its metrics say so.
+The photos that the course trains on are not in this repository: there are two of them, of two species. The rest is
+drawn here, a shape and a green for each of the twelve species, so the network proves everything around it (decoding,
+the order of the channels, OpenCV's resize, names, top-k), and is of no use for plants. Its description and its
+metrics say so.
 
-Without `--small` it is the network of the course: 30 MB, which is not committed. `make seedlings` writes it to target/models. With
-`--small` the same layers are narrow: the fixture in tests/fixtures/models that the tests serve.
+Without `--small` it is the network of the course: 30 MB, which is not committed. `make seedlings` writes it to
+target/models. With `--small` the same layers are narrow: the fixture in tests/fixtures/models that the tests serve.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ def main() -> None:
         top_k=3,
         estimator="conv 32-32-pool, 64-64-pool, 128-128-pool, dense 256, dense 12, softmax"
         + (", all of them narrower" if small else ""),
-        description="The network of the course for the species of a plant seedling. NOT trained on the course's photos, of which only two "
-        "could be had: on those and on drawings. What it says of a plant means nothing; what it proves is the way from a file to an answer.",
+        description="The network of the course for the species of a plant seedling. NOT trained on the course's photos, of which only two "  # noqa: E501
+        "could be had: on those and on drawings. What it says of a plant means nothing; what it proves is the way from a file to an answer.",  # noqa: E501
         field_description="A photo of a seedling from above",
         provenance={
             "source": "python/models/seedlings.py",

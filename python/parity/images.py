@@ -3,8 +3,8 @@
     python -m parity.images [--cases N] [--seed N] [--photos DIR] [--program PATH]
 
 Every picture is written in a random format (PNG, JPEG, WebP, BMP, GIF), goes through a random recipe in
-`ImageRecipe.apply`, which calls the libraries, and through `seaworthy transform`. Where the algorithm is one of integers the
-results must be equal, elsewhere at most one grey level apart.
+`ImageRecipe.apply`, which calls the libraries, and through `seaworthy transform`. Where the algorithm is one of
+integers the results must be equal, elsewhere at most one grey level apart.
 """
 
 from __future__ import annotations

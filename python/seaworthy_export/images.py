@@ -164,9 +164,7 @@ def _centre_crop(pixels: Pixels, width: int, height: int, rounding: str = "down"
     return pixels[y : y + height, x : x + width]
 
 
-def _pad(
-    pixels: Pixels, value: Sequence[int], left: int = 0, top: int = 0, right: int = 0, bottom: int = 0
-) -> Pixels:
+def _pad(pixels: Pixels, value: Sequence[int], left: int = 0, top: int = 0, right: int = 0, bottom: int = 0) -> Pixels:
     rows, columns, channels = pixels.shape
     result = np.empty((rows + top + bottom, columns + left + right, channels), dtype=np.uint8)
     result[:] = value
@@ -242,7 +240,7 @@ def export_image_model(
 
     Args:
         graph: an ONNX model, as an object of `onnx`, as bytes, or as a path; from `torch.onnx`, tf2onnx or one's own.
-            It takes one tensor of the recipe's shape with the batch before it, and gives probabilities `[batch, labels]`.
+            It takes one tensor of the recipe's shape with the batch before it, and gives probabilities `[batch, labels]`.  # noqa: E501
         name: lower-case letters, digits, `.`, `_`, `-`.
         version: a semantic version.
         recipe: what is done to a picture before.
@@ -390,7 +388,7 @@ def _require_fit(network: _Network, pictures: Pixels, n_labels: int) -> None:
     wanted, shape = network.input, list(pictures.shape[1:])
     if wanted["type"] != pictures.dtype.name:
         raise ExportError(
-            f"the graph takes {wanted['type']}, but the recipe gives {pictures.dtype.name}\nhint: see `type` of the recipe"
+            f"the graph takes {wanted['type']}, but the recipe gives {pictures.dtype.name}\nhint: see `type` of the recipe"  # noqa: E501
         )
     batch, rest = wanted["shape"][0], wanted["shape"][1:]
     if batch not in (None, 1) or len(rest) != len(shape) or any(a not in (None, b) for a, b in zip(rest, shape)):
@@ -400,7 +398,9 @@ def _require_fit(network: _Network, pictures: Pixels, n_labels: int) -> None:
         )
     found = network.run(pictures[:1]).shape
     if found != (1, n_labels):
-        raise ExportError(f"the graph gives {list(found)} for one picture, expected [1, {n_labels}]: one for each label")
+        raise ExportError(
+            f"the graph gives {list(found)} for one picture, expected [1, {n_labels}]: one for each label"
+        )
 
 
 def _base64(file: bytes) -> str:
