@@ -66,6 +66,15 @@ parity-old: onnxruntime ## Compare the classes that feature-engine had until 1.3
 	  cd python && ../target/venv-2022/bin/python -m parity --module feature_engine_old --cases $(CASES) --seed $(SEED); \
 	else echo "The libraries of 2022 run on Python 3.9 to 3.11 only, so nothing is compared."; fi
 
+# IMAGES random pictures and the real ones, each with random recipes.
+IMAGES ?= 400
+
+.PHONY: parity-images
+parity-images: onnxruntime ## Compare decoding and resizing with OpenCV and Pillow, on IMAGES pictures
+	$(CARGO) build --locked
+	@$(PYTHON) scripts/venv.py target/venv-images --requirements python/requirements-images.txt
+	cd python && ../target/venv-images/bin/python -m parity.images --cases $(IMAGES) --seed $(SEED)
+
 .PHONY: smoke
 smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop it
 	$(CARGO) build --locked
@@ -169,6 +178,11 @@ BUILD_IMAGE = docker build $(DOCKER_BUILD_FLAGS) \
   --build-arg RUST_VERSION=$(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml) \
   --build-arg VERSION=$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q;}' Cargo.toml) \
   --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+.PHONY: seedlings
+seedlings: ## Train the course's network for plant seedlings on what there is, into target/models (30 MB)
+	@$(PYTHON) scripts/venv.py target/venv-images --requirements python/requirements-images.txt
+	SOURCE_DATE_EPOCH=1795219200 PYTHONPATH=python:python/models target/venv-images/bin/python python/models/seedlings.py target/models
 
 .PHONY: image
 image: ## Build the container image IMAGE (default: seaworthy) and try it

@@ -27,6 +27,9 @@ pub struct Settings {
     pub models: Models,
     /// `[schema]`
     pub schema: Schema,
+    /// `[images]`
+    #[validate(nested)]
+    pub images: Images,
     /// `[engine]`
     #[validate(nested)]
     pub engine: Engine,
@@ -122,6 +125,25 @@ pub struct Schema {
     pub unknown_fields: UnknownFields,
 }
 
+/// `[images]`: what a picture may cost.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Images {
+    /// The most bytes of a file.
+    #[validate(range(
+        min = 1,
+        max = 1_073_741_824,
+        message = "must be between 1 and 1073741824 (1 GiB)"
+    ))]
+    pub max_bytes: usize,
+    /// The most pixels of a picture, by its header.
+    #[validate(range(min = 1, max = 268_435_456, message = "must be between 1 and 268435456"))]
+    pub max_pixels: usize,
+    /// The most pixels of all pictures in a request.
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    pub max_request_pixels: usize,
+}
+
 /// `[engine]`: where predictions run.
 #[derive(Debug, Clone, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
@@ -175,8 +197,20 @@ pub struct Log {
     pub queue: usize,
     /// How much of a body that is not JSON is logged.
     pub max_text_bytes: usize,
+    /// What is logged of a picture.
+    pub images: LoggedImages,
     /// The key of the hash that replaces sensitive values.
     pub sensitive_key: String,
+}
+
+/// What the prediction log holds of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoggedImages {
+    /// Its SHA-256, its size and its format.
+    Digest,
+    /// All of it, so that the prediction can be run again from the log alone.
+    Full,
 }
 
 /// The form of the service's own messages.

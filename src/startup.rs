@@ -12,11 +12,16 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::artifact::{Artifact, store};
+<<<<<<< HEAD
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, Process, Settings};
+=======
+use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
+>>>>>>> images
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
 use crate::http::connection::{Patience, Requests, Stream};
+use crate::image;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
@@ -172,9 +177,15 @@ impl Application {
                 unknown_fields: settings.schema.unknown_fields,
                 max_rows: server.max_rows,
                 max_errors: server.max_errors,
+                images: image::Limits {
+                    max_bytes: settings.images.max_bytes,
+                    max_pixels: settings.images.max_pixels,
+                    max_request_pixels: settings.images.max_request_pixels,
+                },
             },
             max_text_bytes: settings.log.max_text_bytes,
             sensitive_key: settings.log.sensitive_key.clone(),
+            log_whole_images: settings.log.images == LoggedImages::Full,
         };
         let state = AppState::new(deployments, default, limits)
             .expect("the default is one of the deployments");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::predictor::Model;
 use crate::proof::Proof;
-use crate::schema::{Column, DecodeOptions, Frame, Schema};
+use crate::schema::{Column, DecodeOptions, Frame, Kind, Schema};
 
 /// What a version does in serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Frames {
 
     /// Takes back a frame that was read from a body of so many bytes. Tensors may be far larger than what they were read from.
     pub fn put(&self, frame: Frame, n_bytes: usize) {
-        let is_tensor = |column: &Column| matches!(column, Column::Tensor(_));
+        let is_tensor = |column: &Column| matches!(column, Column::Tensor(_) | Column::Image(_));
         if frame.n_rows() <= Self::MOST_ROWS
             && n_bytes <= Self::MOST_BYTES
             && !frame.columns().iter().any(is_tensor)
@@ -104,6 +104,20 @@ impl Deployment {
         Self { model, proof, engine, role, log_prefix, answer_version, frames, sensitive }
     }
 
+    /// Whether the field of this key holds a picture.
+    #[must_use]
+    pub fn is_image(&self, key: &str) -> bool {
+        let schema = self.model.schema();
+        let field = schema.index_of(key).and_then(|index| schema.fields().get(index));
+        field.is_some_and(|field| field.kind() == Kind::Image)
+    }
+
+    /// Whether there is a field of pictures.
+    #[must_use]
+    pub fn has_images(&self) -> bool {
+        self.model.schema().fields().iter().any(|field| field.kind() == Kind::Image)
+    }
+
     /// Whether what stands at a key of a row may be something that must not be logged: the value of a sensitive field, or anything at a place
     /// where no field is known.
     #[must_use]
@@ -140,6 +154,8 @@ pub struct Limits {
     pub max_text_bytes: usize,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
+    /// Whether pictures are logged whole, and not only by their digest.
+    pub log_whole_images: bool,
 }
 
 /// Shared by all requests; cheap to clone. Nothing in it changes after start but whether the server drains.

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
     ("image", &[]),
-    ("schema", &["tensor"]),
+    ("schema", &["image", "tensor"]),
     ("tensor", &[]),
-    ("pipeline", &["schema"]),
+    ("pipeline", &["image", "schema", "tensor"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
     ("artifact", &["schema", "pipeline", "postprocess"]),
@@ -32,6 +32,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "image",
             "schema",
             "pipeline",
             "tensor",
@@ -47,6 +48,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "startup",
         &[
+            "image",
             "schema",
             "artifact",
             "runtime",
@@ -61,6 +63,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "image",
             "schema",
             "pipeline",
             "artifact",

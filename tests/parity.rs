@@ -91,7 +91,7 @@ fn csv_rows(text: &str, schema: &Schema) -> Vec<String> {
                 let value = match field.kind() {
                     _ if cell == "NA" || cell.is_empty() => "null".to_owned(),
                     Kind::Int | Kind::Float => cell.to_owned(),
-                    Kind::String | Kind::Bool | Kind::Datetime | Kind::Tensor => {
+                    Kind::String | Kind::Bool | Kind::Datetime | Kind::Tensor | Kind::Image => {
                         serde_json::to_string(cell).unwrap()
                     }
                 };

@@ -11,6 +11,7 @@ from .artifact import artifact_digest
 from .context import Column, Constant, Context
 from .errors import ExportError, ParityError, SchemaError, UnknownStepError, UnsupportedStepError
 from .exporter import export, read_pipeline
+from .images import ImageRecipe, export_image_model
 from .registry import converter_of, register_converter
 from .schema import rows_to_frame
 from .text import Text
@@ -20,6 +21,7 @@ __all__ = [
     "Constant",
     "Context",
     "ExportError",
+    "ImageRecipe",
     "ParityError",
     "SchemaError",
     "Text",
@@ -28,6 +30,7 @@ __all__ = [
     "artifact_digest",
     "converter_of",
     "export",
+    "export_image_model",
     "read_pipeline",
     "register_converter",
     "rows_to_frame",

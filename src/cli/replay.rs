@@ -17,7 +17,7 @@ use crate::artifact::store;
 use crate::compare::{Answer, Difference, Pair, Side};
 use crate::predictor::{LoadError, Model, PredictError, Predictor};
 use crate::runtime::SessionOptions;
-use crate::schema::{DecodeOptions, Frame};
+use crate::schema::{DecodeOptions, Frame, Kind};
 use crate::startup::{ServerError, load_and_prove, open_runtime};
 use crate::tabular::{self, Format, Lines, Source, TableError};
 
@@ -246,6 +246,7 @@ struct Runner {
     labels: Vec<String>,
     gives_labels: bool,
     has_sensitive: bool,
+    has_images: bool,
 }
 
 struct Worker {
@@ -343,7 +344,9 @@ impl Worker {
         }
         let runner = runner(&mut self.runners, &model)?;
         let is_redacted = |text: &str| {
-            runner.has_sensitive && (text.contains(r#""hmac:"#) || text.contains(r#""redacted""#))
+            (runner.has_sensitive && (text.contains(r#""hmac:"#) || text.contains(r#""redacted""#)))
+                // A picture that was logged by its digest.
+                || (runner.has_images && text.contains(r#"{"sha256":"#))
         };
         let inputs = record.inputs.map(RawValue::get);
         if inputs.is_some_and(is_redacted) {
@@ -430,6 +433,7 @@ fn runner<'a>(
             labels: common_labels(model, model),
             gives_labels: !model.postprocess().labels().is_empty(),
             has_sensitive: schema.fields().iter().any(|field| field.spec().sensitive),
+            has_images: schema.fields().iter().any(|field| field.kind() == Kind::Image),
         };
         runners.insert(key.clone(), new);
     }
@@ -666,6 +670,11 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         unknown_fields: context.settings.schema.unknown_fields,
         max_rows: context.settings.server.max_rows,
         max_errors: usize::MAX,
+        images: crate::image::Limits {
+            max_bytes: context.settings.images.max_bytes,
+            max_pixels: context.settings.images.max_pixels,
+            max_request_pixels: context.settings.images.max_request_pixels,
+        },
     };
     let workers: Vec<_> = (0..n_threads)
         .map(|_| {

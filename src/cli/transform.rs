@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Context, FAILED};
 use crate::artifact::{Artifact, store};
-use crate::pipeline::{Pipeline, StepSpec, Workspace};
+use crate::pipeline::{Fed, Pipeline, StepSpec, Workspace};
 use crate::predictor::LoadError;
 use crate::schema::{DecodeOptions, FieldSpec, Schema};
 
@@ -31,12 +31,16 @@ struct Spec {
     inputs: Vec<FieldSpec>,
     pipeline: Vec<StepSpec>,
     features: Vec<String>,
+    /// Columns that go into the graph by themselves.
+    #[serde(default)]
+    tensors: Vec<String>,
 }
 
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let spec = read_spec(&options.model, context)?;
     let schema = Schema::load(spec.inputs)?;
-    let pipeline = Pipeline::load(&spec.pipeline, &spec.features, &schema)?;
+    let fed: Vec<&str> = spec.tensors.iter().map(String::as_str).collect();
+    let pipeline = Pipeline::load_fed(&spec.pipeline, &spec.features, &fed, &schema)?;
     let reader: Box<dyn BufRead> = if options.input == "-" {
         Box::new(std::io::stdin().lock())
     } else {
@@ -44,7 +48,8 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
             .with_context(|| format!("cannot open `{}`", options.input))?;
         Box::new(BufReader::new(file))
     };
-    let mut run = Run { schema, pipeline, workspace: Workspace::default(), failed: false };
+    let tensors = spec.tensors;
+    let mut run = Run { tensors, schema, pipeline, workspace: Workspace::default(), failed: false };
     let mut rows: Vec<String> = Vec::new();
     let mut first = 1;
     for line in reader.lines() {
@@ -77,10 +82,12 @@ fn read_spec(model: &str, context: &Context) -> anyhow::Result<Spec> {
         inputs: manifest.inputs.clone(),
         pipeline: manifest.pipeline.clone(),
         features: manifest.features.clone(),
+        tensors: manifest.model.inputs.iter().filter_map(|input| input.from.clone()).collect(),
     })
 }
 
 struct Run {
+    tensors: Vec<String>,
     schema: Schema,
     pipeline: Pipeline,
     workspace: Workspace,
@@ -88,7 +95,8 @@ struct Run {
 }
 
 impl Run {
-    /// Prints a line for each row: `{"features": […]}`, `null` for a missing value, or `{"errors": [{"field", "code", "detail"}]}`.
+    /// Prints a line for each row: `{"features": […]}`, `null` for a missing value, with `"tensors": {name: {"shape", "values"}}` when columns go
+    /// into the graph by themselves, or `{"errors": [{"field", "code", "detail"}]}`.
     fn rows(&mut self, rows: &[String], first: usize, context: &Context) -> anyhow::Result<()> {
         if rows.is_empty() {
             return Ok(());
@@ -125,7 +133,11 @@ impl Run {
         }
         let mut features =
             self.workspace.features().chunks(self.pipeline.feature_names().len().max(1));
-        for errors in errors {
+        let mut at = 0;
+        for (row, errors) in errors.into_iter().enumerate() {
+            let in_frame = decoded.kept.as_ref().is_none_or(|kept| kept.get(at) == Some(&row));
+            let frame_row = at;
+            at += usize::from(in_frame);
             if errors.is_empty() {
                 // JSON has no word for an infinite number; a feature may be one.
                 let number = |value: &f64| match *value {
@@ -136,7 +148,17 @@ impl Run {
                 };
                 let row: Vec<serde_json::Value> =
                     features.next().unwrap_or_default().iter().map(number).collect();
-                context.printer.result(&serde_json::json!({"features": row}).to_string())?;
+                let mut line = serde_json::json!({"features": row});
+                for (number, name) in self.tensors.iter().enumerate() {
+                    let fed = self.pipeline.fed(number, &frame, &self.workspace);
+                    if let Some(Fed::Tensor(column)) = fed {
+                        let shape = column.shape(frame_row);
+                        let values = column.gather(&[frame_row], &shape).and_then(|t| t.to_f64());
+                        line["tensors"][name] =
+                            serde_json::json!({"shape": shape, "values": values});
+                    }
+                }
+                context.printer.result(&line.to_string())?;
             } else {
                 self.failed = true;
                 context.printer.result(&serde_json::json!({"errors": errors}).to_string())?;

@@ -10,6 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::state::AppState;
 
 pub(crate) mod connection;
+mod form;
 mod health;
 mod models;
 mod openapi;

@@ -12,12 +12,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, Full};
 
+use super::form::{self, MediaType};
 use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
 use crate::predictor::Predictions;
-use crate::schema::Decoded;
+use crate::schema::{Decoded, Schema};
 use crate::state::{AppState, Deployment, Limits};
 
 pub(super) fn router() -> Router<AppState> {
@@ -61,6 +62,8 @@ struct Seen {
     on_invalid_null: bool,
     items: Vec<Item>,
     total: usize,
+    /// Whether the body is still that of a picture or a form, which is not for the log.
+    is_binary: bool,
 }
 
 /// A body so far as it has arrived.
@@ -84,6 +87,17 @@ impl Received {
             self.whole.extend_from_slice(&self.first);
         }
         self.whole.extend_from_slice(&piece);
+    }
+
+    /// Replaces a picture or a form by the JSON that says the same.
+    fn make_json(&mut self, media_type: &MediaType, schema: &Schema) -> Result<(), ApiError> {
+        let json = match media_type {
+            MediaType::Json => return Ok(()),
+            MediaType::Image => form::of_image(self.bytes(), schema)?,
+            MediaType::Form { boundary } => form::of_form(self.bytes(), boundary, schema)?,
+        };
+        (self.first, self.whole) = (Bytes::new(), json);
+        Ok(())
     }
 
     fn bytes(&self) -> &[u8] {
@@ -138,7 +152,7 @@ impl Exchange<'_> {
                 .decoded
                 .as_ref()
                 .and_then(|decoded| seen.body.bytes().get(decoded.inputs.clone())),
-            body: seen.body.bytes(),
+            body: if seen.is_binary { &[] } else { seen.body.bytes() },
             predictions: answered
                 .as_ref()
                 .ok()
@@ -201,8 +215,12 @@ where
     let answered = problem::caught(async {
         let deployment = exchange.deployment.as_ref().map_err(ApiError::clone)?;
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
-        check_media_type(&parts.headers)?;
+        let schema = deployment.model.schema();
+        let media_type = form::media_type(&parts.headers, schema)?;
+        seen.is_binary = media_type != MediaType::Json;
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
+        seen.body.make_json(&media_type, schema)?;
+        seen.is_binary = false;
         let work = answer(deployment, limits, id, seen);
         within(limits.request_timeout, work)
             .await
@@ -262,35 +280,6 @@ fn on_invalid_null(query: &str) -> Result<bool, ApiError> {
         }
     }
     Ok(null)
-}
-
-fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let found = match headers.get(header::CONTENT_TYPE) {
-        None => return Err(ApiError::MediaType { found: "none".to_owned() }),
-        Some(value) => String::from_utf8_lossy(value.as_bytes()),
-    };
-    let mut parts = found.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let is_json = essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"));
-    let is_utf8 = parts.all(|part| match part.split_once('=') {
-        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
-            charset.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        }
-        _ => true,
-    });
-    if !is_json || !is_utf8 {
-        return Err(ApiError::MediaType {
-            found: format!("`{}`", found.chars().take(80).collect::<String>()),
-        });
-    }
-    match headers.get(header::CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
-            let found = String::from_utf8_lossy(encoding.as_bytes()).chars().take(80).collect();
-            Err(ApiError::ContentEncoding { found })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Reads the body within its limits of size and time. What has arrived is in `read` also when it fails.
@@ -574,27 +563,6 @@ mod tests {
         assert!(!on_invalid_null("on_invalid=fail").unwrap());
         let error = on_invalid_null("on_invalid=skip").unwrap_err().to_string();
         assert_eq!(error, "the query parameter `on_invalid` is `skip`, expected `fail` or `null`");
-    }
-
-    #[test]
-    fn only_json_in_utf_8_is_taken() {
-        let check = |value: &'static str| {
-            check_media_type(&HeaderMap::from_iter([(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static(value),
-            )]))
-            .is_ok()
-        };
-        assert!(
-            check("application/json")
-                && check("Application/JSON; charset=UTF-8")
-                && check("application/vnd.x+json")
-        );
-        assert!(
-            !check("text/plain")
-                && !check("application/json; charset=latin1")
-                && !check("application/jsonp")
-        );
     }
 
     #[test]

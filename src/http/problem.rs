@@ -75,6 +75,12 @@ pub enum ApiError {
         /// The content type, or what stands in for it.
         found: String,
     },
+    /// The body is a form that cannot be read.
+    #[error("the form cannot be read: {problem}")]
+    Form {
+        /// What is wrong.
+        problem: String,
+    },
     /// The body is encoded.
     #[error("the content encoding `{found}` is not supported; send the body as it is")]
     ContentEncoding {
@@ -154,7 +160,9 @@ impl ApiError {
         match self {
             Self::NotFound { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Query { .. } | Self::Syntax(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::Query { .. } | Self::Syntax(_) | Self::Form { .. } | Self::BodyBroken => {
+                StatusCode::BAD_REQUEST
+            }
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } | Self::ContentEncoding { .. } => {
@@ -186,6 +194,7 @@ impl ApiError {
             Self::MediaType { .. } | Self::ContentEncoding { .. } => {
                 ("unsupported-media-type", "Unsupported media type")
             }
+            Self::Form { .. } => ("malformed-form", "The form cannot be read"),
             Self::Syntax(_) => ("malformed-json", "The body is not JSON"),
             Self::Invalid { .. } => ("invalid-input", "Invalid input"),
             Self::Engine(EngineError::Overloaded) => ("overloaded", "The server is busy"),

@@ -7,12 +7,14 @@ use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
+use crate::image;
 use crate::observe::prediction_log;
+use crate::schema;
 use crate::state::{Deployment, Limits};
 
 /// A record that is being written.
@@ -124,8 +126,11 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
     }
     line.extend_from_slice(b",\"inputs\":");
     match (exchange.inputs, exchange.deployment) {
-        (Some(inputs), Some(deployment)) if !deployment.sensitive.is_empty() => {
-            line.extend_from_slice(redacted(inputs, deployment, &limits.sensitive_key).as_bytes());
+        (Some(inputs), Some(deployment))
+            if !deployment.sensitive.is_empty()
+                || (deployment.has_images() && !limits.log_whole_images) =>
+        {
+            one_line(redacted(inputs, deployment, limits).as_bytes(), &mut line);
         }
         (Some(inputs), _) => one_line(inputs, &mut line),
         (None, deployment) => {
@@ -214,9 +219,12 @@ fn text(body: &[u8], at_most: usize, line: &mut Vec<u8>) {
     );
 }
 
-/// The inputs with the values of sensitive fields replaced by a keyed hash, and so is everything else that is not the plain value of a field: the
-/// value may have been meant for a sensitive one. The rest stays as it was written.
-fn redacted(inputs: &[u8], deployment: &Deployment, key: &str) -> String {
+/// The inputs with pictures replaced by what names them, and the values of sensitive fields by a keyed hash. So is, for a model with such
+/// fields, everything else that is not the plain value of a field: the value may have been meant for a sensitive one. The rest stays as it was
+/// written.
+fn redacted(inputs: &[u8], deployment: &Deployment, limits: &Limits) -> String {
+    let key = &limits.sensitive_key;
+    let may_hide = !deployment.sensitive.is_empty();
     let hide = |value: &RawValue| {
         let text = value.get();
         if text == "null" {
@@ -228,11 +236,19 @@ fn redacted(inputs: &[u8], deployment: &Deployment, key: &str) -> String {
         serde_json::Value::from(hash(&text, key)).to_string()
     };
     let row = |row: &RawValue| {
-        let Ok(Cells(cells)) = serde_json::from_str(row.get()) else { return hide(row) };
+        let Ok(Cells(cells)) = serde_json::from_str(row.get()) else {
+            return if may_hide { hide(row) } else { row.get().to_owned() };
+        };
         let cells = cells.into_iter().map(|(name, value)| {
             let is_plain = !value.get().starts_with(['{', '[']);
-            let shown = is_plain && !deployment.may_hold_sensitive(Some(&name));
-            let value = if shown { value.get().to_owned() } else { hide(value) };
+            let shown = !may_hide || (is_plain && !deployment.may_hold_sensitive(Some(&name)));
+            let value = if !shown {
+                hide(value)
+            } else if !limits.log_whole_images && deployment.is_image(&name) {
+                picture(value.get())
+            } else {
+                value.get().to_owned()
+            };
             format!("{}:{value}", serde_json::Value::from(name))
         });
         format!("{{{}}}", cells.collect::<Vec<_>>().join(","))
@@ -244,6 +260,24 @@ fn redacted(inputs: &[u8], deployment: &Deployment, key: &str) -> String {
         }
     }
 }
+
+/// What names a picture: `{"sha256": …, "bytes": …, "type": "image/png"}`, of the file and not of its base64.
+fn picture(value: &str) -> String {
+    let text: Result<std::borrow::Cow<'_, str>, _> = serde_json::from_str(value);
+    let Some(file) = text.ok().and_then(|text| schema::picture_file(&text)) else {
+        return if value.len() <= MOST_SHOWN {
+            value.to_owned()
+        } else {
+            serde_json::json!({"text_bytes": value.len()}).to_string()
+        };
+    };
+    let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let media_type = image::Format::of(&file).map(image::Format::media_type).ok();
+    serde_json::json!({"sha256": digest, "bytes": file.len(), "type": media_type}).to_string()
+}
+
+/// A value in the place of a picture that is none is shown up to this length.
+const MOST_SHOWN: usize = 200;
 
 /// The keys and values of an object, in their order, each key as often as it is there.
 struct Cells<'a>(Vec<(String, &'a RawValue)>);

@@ -36,7 +36,11 @@ impl Format {
         }
     }
 
-    fn of(bytes: &[u8]) -> Result<Self, ImageError> {
+    /// The format of a file.
+    ///
+    /// # Errors
+    /// It is none of these.
+    pub fn of(bytes: &[u8]) -> Result<Self, ImageError> {
         let riff = |kind: &[u8]| bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(kind);
         let found = if bytes.starts_with(b"\x89PNG\r\n\x1a\n") {
             return Ok(Self::Png);

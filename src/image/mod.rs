@@ -24,11 +24,16 @@ pub struct Limits {
     pub max_bytes: usize,
     /// The most pixels, width times height, of a picture and of what an operation makes of it.
     pub max_pixels: usize,
+    /// The most pixels of all pictures in a request.
+    pub max_request_pixels: usize,
 }
+
+/// The most pixels that any setting may allow.
+pub const MOST_PIXELS: usize = 1 << 28;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 16 << 20, max_pixels: 50_000_000 }
+        Self { max_bytes: 16 << 20, max_pixels: 50_000_000, max_request_pixels: 200_000_000 }
     }
 }
 
@@ -67,6 +72,12 @@ pub enum ImageError {
         /// The most that are taken.
         limit: usize,
     },
+    /// More pixels than allowed, in all pictures of a request.
+    #[error("the pictures of this request have more than {limit} pixels in all")]
+    TooManyInAll {
+        /// The most that are taken.
+        limit: usize,
+    },
     /// The file is cut off or not what its format says.
     #[error("the picture cannot be decoded: {problem}")]
     Broken {
@@ -82,7 +93,9 @@ impl ImageError {
         match self {
             Self::Format { .. } => "image_format",
             Self::Unsupported { .. } => "image_unsupported",
-            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } => "image_too_large",
+            Self::TooManyBytes { .. } | Self::TooManyPixels { .. } | Self::TooManyInAll { .. } => {
+                "image_too_large"
+            }
             Self::Broken { .. } => "image_broken",
         }
     }

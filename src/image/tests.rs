@@ -130,7 +130,7 @@ fn a_recipe_that_is_not_sound_is_refused() {
 #[test]
 fn bad_files_are_refused_by_code() {
     let recipe = recipe(&grey(&serde_json::json!([{"centre_crop": {"width": 1, "height": 1}}])));
-    let limits = Limits { max_bytes: 4096, max_pixels: 1000 };
+    let limits = Limits { max_bytes: 4096, max_pixels: 1000, ..Limits::default() };
     let refused = |file: &[u8]| {
         let error = recipe.run(file, limits).unwrap_err();
         format!("{}: {error}", error.code())
@@ -203,7 +203,7 @@ fn no_byte_of_a_jpeg_makes_the_decoder_panic() {
         include_bytes!("../../tests/fixtures/images/orientation-6.jpg").as_slice(),
         include_bytes!("../../tests/fixtures/images/progressive.jpg").as_slice(),
     ] {
-        let limits = Limits { max_bytes: 1 << 20, max_pixels: 10_000 };
+        let limits = Limits { max_bytes: 1 << 20, max_pixels: 10_000, ..Limits::default() };
         let recipe =
             recipe(&grey(&serde_json::json!([{"centre_crop": {"width": 1, "height": 1}}])));
         recipe.run(file, limits).unwrap();

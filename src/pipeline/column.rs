@@ -28,6 +28,8 @@ pub(super) enum Dtype {
     Category(Arc<[Key]>),
     /// Tensors of this type, none of them missing.
     Tensor(TensorType),
+    /// The files of pictures, none of them missing.
+    Image,
 }
 
 impl Dtype {
@@ -49,6 +51,7 @@ pub(super) enum Column {
     Category(Vec<u32>),
     /// Many columns at once, few of whose values are not 0. Read through [`Slots::sparse`].
     Sparse(SparseBlock),
+    Tensor(TensorColumn),
 }
 
 /// The rows of many float64 columns, each as the values that are not 0, in the order of their columns.
@@ -128,6 +131,7 @@ pub(super) enum View<'a> {
     Text(&'a TextColumn),
     Category(&'a [u32]),
     Tensor(&'a TensorColumn),
+    Image(&'a [Vec<u8>]),
 }
 
 impl<'a> From<&'a Column> for View<'a> {
@@ -139,6 +143,7 @@ impl<'a> From<&'a Column> for View<'a> {
             Column::Category(codes) => View::Category(codes),
             // Steps that read single columns of a block have them taken out first.
             Column::Sparse(_) => View::Float(&[]),
+            Column::Tensor(column) => View::Tensor(column),
         }
     }
 }
@@ -150,6 +155,7 @@ impl<'a> From<&'a schema::Column> for View<'a> {
             schema::Column::Int(column) => View::Int(column),
             schema::Column::Text(column) => View::Text(column),
             schema::Column::Tensor(column) => View::Tensor(column),
+            schema::Column::Image(files) => View::Image(files),
         }
     }
 }
@@ -177,7 +183,7 @@ impl View<'_> {
                     (0..column.len()).map(|row| f(column.get(row).map_or(f64::NAN, to_f64))),
                 );
             }
-            Self::Text(_) | Self::Category(_) | Self::Tensor(_) => {}
+            Self::Text(_) | Self::Category(_) | Self::Tensor(_) | Self::Image(_) => {}
         }
     }
 
@@ -188,6 +194,7 @@ impl View<'_> {
             Self::Text(column) => column.len(),
             Self::Category(codes) => codes.len(),
             Self::Tensor(column) => column.len(),
+            Self::Image(files) => files.len(),
         }
     }
 
@@ -196,7 +203,7 @@ impl View<'_> {
         match self {
             Self::Float(values) => values.get(row).copied().unwrap_or(f64::NAN),
             Self::Int(column) => column.get(row).map_or(f64::NAN, to_f64),
-            Self::Text(_) | Self::Category(_) | Self::Tensor(_) => f64::NAN,
+            Self::Text(_) | Self::Category(_) | Self::Tensor(_) | Self::Image(_) => f64::NAN,
         }
     }
 
@@ -206,7 +213,7 @@ impl View<'_> {
             Self::Int(column) => column.is_missing(row),
             Self::Text(column) => column.get(row).is_none(),
             Self::Category(codes) => codes.get(row).is_some_and(|code| *code == MISSING_CODE),
-            Self::Tensor(_) => false,
+            Self::Tensor(_) | Self::Image(_) => false,
         }
     }
 }
@@ -297,6 +304,20 @@ impl Column {
             Self::Sparse(block) => {
                 block.clear();
                 block
+            }
+            _ => unreachable!("was made one above"),
+        }
+    }
+
+    /// The column as one of tensors of this type without rows, with its buffer kept if it was one.
+    pub(super) fn as_tensors(&mut self, r#type: &TensorType) -> &mut TensorColumn {
+        if !matches!(self, Self::Tensor(_)) {
+            *self = Self::Tensor(TensorColumn::new(r#type));
+        }
+        match self {
+            Self::Tensor(column) => {
+                column.clear();
+                column
             }
             _ => unreachable!("was made one above"),
         }

@@ -171,7 +171,7 @@ impl DatetimeStep {
         let text = match column {
             View::Int(column) => return column.get(row),
             View::Text(column) => column.get(row)?,
-            View::Float(_) | View::Category(_) | View::Tensor(_) => return None,
+            View::Float(_) | View::Category(_) | View::Tensor(_) | View::Image(_) => return None,
         };
         let instant = self.formats.iter().find_map(|format| format.read(text));
         if instant.is_none() && reports {

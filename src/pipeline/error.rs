@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::image::ImageError;
+
 /// A pipeline in a manifest that is not sound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("step {} (`{step}`){}: {problem}", .index + 1, match .column { Some(column) => format!(", column `{column}`"), None => String::new() })]
@@ -72,6 +74,9 @@ pub enum RowProblem {
         /// The categories it knows, shortened.
         known: String,
     },
+    /// A picture that cannot be decoded.
+    #[error(transparent)]
+    Image(ImageError),
     /// A text that the fitted step does not take.
     #[error("step `{step}` expects {expected} in `{column}`, found {found}")]
     UnfitText {
@@ -95,6 +100,7 @@ impl RowProblem {
             Self::InfiniteValue { .. } => "infinite_value",
             Self::OutOfDomain { .. } | Self::UnfitText { .. } => "out_of_domain",
             Self::UnseenCategory { .. } => "unseen_category",
+            Self::Image(error) => error.code(),
         }
     }
 }

@@ -226,8 +226,8 @@ pub(super) fn load_features(plan: &mut Plan, spec: FeaturesSpec) -> Result<(), P
             Ok((bucket, sign * value))
         };
         let categories = match &plan.slots[input].dtype {
-            // A step takes no tensor.
-            Dtype::Text | Dtype::Tensor(_) => Vec::new(),
+            // A step takes no tensor and no picture.
+            Dtype::Text | Dtype::Tensor(_) | Dtype::Image => Vec::new(),
             Dtype::Int | Dtype::Float => {
                 number(1.0)?;
                 Vec::new()
@@ -276,7 +276,7 @@ impl HashFeaturesStep {
                     numbers @ (View::Int(_) | View::Float(_)) => {
                         column.key.map(|(bucket, sign)| (bucket, sign * numbers.number(row)))
                     }
-                    View::Tensor(_) => None,
+                    View::Tensor(_) | View::Image(_) => None,
                 };
                 let missing = || column.key.map(|(bucket, _)| (bucket, f64::NAN));
                 // The original leaves a 0 out.

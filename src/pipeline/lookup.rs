@@ -143,8 +143,8 @@ impl Table {
     fn load(dtype: &Dtype, keys: &[Key]) -> Self {
         let indexed = || keys.iter().enumerate();
         match dtype {
-            // A step takes no tensor.
-            Dtype::Text | Dtype::Tensor(_) => Self::Text(
+            // A step takes no tensor and no picture.
+            Dtype::Text | Dtype::Tensor(_) | Dtype::Image => Self::Text(
                 indexed()
                     .filter_map(|(at, key)| match key {
                         Key::Text(text) => Some((text.as_str().into(), at)),

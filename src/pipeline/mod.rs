@@ -20,6 +20,7 @@ mod expand;
 mod fill;
 mod function;
 mod hash;
+mod image;
 mod impute;
 mod lookup;
 mod map;
@@ -50,6 +51,7 @@ use datetime::DatetimeStep;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
 use hash::{HashFeaturesStep, HashStep};
+use image::ImageStep;
 use impute::{Near, NeighboursStep, RegressStep};
 use lookup::Lookup;
 use map::MapStep;
@@ -95,6 +97,7 @@ enum Operation {
     Regress(RegressStep),
     Text(TextStep),
     Tokens(Box<TokensStep>),
+    Image(Box<ImageStep>),
     Datetime(DatetimeStep),
     Dense(DenseStep),
     SparseProject(SparseProjectStep),
@@ -342,8 +345,8 @@ impl Pipeline {
                 Dtype::Int => FedKind::Int,
                 Dtype::Text => FedKind::Text,
                 Dtype::Tensor(tensor) => FedKind::Tensor(tensor.clone()),
-                Dtype::Datetime | Dtype::Category(_) => {
-                    let problem = "the graph takes numbers, text and tensors, but this column holds dates or categories after the last step";
+                Dtype::Datetime | Dtype::Category(_) | Dtype::Image => {
+                    let problem = "the graph takes numbers, text and tensors, but this column holds dates, categories or pictures after the last step";
                     return Err(plan.error(Some(column), problem.to_owned()));
                 }
             };
@@ -424,6 +427,7 @@ impl Pipeline {
                 Operation::Spline(step) => step.run(&mut slots, n_rows, scratch),
                 Operation::Neighbours(step) => step.run(&mut slots, n_rows, near),
                 Operation::Regress(step) => step.run(&mut slots, n_rows, scratch),
+                Operation::Image(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Text(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Tokens(step) => step.run(&mut slots, n_rows, &mut run),
                 Operation::Datetime(step) => step.run(&mut slots, n_rows, &mut run),
@@ -472,7 +476,7 @@ impl Pipeline {
             View::Int(column) => Some(Fed::Int(column)),
             View::Text(column) => Some(Fed::Text(column)),
             View::Tensor(column) => Some(Fed::Tensor(column)),
-            View::Category(_) => None,
+            View::Category(_) | View::Image(_) => None,
         }
     }
 
@@ -526,6 +530,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Whether a step has refused the row already.
+    fn is_refused(&self, row: usize) -> bool {
+        self.refused_by.get(row).is_some_and(|step| *step != 0)
+    }
+
     /// Records that `step` refuses `row`, unless an earlier step has. `fault` gives the field and the problem.
     fn refuse(
         &mut self,
@@ -588,7 +597,7 @@ impl Run<'_> {
             Some(schema::Column::Float(values)) => {
                 values.get(row).map(|value| format!("{value:?}"))
             }
-            Some(schema::Column::Tensor(_)) | None => None,
+            Some(schema::Column::Tensor(_) | schema::Column::Image(_)) | None => None,
         };
         RowProblem::UnseenCategory {
             step: self.pipeline.step_names[lookup.step].clone(),
@@ -637,6 +646,7 @@ impl Plan {
                 Kind::Datetime => Dtype::Datetime,
                 // A tensor field has a type.
                 Kind::Tensor => field.tensor().cloned().map_or(Dtype::Float, Dtype::Tensor),
+                Kind::Image => Dtype::Image,
             },
             fields: vec![index],
             steps: Vec::new(),
@@ -665,7 +675,7 @@ impl Plan {
         }
     }
 
-    /// The slot of a column that must exist and be no tensor: few steps take those.
+    /// The slot of a column that must exist and be no tensor and no picture: few steps take those.
     fn slot(&self, name: &str) -> Result<Slot, PipelineError> {
         let slot = self.any_slot(name)?;
         match self.slots.get(slot).map(|slot| &slot.dtype) {
@@ -675,6 +685,10 @@ impl Plan {
                     tensor.shown()
                 );
                 Err(self.error(Some(name), problem))
+            }
+            Some(Dtype::Image) => {
+                let problem = "the column holds pictures, which only the step `image` takes";
+                Err(self.error(Some(name), problem.to_owned()))
             }
             _ => Ok(slot),
         }
@@ -874,6 +888,7 @@ impl Plan {
             "neighbours" => impute::load_neighbours(self, self.parameters(step)?),
             "regress" => impute::load_regress(self, self.parameters(step)?),
             "tree" => tree::load(self, self.parameters(step)?),
+            "image" => image::load(self, self.parameters(step)?),
             "copy" => self.copy(&self.parameters::<spec::OutputsSpec>(step)?),
             "datetime" => datetime::load(self, self.parameters(step)?),
             "text" => text::load(self, self.parameters(step)?),

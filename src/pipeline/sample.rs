@@ -112,6 +112,7 @@ pub(super) fn load(plan: &mut Plan, spec: SampleSpec) -> Result<(), PipelineErro
             }
             Dtype::Datetime => return Err(wrong("dates are not drawn".to_owned())),
             Dtype::Tensor(_) => return Err(wrong("tensors are not drawn".to_owned())),
+            Dtype::Image => return Err(wrong("pictures are not drawn".to_owned())),
         };
         let output = plan.derive(dtype, &[input, seed]);
         plan.replace(&column, output);

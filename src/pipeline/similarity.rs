@@ -93,7 +93,7 @@ pub(super) fn texts_of(plan: &Plan, column: &str) -> Result<Vec<String>, Pipelin
     let mut texts = Vec::new();
     match &plan.slots[plan.slot(column)?].dtype {
         // A step takes no tensor.
-        Dtype::Text | Dtype::Tensor(_) => {}
+        Dtype::Text | Dtype::Tensor(_) | Dtype::Image => {}
         Dtype::Category(categories) => {
             for category in categories.iter() {
                 texts.push(match category {
@@ -125,7 +125,7 @@ pub(super) fn text<'a>(column: View<'a>, categories: &'a [String], row: usize) -
             .filter(|code| **code != MISSING_CODE)
             .and_then(|code| categories.get(*code as usize))
             .map(String::as_str),
-        View::Int(_) | View::Float(_) | View::Tensor(_) => None,
+        View::Int(_) | View::Float(_) | View::Tensor(_) | View::Image(_) => None,
     }
 }
 

@@ -171,7 +171,7 @@ impl Source {
                 })
                 .collect(),
             // A step takes no tensor.
-            Dtype::Float | Dtype::Int | Dtype::Text | Dtype::Tensor(_) => Vec::new(),
+            Dtype::Float | Dtype::Int | Dtype::Text | Dtype::Tensor(_) | Dtype::Image => Vec::new(),
         };
         Ok(Self { slot, categories })
     }
@@ -197,7 +197,7 @@ impl Source {
                 Some(value) if !value.is_nan() => write_float(*value, output),
                 _ => return false,
             },
-            View::Tensor(_) => return false,
+            View::Tensor(_) | View::Image(_) => return false,
         }
         true
     }

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::datetime;
 use super::error::shorten;
 use super::json::{Integer, Scan, Scanner};
-use super::nested;
 use super::{CellError, CellProblem, Column, Field, Frame, Kind, Scalar, Schema, SyntaxError};
+use super::{nested, picture};
+use crate::image;
 
 /// What becomes of a key that is no field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -30,11 +31,18 @@ pub struct DecodeOptions {
     pub max_rows: usize,
     /// Errors that are kept; the rest are only counted. One is always kept.
     pub max_errors: usize,
+    /// What a picture may cost.
+    pub images: image::Limits,
 }
 
 impl Default for DecodeOptions {
     fn default() -> Self {
-        Self { unknown_fields: UnknownFields::Ignore, max_rows: 100_000, max_errors: 100 }
+        Self {
+            unknown_fields: UnknownFields::Ignore,
+            max_rows: 100_000,
+            max_errors: 100,
+            images: image::Limits::default(),
+        }
     }
 }
 
@@ -100,6 +108,7 @@ impl Schema {
             Kind::String => matches!(column, Column::Text(_)),
             // Of which type and shape does not show cheaply: a frame is of the schema that made it.
             Kind::Tensor => matches!(column, Column::Tensor(_)),
+            Kind::Image => matches!(column, Column::Image(_)),
         };
         let n_columns = frame.columns().len();
         if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
@@ -218,8 +227,12 @@ impl Schema {
         frame: &mut Frame,
     ) -> DecodedLines {
         self.prepare(frame);
-        let options =
-            DecodeOptions { unknown_fields, max_rows: usize::MAX, max_errors: usize::MAX };
+        let options = DecodeOptions {
+            unknown_fields,
+            max_rows: usize::MAX,
+            max_errors: usize::MAX,
+            images: image::Limits { max_request_pixels: usize::MAX, ..image::Limits::default() },
+        };
         let (mut not_json, known) = (Vec::new(), KnownKeys::default());
         let scan = Scanner::within(text, text.len());
         let mut reader = Reader::new(self, &options, scan, frame.columns_mut(), &known);
@@ -386,9 +399,12 @@ impl Limits {
             greatest: bound(&spec.maximum, f64::floor).unwrap_or(i128::MAX),
             categories: spec.categories.as_ref().map(|_| match field.kind() {
                 Kind::String => Categories::Text(texts),
-                Kind::Int | Kind::Float | Kind::Bool | Kind::Datetime | Kind::Tensor => {
-                    Categories::Int(ints)
-                }
+                Kind::Int
+                | Kind::Float
+                | Kind::Bool
+                | Kind::Datetime
+                | Kind::Tensor
+                | Kind::Image => Categories::Int(ints),
             }),
         }
     }
@@ -519,6 +535,8 @@ struct Reader<'r, 'a> {
     seen: Vec<usize>,
     /// Strings with escapes are put together here.
     scratch: String,
+    /// Pixels of all pictures so far.
+    n_pixels: usize,
     form: Form,
     inputs: Option<Range<usize>>,
     n_rows: usize,
@@ -552,6 +570,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             is_new_layout: false,
             seen: vec![0; schema.fields.len()],
             scratch: String::new(),
+            n_pixels: 0,
             form: Form::Wrapped,
             inputs: None,
             n_rows: 0,
@@ -911,6 +930,14 @@ impl<'r, 'a> Reader<'r, 'a> {
                 self.scan.literal("false")?;
                 values.push(0);
             }
+            (b'"', Kind::Image, Column::Image(files)) => {
+                let raw = self.scan.string()?;
+                let limits = self.options.images;
+                match picture::read(raw.value(&mut self.scratch), limits, &mut self.n_pixels) {
+                    Ok(file) => files.push(file),
+                    Err(problem) => self.error(key, || problem),
+                }
+            }
             (_, Kind::Tensor, Column::Tensor(column)) => {
                 let Some(r#type) = field.tensor() else { return self.scan.skip_value() };
                 let scratch = &mut self.scratch;
@@ -1143,6 +1170,7 @@ mod tests {
             Column::Int(values) => values.get(row).unwrap().to_string(),
             Column::Text(values) => format!("{:?}", values.get(row).unwrap()),
             Column::Tensor(values) => format!("{:?}", values.gather(&[row], &values.shape(row))),
+            Column::Image(files) => format!("{} bytes", files[row].len()),
         }
     }
 

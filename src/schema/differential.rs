@@ -55,7 +55,7 @@ fn cells(frame: &Frame, row: usize) -> Vec<Cell> {
         Column::Float(values) => Cell::Float(values[row].to_bits()),
         Column::Int(values) => Cell::Int(values.get(row).unwrap()),
         Column::Text(values) => Cell::Text(values.get(row).unwrap().to_owned()),
-        Column::Tensor(_) => panic!("no schema here has a tensor"),
+        Column::Tensor(_) | Column::Image(_) => panic!("no schema here has a tensor"),
     };
     frame.columns().iter().map(cell).collect()
 }
@@ -535,7 +535,7 @@ impl Dice {
                 format!("1{}{}", self.digits(n_digits), self.pick(&["", ".0", "e0"]))
             }
             (Kind::Float, false) => self.number(),
-            (Kind::Tensor, _) => panic!("no schema here has a tensor"),
+            (Kind::Tensor | Kind::Image, _) => panic!("no schema here has a tensor"),
             (Kind::String, false) => {
                 let text = self.text();
                 self.string(&text)
@@ -610,7 +610,7 @@ impl Dice {
 
 fn options(reject: bool, max_rows: usize) -> DecodeOptions {
     let unknown_fields = if reject { UnknownFields::Reject } else { UnknownFields::Ignore };
-    DecodeOptions { unknown_fields, max_rows, max_errors: usize::MAX }
+    DecodeOptions { unknown_fields, max_rows, max_errors: usize::MAX, ..DecodeOptions::default() }
 }
 
 /// Decodes in both ways, and leaves out what `serde_json` cannot say: it refuses numbers too large for a float.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::image::ImageError;
 use crate::tensor::ElementType;
 
 /// One refused cell, row or envelope: where, and what is wrong.
@@ -62,6 +63,17 @@ pub enum CellProblem {
         /// The string as JSON, shortened.
         found: String,
     },
+    /// A string that is not base64.
+    #[error(
+        "expected a picture as base64, bare or as a data URL (data:image/png;base64,…), {problem}"
+    )]
+    Base64 {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A picture that its header already gives away as too large, or as none.
+    #[error(transparent)]
+    Image(ImageError),
     /// An integer outside the signed 64-bit range.
     #[error(
         "the integer {found} is outside the 64-bit range (-9223372036854775808 to 9223372036854775807)"
@@ -190,6 +202,8 @@ impl CellProblem {
             Self::Type { .. } => "type",
             Self::NotInteger { .. } => "not_integer",
             Self::Datetime { .. } => "datetime",
+            Self::Base64 { .. } => "base64",
+            Self::Image(error) => error.code(),
             Self::OutOfRange { .. } => "out_of_range",
             Self::NotFinite { .. } => "not_finite",
             Self::Minimum { .. } => "minimum",

@@ -17,6 +17,8 @@ pub enum Column {
     Text(TextColumn),
     /// Tensors; none is missing.
     Tensor(TensorColumn),
+    /// The files of pictures; none is missing.
+    Image(Vec<Vec<u8>>),
 }
 
 /// Integers with a mask of missing values.
@@ -199,6 +201,7 @@ impl Column {
             Self::Int(column) => column.len(),
             Self::Text(column) => column.len(),
             Self::Tensor(column) => column.len(),
+            Self::Image(files) => files.len(),
         }
     }
 
@@ -215,6 +218,7 @@ impl Column {
             Self::Int(column) => column.clear(),
             Self::Text(column) => column.clear(),
             Self::Tensor(column) => column.clear(),
+            Self::Image(files) => files.clear(),
         }
     }
 
@@ -224,7 +228,7 @@ impl Column {
             Self::Float(values) => values.push(f64::NAN),
             Self::Int(column) => column.push_missing(),
             Self::Text(column) => column.push_missing(),
-            Self::Tensor(_) => debug_assert!(false, "a tensor is required"),
+            Self::Tensor(_) | Self::Image(_) => debug_assert!(false, "it is required"),
         }
     }
 
@@ -235,7 +239,7 @@ impl Column {
             Self::Float(values) => values.get(row).is_some_and(|value| value.is_nan()),
             Self::Int(column) => column.is_missing(row),
             Self::Text(column) => row < column.len() && column.get(row).is_none(),
-            Self::Tensor(_) => false,
+            Self::Tensor(_) | Self::Image(_) => false,
         }
     }
 
@@ -246,6 +250,7 @@ impl Column {
             Self::Int(column) => column.truncate(n_rows),
             Self::Text(column) => column.truncate(n_rows),
             Self::Tensor(column) => column.truncate(n_rows),
+            Self::Image(files) => files.truncate(n_rows),
         }
     }
 
@@ -284,6 +289,13 @@ impl Column {
             }
             // Rows with tensors are read as JSON, which leaves bad ones out at once.
             Self::Tensor(_) => debug_assert!(!keep.contains(&false), "a tensor was refused late"),
+            Self::Image(files) => {
+                let mut row = 0;
+                files.retain(|_| {
+                    row += 1;
+                    keep.get(row - 1).is_none_or(|keep| *keep)
+                });
+            }
         }
     }
 
@@ -306,6 +318,7 @@ impl Column {
                     }
                 }
             }
+            (Self::Image(files), Self::Image(tail)) => files.extend_from_slice(tail),
             (Self::Tensor(column), Self::Tensor(tail)) => {
                 let same = column.extend_from(tail);
                 debug_assert!(same, "frames of different schemas were put together");

@@ -13,6 +13,7 @@ mod error;
 mod frame;
 mod json;
 mod nested;
+mod picture;
 mod table;
 mod tensors;
 
@@ -25,6 +26,11 @@ pub(crate) use table::integer_of_text;
 pub use tensors::{TensorColumn, TensorType, Values};
 
 use crate::tensor::ElementType;
+
+/// The file in the value of an image field; none when the text is not base64.
+pub(crate) fn picture_file(text: &str) -> Option<Vec<u8>> {
+    picture::decode(text, usize::MAX).ok()
+}
 
 /// A single typed value of a field: a default, a category, an example.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,6 +62,8 @@ pub enum Kind {
     Datetime,
     /// Nested arrays of one type and shape, which go into the graph as they are.
     Tensor,
+    /// A picture: the bytes of its file, as base64 in JSON.
+    Image,
 }
 
 impl Kind {
@@ -69,6 +77,7 @@ impl Kind {
             Self::Bool => "true or false",
             Self::Datetime => "a date such as \"2024-02-29T12:30:00Z\"",
             Self::Tensor => "nested arrays",
+            Self::Image => "a string with a picture as base64",
         }
     }
 }
@@ -183,6 +192,7 @@ impl Field {
             Kind::Int | Kind::Bool | Kind::Datetime => Column::Int(IntColumn::default()),
             Kind::Float | Kind::Tensor => Column::Float(Vec::new()),
             Kind::String => Column::Text(TextColumn::default()),
+            Kind::Image => Column::Image(Vec::new()),
         }
     }
 
@@ -192,6 +202,7 @@ impl Field {
             (Kind::Float, Scalar::Float(value)) => value.is_finite(),
             (Kind::String, Scalar::Text(_)) | (Kind::Bool, Scalar::Bool(_)) => true,
             (Kind::Datetime, Scalar::Text(text)) => datetime::parse(text).is_some(),
+            (Kind::Image, Scalar::Text(text)) => picture::decode(text, usize::MAX).is_ok(),
             _ => false,
         }
     }
@@ -209,12 +220,7 @@ impl TryFrom<FieldSpec> for Field {
             "bool" => Kind::Bool,
             "datetime" => Kind::Datetime,
             "tensor" => Kind::Tensor,
-            "image" => {
-                return Err(wrong(
-                    "the type `image` is part of the format, but this version of seaworthy does not serve it yet"
-                        .to_owned(),
-                ));
-            }
+            "image" => Kind::Image,
             other => {
                 return Err(wrong(format!(
                     "unknown type `{other}`; expected one of int, float, string, bool, datetime, image, tensor"
@@ -225,6 +231,12 @@ impl TryFrom<FieldSpec> for Field {
             return Err(wrong("the name is empty".to_owned()));
         }
         let tensor = tensor_type(&spec, kind).map_err(wrong)?;
+        if kind == Kind::Image && (spec.nullable || !spec.required || spec.default.is_some()) {
+            return Err(wrong(
+                "an image is required and not nullable: no network takes a missing picture"
+                    .to_owned(),
+            ));
+        }
         let number = |what: &str, value: &Option<Scalar>| match value {
             None => Ok(None),
             // Exact to 2^53; a bound beyond is only ever compared with.

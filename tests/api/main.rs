@@ -6,6 +6,7 @@ mod bad_requests;
 mod connections;
 mod faults;
 mod helpers;
+mod images;
 mod models;
 mod outputs;
 mod predict;

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::artifact::{Task, TensorSpec};
 use crate::postprocess::{OutputKind, Postprocess, Prediction, label_text};
 use crate::predictor::Predictions;
-use crate::schema::{Scalar, Schema, UnknownFields};
+use crate::schema::{Field, Kind, Scalar, Schema, UnknownFields};
 use crate::state::{Deployment, Role};
 use crate::tensor::ElementType;
 
@@ -283,18 +283,40 @@ fn predict_path(model: &Described<'_>, id: &str, which: &str) -> Value {
             "requestBody": {
                 "required": true,
                 "description": "The rows, in one of three forms.",
-                "content": { "application/json": {
+                "content": content(model, &json!({
                     "schema": model.reference("Request"),
                     "examples": {
                         "rows": { "summary": "Rows", "value": { "inputs": [row] } },
                         "row": { "summary": "One row", "value": { "inputs": row } },
                         "array": { "summary": "A bare array of rows", "value": [row] },
                     },
-                } },
+                })),
             },
             "responses": responses,
         },
     })
+}
+
+/// The forms of a body: JSON, and for a model of pictures a form and, where it needs nothing else, the picture as it is.
+fn content(model: &Described<'_>, rows: &Value) -> Value {
+    let mut content = json!({ "application/json": rows });
+    let fields = model.schema.fields();
+    let is_image = |field: &Field| field.kind() == Kind::Image;
+    if fields.iter().any(is_image) {
+        let parts = fields.iter().map(|field| {
+            let binary = json!({ "contentMediaType": "application/octet-stream" });
+            (field.name().to_owned(), if is_image(field) { binary } else { json!({}) })
+        });
+        content["multipart/form-data"] = json!({ "schema": {
+            "type": "object",
+            "description": "One row: a part for each field.",
+            "properties": parts.collect::<Map<_, _>>(),
+        } });
+        if fields.iter().filter(|field| field.spec().required).count() == 1 {
+            content["image/*"] = json!({ "schema": {} });
+        }
+    }
+    content
 }
 
 /// The schemas of all models, and those that they share.

@@ -150,7 +150,7 @@ impl<'a> Asker<'a> {
                 accepts.range =
                     self.range(field, [-1e6, -1e-300, 0.0, 1e-300, 1e6].map(Value::from));
             }
-            Kind::Bool | Kind::Datetime | Kind::Tensor => {}
+            Kind::Bool | Kind::Datetime | Kind::Tensor | Kind::Image => {}
         }
         accepts
     }

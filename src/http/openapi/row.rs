@@ -129,10 +129,15 @@ fn field_schema(field: &Field, accepts: &Accepts) -> Map<String, Value> {
         Kind::String => ("string", None),
         Kind::Bool => ("boolean", None),
         Kind::Datetime => ("string", Some("date-time")),
+        Kind::Image => ("string", None),
     };
     put("type", if nullable { json!([name, "null"]) } else { json!(name) });
     if let Some(format) = format {
         put("format", json!(format));
+    }
+    if field.kind() == Kind::Image {
+        put("contentEncoding", json!("base64"));
+        put("contentMediaType", json!("image/png"));
     }
     let text = description(field, accepts);
     if !text.is_empty() {
@@ -270,6 +275,9 @@ pub(in crate::http) fn example_row(schema: &Schema, accepts: &[Accepts]) -> Map<
     schema.fields().iter().enumerate().map(value).collect()
 }
 
+/// A PNG of 8 x 8 white pixels.
+const EXAMPLE_PICTURE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAADklEQVR42mP4DwUMlDEA98A/wa9cD80AAAAASUVORK5CYII=";
+
 fn example_value(field: &Field, accepts: &Accepts) -> Value {
     let spec = field.spec();
     let given = spec.example.as_ref().or(spec.default.as_ref());
@@ -298,5 +306,6 @@ fn example_value(field: &Field, accepts: &Accepts) -> Value {
         (Kind::String, _) => json!("text"),
         (Kind::Bool, _) => json!(false),
         (Kind::Datetime, _) => json!("2024-02-29T12:30:00Z"),
+        (Kind::Image, _) => json!(EXAMPLE_PICTURE),
     }
 }
