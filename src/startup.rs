@@ -12,7 +12,12 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::artifact::{Artifact, store};
+<<<<<<< HEAD
+use crate::bare::{self, BareError};
+use crate::config::{LaneChoice, Load, Process, Settings};
+=======
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
+>>>>>>> images
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
 use crate::http::connection::{Patience, Requests, Stream};
@@ -32,6 +37,9 @@ pub enum ServerError {
     /// A model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// No model can be made of a bare graph.
+    #[error(transparent)]
+    Bare(#[from] BareError),
     /// A model does not give what it gave in training.
     #[error(transparent)]
     Proof(#[from] ProofError),
@@ -73,7 +81,11 @@ fn load_and_prove_with(
     dir: &Path,
     options: SessionOptions,
 ) -> Result<(Predictor, Proof), ServerError> {
-    let artifact = Artifact::open(dir).map_err(LoadError::from)?;
+    let artifact = if bare::is_graph(dir) {
+        bare::load(dir)?
+    } else {
+        Artifact::open(dir).map_err(LoadError::from)?
+    };
     let model = Arc::new(Model::load(artifact)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
@@ -195,6 +207,11 @@ impl Application {
             drain_timeout: Duration::from_millis(server.drain_timeout_ms),
         };
         Ok(Self { listener, router: http::router(state.clone()), state, ended, address, timing })
+    }
+
+    /// Its routes, to be called without a socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// The address, with the port the system gave.
