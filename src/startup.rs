@@ -12,12 +12,8 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::artifact::{Artifact, store};
-<<<<<<< HEAD
 use crate::bare::{self, BareError};
-use crate::config::{LaneChoice, Load, Process, Settings};
-=======
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
->>>>>>> images
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
 use crate::http::connection::{Patience, Requests, Stream};
