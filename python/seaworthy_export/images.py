@@ -152,7 +152,7 @@ def _resize(pixels: Pixels, width: int, height: int, method: str, like: str) -> 
 def _resize_shorter(pixels: Pixels, size: int, method: str, like: str) -> Pixels:
     height, width = pixels.shape[:2]
     to = (size, size * height // width) if width <= height else (size * width // height, size)
-    return _resize(pixels, *to, method, like)
+    return _resize(pixels, to[0], to[1], method, like)
 
 
 def _centre_crop(pixels: Pixels, width: int, height: int, rounding: str = "down") -> Pixels:
@@ -240,7 +240,7 @@ def export_image_model(
 
     Args:
         graph: an ONNX model, as an object of `onnx`, as bytes, or as a path; from `torch.onnx`, tf2onnx or one's own.
-            It takes one tensor of the recipe's shape with the batch before it, and gives probabilities `[batch, labels]`.  # noqa: E501
+            It takes a tensor of the recipe's shape, the batch before it, and gives `[batch, labels]` probabilities.
         name: lower-case letters, digits, `.`, `_`, `-`.
         version: a semantic version.
         recipe: what is done to a picture before.
