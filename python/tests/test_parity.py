@@ -13,11 +13,13 @@ import pytest
 from feature_engine.creation import CyclicalFeatures, MathFeatures, RelativeFeatures
 from feature_engine.encoding import RareLabelEncoder
 from feature_engine.outliers import Winsorizer
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
     LabelBinarizer,
+    PowerTransformer,
     SplineTransformer,
     StandardScaler,
 )
@@ -142,6 +144,20 @@ def test_none_is_a_rare_label_and_nan_is_missing(hole: Any) -> None:
     frame = pd.DataFrame({"a": ["x", "x", "x", "y", hole]}, dtype=object)
     encoder = RareLabelEncoder(n_categories=1, tol=0.3, missing_values="ignore")
     assert not outcome(harness.Case(encoder, frame, frame)).failure
+
+
+@pytest.mark.parametrize("hole", [None, np.nan])
+def test_an_imputer_that_looks_for_nan_keeps_none(hole: Any) -> None:
+    frame = pd.DataFrame({"a": ["x", "x", "x", "y", hole]}, dtype=object)
+    assert not outcome(harness.Case(SimpleImputer(strategy="most_frequent"), frame, frame)).failure
+
+
+def test_a_power_that_overflows_is_refused_by_the_scaler_behind_it() -> None:
+    power = PowerTransformer(method="yeo-johnson")
+    frame = numbers(a=[0.1, 0.5, 1.0, 2.0, 2.1])
+    found = outcome(harness.Case(power, frame, numbers(a=[1e300, 0.3, -1e300])))
+    assert not found.failure
+    assert found.refused > 0
 
 
 def test_a_spline_of_degree_0_refuses_what_is_above_its_knots() -> None:
