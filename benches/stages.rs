@@ -7,19 +7,27 @@
     reason = "made-up rows have small numbers"
 )]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use seaworthy::artifact::Artifact;
-use seaworthy::config;
+use seaworthy::config::{self, Settings};
+use seaworthy::observe::prediction_log::{self, PredictionLayer, PredictionLog, Sink};
 use seaworthy::pipeline::Workspace;
 use seaworthy::predictor::{Model, Predictor};
-use seaworthy::runtime::SessionOptions;
+use seaworthy::runtime::{Session, SessionOptions};
 use seaworthy::schema::DecodeOptions;
-use seaworthy::startup;
+use seaworthy::startup::{self, Application};
+use seaworthy::tensor::{ElementType, Tensor};
 use serde::de::IgnoredAny;
+use tower::ServiceExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 mod common;
 
@@ -121,6 +129,6 @@ criterion_group! {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(1))
         .sample_size(30);
-    targets = decode, pipeline, predict
+    targets = decode, pipeline, session, predict, log, request
 }
 criterion_main!(stages);
