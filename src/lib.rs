@@ -28,6 +28,8 @@ pub mod feed;
 pub mod predictor;
 pub mod proof;
 
+pub mod bare;
+
 pub mod compare;
 pub mod tabular;
 

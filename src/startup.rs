@@ -12,6 +12,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::artifact::{Artifact, store};
+use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
@@ -31,6 +32,9 @@ pub enum ServerError {
     /// A model cannot be loaded.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// No model can be made of a bare graph.
+    #[error(transparent)]
+    Bare(#[from] BareError),
     /// A model does not give what it gave in training.
     #[error(transparent)]
     Proof(#[from] ProofError),
@@ -72,7 +76,11 @@ fn load_and_prove_with(
     dir: &Path,
     options: SessionOptions,
 ) -> Result<(Predictor, Proof), ServerError> {
-    let artifact = Artifact::open(dir).map_err(LoadError::from)?;
+    let artifact = if bare::is_graph(dir) {
+        bare::load(dir)?
+    } else {
+        Artifact::open(dir).map_err(LoadError::from)?
+    };
     let model = Arc::new(Model::load(artifact)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;

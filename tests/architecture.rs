@@ -18,6 +18,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
+    ("bare", &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
     ("compare", &["schema", "postprocess", "artifact", "predictor"]),
     // Files of rows; no threads.
     ("tabular", &["schema", "tensor", "postprocess", "predictor"]),

@@ -167,3 +167,31 @@ def test_a_threshold_that_was_fitted_is_taken_over(tmp_path: Any) -> None:
     directory = exported(pipeline, frame, tmp_path)
     assert manifest(directory)["outputs"]["probabilities"]["threshold"] == 0.8
     assert helpers.reference.differences(directory) == []
+
+
+def test_rows_near_a_border_of_float32_are_golden_rows(tmp_path: Any, monkeypatch: Any, caplog: Any) -> None:
+    import seaworthy_export.graph as module
+
+    frame = training_rows()[["area", "depth"]]
+    # One row lies between a threshold and what float32 makes of it.
+    step = float(np.float64(np.float32(1000.1)))
+    frame.loc[7, "area"] = np.nextafter(step, np.inf)
+
+    def in_float32(estimator: Any, n_features: int, outputs: Any) -> Any:
+        writer = Writer(n_features)
+        node = [np.array(part) for part in ([0, 0, 0], [step, 0.0, 0.0], [1, -1, -1], [2, -1, -1])]
+        tree = Tree(node[0], node[1], node[2], node[3], np.array([[0.0], [1.0], [2.0]]))
+        return writer.finish(ensemble(writer.features.cast("float32"), [tree], 1), "prediction")
+
+    class Stump(GradientBoostingRegressor):
+        def predict(self, rows: Any) -> Any:
+            return np.where(np.asarray(rows)[:, 0] <= step, 1.0, 2.0)
+
+    monkeypatch.setattr(module, "write_graph", in_float32)
+    pipeline = fit([], frame, estimator=Stump(n_estimators=1))
+    directory = exported(pipeline, frame, tmp_path)
+    assert manifest(directory)["model"]["precision"] == "float32"
+    assert "float32 sends 1 of 240 training rows the other way" in caplog.text
+    inputs = [line["input"]["area"] for line in helpers.golden(directory)]
+    assert frame.loc[7, "area"] not in inputs
+    assert helpers.reference.differences(directory) == []

@@ -73,6 +73,16 @@ impl Artifact {
         Ok(Self { dir: dir.to_owned(), manifest, golden, digest })
     }
 
+    /// An artifact that is nowhere written down: what is said of it is all there is, and is not checked.
+    pub(crate) fn bare(
+        dir: PathBuf,
+        manifest: Manifest,
+        golden: Vec<GoldenRow>,
+        digest: String,
+    ) -> Self {
+        Self { dir, manifest, golden, digest }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn dir(&self) -> &Path {
@@ -158,14 +168,7 @@ fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
     // From the text again, so that a fault has its line and column.
     let manifest: Manifest =
         serde_json::from_slice(&bytes).map_err(|error| unsound(error.to_string()))?;
-    let well_formed =
-        manifest.name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && manifest.name.len() <= 64
-            && manifest
-                .name
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
-    if !well_formed {
+    if !is_name(&manifest.name) {
         let expected = "a lower-case letter or digit, then up to 63 of a-z, 0-9, `.`, `_`, `-`";
         return Err(unsound(format!("the name is `{}`, expected {expected}", manifest.name)));
     }
@@ -227,6 +230,14 @@ fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
         }
     }
     Ok(manifest)
+}
+
+/// Whether a model may have this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.starts_with(plain)
+        && name.len() <= 64
+        && name.chars().all(|c| plain(c) || "._-".contains(c))
 }
 
 fn is_newer(format: &str) -> bool {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bare::BareError;
 use crate::config::{self, ConfigError, Process, Settings};
 use crate::predictor::{LoadError, PredictError};
 use crate::runtime::RuntimeError;
@@ -15,6 +16,7 @@ use crate::telemetry::TelemetryError;
 mod check;
 mod diff;
 mod healthcheck;
+mod init;
 mod inspect;
 mod new;
 mod output;
@@ -61,6 +63,7 @@ impl Arguments {
             | Some(
                 Command::Serve(_)
                 | Command::Check(_)
+                | Command::Init(_)
                 | Command::Predict(_)
                 | Command::Diff(_)
                 | Command::Replay(_),
@@ -81,6 +84,8 @@ enum Command {
     Serve(serve::Options),
     /// Verify artifacts and print what was proven; exit 1 on any difference
     Check(check::Options),
+    /// Make an artifact of a bare ONNX file
+    Init(init::Options),
     /// Predict the rows of files: CSV, NDJSON, Parquet or Arrow in, the same out
     Predict(predict::Options),
     /// Show how two models differ on the same rows; exit 1 over the tolerance
@@ -119,6 +124,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
             Command::Check(options) => check::run(&options, &context),
+            Command::Init(options) => init::run(&options, &context),
             Command::Predict(options) => predict::run(&options, &context),
             Command::Diff(options) => diff::run(&options, &context),
             Command::Replay(options) => replay::run(&options, &context),
@@ -151,7 +157,12 @@ fn fail(printer: &Printer, error: &anyhow::Error) -> ExitCode {
         printer.hint(&hint);
     }
     let ours = match error.downcast_ref::<ServerError>() {
-        Some(ServerError::Load(_) | ServerError::Proof(_) | ServerError::NoDefault { .. }) => false,
+        Some(
+            ServerError::Load(_)
+            | ServerError::Bare(_)
+            | ServerError::Proof(_)
+            | ServerError::NoDefault { .. },
+        ) => false,
         Some(_) => true,
         None => {
             error.is::<RuntimeError>()
@@ -192,6 +203,7 @@ fn load_error(error: &anyhow::Error) -> Option<&LoadError> {
 fn hint(error: &anyhow::Error) -> Option<String> {
     match error.downcast_ref::<ServerError>() {
         Some(ServerError::Runtime(error)) => return error.hint().map(str::to_owned),
+        Some(ServerError::Bare(error)) => return error.hint().map(str::to_owned),
         Some(ServerError::NoDefault { .. }) => {
             return Some(
                 "name it: `seaworthy serve MODEL`, or the setting `models.default`".to_owned(),
@@ -214,6 +226,9 @@ fn hint(error: &anyhow::Error) -> Option<String> {
         }
         _ => {}
     }
+    if let Some(error) = error.downcast_ref::<BareError>() {
+        return error.hint().map(str::to_owned);
+    }
     if let Some(error) = error.downcast_ref::<RuntimeError>() {
         return error.hint().map(str::to_owned);
     }
@@ -228,6 +243,7 @@ fn hint(error: &anyhow::Error) -> Option<String> {
     }
     match load_error(error)? {
         LoadError::Artifact(error) => error.hint().map(str::to_owned),
+        LoadError::Runtime(error) => error.hint().map(str::to_owned),
         _ => None,
     }
 }

@@ -1,18 +1,21 @@
 //! `seaworthy serve`: the server.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 
 use super::Context;
+use crate::bare::is_graph;
 use crate::config::{Load, Settings};
 use crate::startup::Application;
 use crate::telemetry;
 
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Options {
-    /// What `POST /v1/predict` asks: a directory, a name or name@version [default: models.default]. A directory is served alone
+    /// What `POST /v1/predict` asks: a directory, a name or name@version [default: models.default]; or an ONNX file, whose schema is
+    /// read off it. A directory or a file is served alone
     model: Option<String>,
 }
 
@@ -22,7 +25,7 @@ pub(super) fn run(
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
     if let Some(model) = &options.model {
-        if model.contains(['/', '\\']) || model.starts_with('.') {
+        if model.contains(['/', '\\']) || model.starts_with('.') || is_graph(Path::new(model)) {
             settings.models.load = Load::Default;
         }
         settings.models.default.clone_from(model);

@@ -44,6 +44,22 @@ pub enum RuntimeError {
         /// What the library said.
         reason: String,
     },
+    /// The graph was written for a newer library.
+    #[error("the graph `{}` is too new for this ONNX Runtime: it was written for {what}", .path.display())]
+    TooNew {
+        /// The graph's file.
+        path: PathBuf,
+        /// What it needs and what there is.
+        what: String,
+    },
+    /// The graph uses an operator that the library does not have.
+    #[error("the graph `{}` uses the operator {what}, which ONNX Runtime does not have", .path.display())]
+    Operator {
+        /// The graph's file.
+        path: PathBuf,
+        /// The operator.
+        what: String,
+    },
     /// The graph cannot be run.
     #[error("ONNX Runtime cannot run the graph: {reason}")]
     Run {
@@ -62,6 +78,12 @@ impl RuntimeError {
             ),
             Self::TooOld { .. } => Some(
                 "in a checkout type `make onnxruntime`; elsewhere set ORT_DYLIB_PATH to the path of a newer one",
+            ),
+            Self::TooNew { .. } => Some(
+                "export it for an older operator set (torch.onnx.export: opset_version; skl2onnx: target_opset), or put a newer library in place",
+            ),
+            Self::Operator { .. } => Some(
+                "operators of one's own are not served; export the graph without them, or in terms of ONNX's own",
             ),
             Self::Environment { .. }
             | Self::NotInitialised

@@ -15,13 +15,18 @@ use ort::session::{
     HasSelectedOutputs, OutputSelector, RunOptions, Session as OrtSession, SessionInputValue,
     SessionOutputs,
 };
-use ort::value::{Outlet, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
+use ort::value::{
+    DynMap, DynMapValueType, DynValue, IntoTensorElementType, Outlet, Tensor as OrtTensor,
+    TensorElementType, TensorRef, ValueType,
+};
 
 use crate::tensor::{ElementType, Tensor};
 
 mod error;
+mod file;
 
 pub use error::RuntimeError;
+pub use file::{ClassLabels, GraphFile};
 
 /// File name of the library on this system.
 #[cfg(target_os = "macos")]
@@ -116,6 +121,13 @@ pub fn loaded_from() -> Option<&'static Path> {
     LOADED_FROM.get().map(PathBuf::as_path)
 }
 
+/// Which build of the library it is: `commit 6af1a93`, as it does not tell its version. `None` before [`init`].
+#[must_use]
+pub fn build_id() -> Option<String> {
+    let (_, rest) = build_info()?.split_once("git-commit-id=")?;
+    Some(format!("commit {}", rest.split(',').next().unwrap_or(rest).trim()))
+}
+
 /// What the library says of its build; `None` before [`init`].
 #[must_use]
 pub fn build_info() -> Option<&'static str> {
@@ -127,10 +139,13 @@ pub fn build_info() -> Option<&'static str> {
 pub struct TensorInfo {
     /// Its name in the graph.
     pub name: String,
-    /// The element type, as the manifest spells it, or ONNX Runtime's name of a type that is not supported.
+    /// The element type, as the manifest spells it, or ONNX Runtime's name of a type that is not supported. A sequence of maps to
+    /// numbers, as `ZipMap` makes it, counts as the tensor of those numbers.
     pub r#type: String,
     /// The dimensions; `None` is one that varies. Empty also for what is no tensor.
     pub shape: Vec<Option<u64>>,
+    /// The names of the dimensions that vary; empty for one without a name, and for the others.
+    pub symbols: Vec<String>,
 }
 
 /// How a session is opened.
@@ -174,9 +189,13 @@ impl Session {
     /// [`init`] was not called; the file is no graph, or one that this library cannot run.
     pub fn open(path: &Path, options: SessionOptions) -> Result<Self, RuntimeError> {
         let environment = ENVIRONMENT.get().ok_or(RuntimeError::NotInitialised)?;
-        let refused = |reason: String| RuntimeError::Open {
-            path: path.to_owned(),
-            reason: plain(&reason, path),
+        let refused = |reason: String| {
+            let (path, reason) = (path.to_owned(), plain(&reason, path));
+            match explain(&reason) {
+                Some(Fault::TooNew(what)) => RuntimeError::TooNew { path, what },
+                Some(Fault::Operator(what)) => RuntimeError::Operator { path, what },
+                None => RuntimeError::Open { path, reason },
+            }
         };
         let built = || -> Result<OrtSession, String> {
             let text = |error: ort::Error| error.to_string();
@@ -274,6 +293,43 @@ fn plain(reason: &str, path: &Path) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// A fault of a graph for which there is a better sentence than ONNX Runtime's.
+enum Fault {
+    /// It was written for more than this library knows.
+    TooNew(String),
+    /// It uses an operator that this library does not have.
+    Operator(String),
+}
+
+fn explain(reason: &str) -> Option<Fault> {
+    let between = |start: &str, end: &str| {
+        let (_, rest) = reason.split_once(start)?;
+        Some(rest.split_once(end).map_or(rest, |(found, _)| found).trim())
+    };
+    // "Opset 9999 is under development … Current official support for domain ai.onnx is till opset 26."
+    if let (Some(found), Some(domain), Some(known)) = (
+        between("Opset ", " is under development"),
+        between("support for domain ", " is till"),
+        between("is till opset ", "."),
+    ) {
+        return Some(Fault::TooNew(format!(
+            "version {found} of the operators of {domain}; it knows them up to {known}"
+        )));
+    }
+    // "Unsupported model IR version: 99, max supported IR version: 13"
+    if let (Some(found), Some(known)) =
+        (between("model IR version: ", ","), between("max supported IR version: ", " "))
+    {
+        let format = format!("version {found} of the file format (IR); it knows it up to {known}");
+        return Some(Fault::TooNew(format));
+    }
+    // "Fatal error: com.example:Twice(-1) is not a registered function/op"
+    let named = between("Fatal error: ", " is not a registered function/op")?;
+    let (domain, operator) = named.rsplit_once(':').unwrap_or(("ai.onnx", named));
+    let operator = operator.split('(').next().unwrap_or(operator);
+    Some(Fault::Operator(format!("`{operator}` of the domain `{domain}`")))
+}
+
 fn input_value(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
     Ok(match tensor {
         Tensor::Float16(array) => TensorRef::from_array_view(array)?.into(),
@@ -298,6 +354,9 @@ fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeEr
     let value =
         outputs.get(name).ok_or_else(|| missing(format!("the graph gave no output `{name}`")))?;
     let ValueType::Tensor { ty, .. } = value.dtype() else {
+        if zip_map(value.dtype()).is_some() {
+            return unzip(value, name);
+        }
         return Err(missing(format!("the output `{name}` is no tensor, but {}", value.dtype())));
     };
     // The numbers of an output, as they are.
@@ -335,6 +394,45 @@ fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeEr
     })
 }
 
+/// The types of keys and values, when this is what the operator `ZipMap` makes.
+fn zip_map(r#type: &ValueType) -> Option<(TensorElementType, TensorElementType)> {
+    let ValueType::Sequence(inner) = r#type else { return None };
+    match **inner {
+        ValueType::Map { key, value }
+            if matches!(key, TensorElementType::Int64 | TensorElementType::String)
+                && value == TensorElementType::Float32 =>
+        {
+            Some((key, value))
+        }
+        _ => None,
+    }
+}
+
+/// A sequence of maps as a matrix: a row for each map, a column for each key, the keys in ascending order.
+fn unzip(value: &DynValue, name: &str) -> Result<Tensor, RuntimeError> {
+    fn numbers<K>(value: &DynValue) -> ort::Result<Vec<Vec<f32>>>
+    where
+        K: IntoTensorElementType + Clone + std::hash::Hash + Eq + Ord + std::fmt::Debug,
+    {
+        let row = |map: DynMap| {
+            let mut pairs = map.try_extract_key_values::<K, f32>()?;
+            pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Ok(pairs.into_iter().map(|(_, value)| value).collect())
+        };
+        value.try_extract_sequence::<DynMapValueType>()?.into_iter().map(row).collect()
+    }
+    let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
+    let rows = match zip_map(value.dtype()) {
+        Some((TensorElementType::Int64, _)) => numbers::<i64>(value),
+        _ => numbers::<String>(value),
+    };
+    let rows = rows.map_err(failed)?;
+    let shape = [rows.len(), rows.first().map_or(0, Vec::len)];
+    ArrayD::from_shape_vec(IxDyn(&shape), rows.concat()).map(Tensor::Float32).map_err(|_ragged| {
+        RuntimeError::Run { reason: format!("the maps of the output `{name}` have different keys") }
+    })
+}
+
 /// The element types that can be served.
 fn element_type(r#type: TensorElementType) -> Option<ElementType> {
     Some(match r#type {
@@ -356,13 +454,17 @@ fn element_type(r#type: TensorElementType) -> Option<ElementType> {
 }
 
 fn tensor_info(outlet: &Outlet) -> TensorInfo {
-    let (r#type, shape) = match outlet.dtype() {
-        ValueType::Tensor { ty, shape, .. } => (
+    let (r#type, shape, symbols) = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, dimension_symbols } => (
             element_type(*ty)
                 .map_or_else(|| ty.to_string().to_lowercase(), |known| known.to_string()),
             shape.iter().map(|dim| u64::try_from(*dim).ok()).collect(),
+            dimension_symbols.iter().cloned().collect(),
         ),
-        other => (other.to_string(), Vec::new()),
+        zipped if zip_map(zipped).is_some() => {
+            (ElementType::Float32.to_string(), vec![None, None], vec![String::new(); 2])
+        }
+        other => (other.to_string(), Vec::new(), Vec::new()),
     };
-    TensorInfo { name: outlet.name().to_owned(), r#type, shape }
+    TensorInfo { name: outlet.name().to_owned(), r#type, shape, symbols }
 }

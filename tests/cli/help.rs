@@ -11,6 +11,7 @@ fn help_says_what_each_command_does() {
         &["--version"],
         &["serve", "--help"],
         &["check", "--help"],
+        &["init", "--help"],
         &["inspect", "--help"],
         &["transform", "--help"],
         &["healthcheck", "--help"],

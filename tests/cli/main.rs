@@ -7,6 +7,7 @@ mod diff;
 mod healthcheck;
 mod help;
 mod helpers;
+mod init;
 mod inspect;
 mod library;
 mod new;
@@ -23,6 +24,7 @@ macro_rules! assert_shown {
             (r"\b[0-9a-f]{64}\b", "<sha256>"),
             (r"  (features|outputs) +(all equal to the bit|largest .* difference .*)", "  $1 <how close>"),
             (r#""proof":\{.*\}\}"#, r#""proof":{<how close>}}"#),
+            (r"commit [0-9a-f]{7,}", "commit <id>"),
             (r"seaworthy \d+\.\d+\.\d+\n", "seaworthy <version>\n"),
         ]}, {
             insta::assert_snapshot!(text);
