@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from .errors import UnsupportedStepError
+
 MANY = 2000
 """Fewer columns are left as they are."""
 
@@ -19,6 +21,13 @@ def prune_hashes(steps: list[dict[str, Any]], features: Collection[str]) -> None
     """Leaves of each hashed bag of words the columns that a feature is computed from, in place."""
     if not any(_is_wide(step) for step in steps):
         return
+    for step in steps:
+        if _is_wide(step) and None in (step.get("idf") or ()):
+            # Whatever follows raises on the infinite weight of a text with such a hash, used or not.
+            raise UnsupportedStepError(
+                f"step `{step['name']}`: the idf of hashes that no training text has is infinite, which the next step "
+                "refuses\nhint: fit TfidfTransformer with smooth_idf=True"
+            )
     hashed: set[str] = set()
     for step in steps:
         if _is_wide(step):

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from feature_engine.creation import CyclicalFeatures, RelativeFeatures
+from feature_engine.creation import CyclicalFeatures, MathFeatures, RelativeFeatures
+from feature_engine.encoding import RareLabelEncoder
 from feature_engine.outliers import Winsorizer
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
     KBinsDiscretizer,
     LabelBinarizer,
+    PowerTransformer,
     SplineTransformer,
     StandardScaler,
 )
@@ -138,6 +141,35 @@ def test_a_column_that_is_created_again_and_dropped_leaves_nothing() -> None:
     twice = CyclicalFeatures(variables=["a", "a_sin"], drop_original=True)
     pipeline = Pipeline([("one", CyclicalFeatures(variables=["a"])), ("two", twice)])
     assert not outcome(harness.Case(pipeline, frame, frame)).failure
+
+
+@pytest.mark.parametrize("function", [np.median, np.std, np.min, "median"])
+def test_a_function_of_numpy_treats_missing_values_as_pandas_lets_it(function: Any) -> None:
+    frame = numbers(a=[1.0, 2.0, 5.0], b=[3.0, np.nan, 4.0])
+    made = MathFeatures(variables=["a", "b"], func=[function, "max"], missing_values="ignore")
+    assert not outcome(harness.Case(made, frame, frame)).failure
+
+
+@of_today
+@pytest.mark.parametrize("hole", [None, np.nan])
+def test_none_is_a_rare_label_and_nan_is_missing(hole: Any) -> None:
+    frame = pd.DataFrame({"a": ["x", "x", "x", "y", hole]}, dtype=object)
+    encoder = RareLabelEncoder(n_categories=1, tol=0.3, missing_values="ignore")
+    assert not outcome(harness.Case(encoder, frame, frame)).failure
+
+
+@pytest.mark.parametrize("hole", [None, np.nan])
+def test_an_imputer_that_looks_for_nan_keeps_none(hole: Any) -> None:
+    frame = pd.DataFrame({"a": ["x", "x", "x", "y", hole]}, dtype=object)
+    assert not outcome(harness.Case(SimpleImputer(strategy="most_frequent"), frame, frame)).failure
+
+
+def test_a_power_that_overflows_is_refused_by_the_scaler_behind_it() -> None:
+    power = PowerTransformer(method="yeo-johnson")
+    frame = numbers(a=[0.1, 0.5, 1.0, 2.0, 2.1])
+    found = outcome(harness.Case(power, frame, numbers(a=[1e300, 0.3, -1e300])))
+    assert not found.failure
+    assert found.refused > 0
 
 
 def test_a_spline_of_degree_0_refuses_what_is_above_its_knots() -> None:

@@ -94,7 +94,14 @@ def convert_rare_label_encoder(step: Any, ctx: Context) -> None:
             unseen = "error"  # pandas 3 refuses to assign it
         elif not old and str(dtype) in ("str", "string") and not isinstance(step.replace_with, str):
             unseen = "error"  # likewise
-        ctx.map(label, keys, values, unseen=unseen, missing="keep" if ignore else "error")
+        missing: Outcome = "keep" if ignore else "error"
+        if ignore and pd.api.types.is_object_dtype(dtype):
+            # It looks for NaN among the values of a column; None, where that is what stands for missing, is rare.
+            holes = [value for value in ctx.values(label) if is_missing(value)]
+            kept = pd.Series(holes, dtype=object).isin([*step.encoder_dict_[label], np.nan])
+            if holes and not kept.any():
+                missing = unseen
+        ctx.map(label, keys, values, unseen=unseen, missing=missing)
 
 
 def _fits(value: Any, dtype: Any) -> bool:

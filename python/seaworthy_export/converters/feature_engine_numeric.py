@@ -279,12 +279,13 @@ def _aggregate(ctx: Context, labels: list[Label], functions: Sequence[tuple[Any,
         if name not in _STATISTICS or (callable(function) and getattr(np, name, None) is not function):
             ctx.unsupported(f"the function `{name}` cannot be read off", "use one of " + ", ".join(sorted(_STATISTICS)))
         statistic, ddof = _STATISTICS[name]
-        if callable(function) and ddof:
-            # pandas 1 and 2 put its own `std` in the place of NumPy's, pandas 3 does not.
-            ddof = int(int(pd.__version__.split(".")[0]) < 3)
+        # pandas 1 and 2 put its own functions in the place of NumPy's, pandas 3 does not: NumPy's `std` divides by the
+        # count, and its `median`, unlike the others, does not ask the Series, which would leave missing values out.
+        own = isinstance(function, str) or int(pd.__version__.split(".")[0]) < 3
         ctx.emit_many(
-            "aggregate", labels, [output], keep=True, single=True, statistic=statistic, ddof=ddof, skip_missing=True
-        )
+            "aggregate", labels, [output], keep=True, single=True, statistic=statistic, ddof=ddof if own else 0,
+            skip_missing=own or name != "median",
+        )  # fmt: skip
 
 
 @register_converter("feature_engine.creation.RelativeFeatures")

@@ -191,6 +191,16 @@ def _scale(ctx: Context, clip: tuple[float, float] | None = None, **parts: Any) 
     )
 
 
+def _none_is_a_value(step: Any, ctx: Context, label: Label) -> bool:
+    """Whether missing in this column is None, which equals itself, so that whoever looks for NaN keeps it."""
+    if step.missing_values is None or step.missing_values is pd.NA:
+        return False
+    if not pd.api.types.is_object_dtype(ctx.column(label).dtype):
+        return False
+    holes = [value for value in ctx.values(label) if is_missing(value)]
+    return bool(holes) and all(hole is None for hole in holes)
+
+
 def _refuse_na(step: Any, ctx: Context) -> None:
     """pd.NA among objects and strings, of which scikit-learn asks whether it equals itself, raises in most versions."""
     doubtful = []
@@ -230,4 +240,5 @@ def convert_simple_imputer(step: Any, ctx: Context) -> None:
     if not getattr(step, "keep_empty_features", False):
         # 1.2 keeps a column of nothing under the strategy `constant`, whose statistic is never missing.
         ctx.drop(empty)
-    ctx.fill({label: value for label, value in statistics.items() if not is_missing(value)})
+    filled = {label: value for label, value in statistics.items() if not is_missing(value)}
+    ctx.fill({label: value for label, value in filled.items() if not _none_is_a_value(step, ctx, label)})

@@ -66,6 +66,7 @@ def convert_power_transformer(step: Any, ctx: Context) -> None:
         ctx.emit_each("power", label, method=method, exponent=float(step.lambdas_[i]))
     if step.standardize:
         scaler = step._scaler
+        ctx.check(ctx.labels, "infinite")  # the scaler refuses what the powers make of numbers too large
         ctx.affine(
             {label: {"subtract": scaler.mean_[i], "divide": scaler.scale_[i]} for i, label in enumerate(ctx.labels)}
         )
