@@ -47,6 +47,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "startup",
         &[
+            "bare",
             "schema",
             "artifact",
             "runtime",
@@ -61,6 +62,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "bare",
             "schema",
             "pipeline",
             "artifact",
