@@ -50,6 +50,22 @@ parity: onnxruntime venv venv-2023 ## Compare every transformer with the origina
 	else echo "The libraries of 2023 run on Python 3.9 to 3.11 only, so the table is left as it is."; fi
 	cd python && ../$(VENV_PYTHON) $(PARITY) --table ../docs/transformers.md
 
+ONLY ?=
+
+.PHONY: estimators
+estimators: onnxruntime ## Compare every estimator with its library over HTTP (ONLY=pattern); write the table
+	$(CARGO) build --locked
+	@$(PYTHON) scripts/venv.py target/venv-estimators --requirements python/requirements.txt --requirements python/requirements-estimators.txt
+	cd python && ../target/venv-estimators/bin/python -m parity.estimators $(if $(ONLY),--only '$(ONLY)',--table ../docs/estimators.md)
+
+.PHONY: parity-old
+parity-old: onnxruntime ## Compare the classes that feature-engine had until 1.3 with feature-engine 1.2
+	$(CARGO) build --locked
+	@if $(PYTHON) -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 11))'; then \
+	  $(PYTHON) scripts/venv.py target/venv-2022 --requirements python/requirements-2022.txt && \
+	  cd python && ../target/venv-2022/bin/python -m parity --module feature_engine_old --cases $(CASES) --seed $(SEED); \
+	else echo "The libraries of 2022 run on Python 3.9 to 3.11 only, so nothing is compared."; fi
+
 .PHONY: smoke
 smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop it
 	$(CARGO) build --locked

@@ -126,7 +126,7 @@ def features(title: str) -> str:
     raise Failure("no golden row has features")
 
 
-def rate(port: int, path: str, body: Path, seconds: float) -> tuple[float, float]:
+def rate(port: int, path: str, body: Path, seconds: int) -> tuple[float, float]:
     """Requests a second at 32 connections, and the median latency in milliseconds."""
     script = body.with_suffix(".lua")
     script.write_text(
@@ -137,7 +137,7 @@ def rate(port: int, path: str, body: Path, seconds: float) -> tuple[float, float
         "    summary.errors.status + summary.errors.connect + summary.errors.read, latency:percentile(50)))\nend\n",
         encoding="utf-8",
     )
-    command = ["wrk", "-t", "2", "-c", "32", "-d", f"{seconds:g}s", "--latency", "-s", str(script)]
+    command = ["wrk", "-t", "2", "-c", "32", "-d", f"{seconds}s", "--latency", "-s", str(script)]
     url = f"http://127.0.0.1:{port}{path}"
     found = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
     requests, duration, bad, p50 = found.rsplit("RESULT ", 1)[1].split()
@@ -146,7 +146,7 @@ def rate(port: int, path: str, body: Path, seconds: float) -> tuple[float, float
     return int(requests) / float(duration), float(p50) / 1e3
 
 
-def measure(title: str, seconds: float) -> tuple[float, float]:
+def measure(title: str, seconds: int) -> tuple[float, float]:
     packages, program, command, health, path = PEERS[title]
     folder = prepare(title, packages, program)
     body = folder / "body.json"
@@ -175,7 +175,7 @@ def measure(title: str, seconds: float) -> tuple[float, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--server", required=True)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--only", choices=sorted(PEERS), action="append")
     options = parser.parse_args()
     if not shutil.which("wrk"):

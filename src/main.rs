@@ -7,7 +7,7 @@ use clap::Parser as _;
 use seaworthy::cli::{Arguments, Printer, run};
 use seaworthy::config;
 
-/// Takes a tenth less CPU a request than the allocator of glibc; see docs/benchmarks.md.
+/// Takes about a tenth less CPU a request than the allocator of glibc; see docs/benchmarks.md.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

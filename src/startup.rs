@@ -198,6 +198,11 @@ impl Application {
         Ok(Self { listener, router: http::router(state.clone()), state, ended, address, timing })
     }
 
+    /// Its routes, to be called without a socket.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// The address, with the port the system gave.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

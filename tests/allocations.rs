@@ -45,7 +45,10 @@ fn decoding_allocates_for_a_request_and_not_for_its_rows() {
     for n_rows in [1_000, 1, 1_000] {
         let body = common::rows(n_rows);
         let decode = || {
-            assert_eq!(schema.decode(body.as_bytes(), &options, &mut frame).unwrap().n_rows, n_rows)
+            assert_eq!(
+                schema.decode(body.as_bytes(), &options, &mut frame).unwrap().n_rows,
+                n_rows
+            );
         };
         counts.push(measure(decode).count_total);
     }
@@ -72,9 +75,9 @@ fn no_step_allocates_per_row() {
     .unwrap();
     let row = |at: usize| {
         json!({
-            "x": if at % 7 == 0 { Value::Null } else { json!(at as f64 / 8.0) },
-            "y": if at % 11 == 0 { Value::Null } else { json!(3.5 - at as f64) },
-            "n": at, "m": if at % 5 == 0 { Value::Null } else { json!(at % 3) },
+            "x": if at.is_multiple_of(7) { Value::Null } else { json!(at as f64 / 8.0) },
+            "y": if at.is_multiple_of(11) { Value::Null } else { json!(3.5 - at as f64) },
+            "n": at, "m": if at.is_multiple_of(5) { Value::Null } else { json!(at % 3) },
             "word": (["red", "green", "blue, light"][at % 3]),
             "text": (["The quick brown fox", "jumps over the lazy dogs", "Édouard a mangé", "12 dogs"][at % 4]),
             "date": (["2020-02-29", "31.12.1999"][at % 2]),
@@ -150,7 +153,7 @@ fn made(steps: &Value, names: &mut Vec<String>) {
                 match output {
                     Value::String(name) => names.push(name.clone()),
                     Value::Array(several) => {
-                        names.extend(several.iter().filter_map(Value::as_str).map(str::to_owned))
+                        names.extend(several.iter().filter_map(Value::as_str).map(str::to_owned));
                     }
                     _ => {}
                 }

@@ -10,7 +10,8 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// A request for house prices as the course's notebook sends it: all 80 fields of each of these houses, with blanks.
+/// A request for house prices as the course's notebook sends it: all 80 fields of each of these houses, with blanks. Only such as the model
+/// takes.
 pub(crate) fn houses(n_rows: usize) -> String {
     let mut reader =
         csv::Reader::from_path(root().join("tests/data/house-prices/test.csv")).unwrap();
@@ -24,7 +25,18 @@ pub(crate) fn houses(n_rows: usize) -> String {
             other => other.to_owned(),
         })
         .collect();
-    let rows: Vec<csv::StringRecord> = reader.records().take(n_rows).map(Result::unwrap).collect();
+    let manifest = root().join("models/house-prices/3.2.0/manifest.json");
+    let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+    let inputs = manifest["inputs"].as_array().unwrap();
+    let is_needed = |name: &String| {
+        inputs.iter().any(|field| field["name"] == **name && field["nullable"] != true)
+    };
+    let needed: Vec<bool> = names.iter().map(is_needed).collect();
+    let is_whole = |record: &csv::StringRecord| {
+        record.iter().zip(&needed).all(|(text, needed)| text != "NA" || !needed)
+    };
+    let rows: Vec<csv::StringRecord> =
+        reader.records().map(Result::unwrap).filter(is_whole).take(n_rows).collect();
     let row = |record: &csv::StringRecord| {
         let cell = |(name, text): (&String, &str)| match text {
             "NA" => format!("{name:?}: null"),

@@ -1,8 +1,8 @@
 """Trains and exports the three Titanic models, from the passengers' list as the course's data set has it.
 
-The rows are Kaggle's "Titanic: Machine Learning from Disaster" (891 passengers with their fate), which may not be copied
-into this repository; the artifacts are committed. A file has the columns PassengerId, Survived, Pclass, Name, Sex, Age,
-SibSp, Parch, Ticket, Fare, Cabin, Embarked.
+The rows are Kaggle's "Titanic: Machine Learning from Disaster" (891 passengers with their fate), which is not part of
+this repository; the artifacts are. A file has the columns PassengerId, Survived, Pclass, Name, Sex, Age, SibSp, Parch,
+Ticket, Fare, Cabin, Embarked.
 
     python models/titanic.py TRAIN.csv VALIDATION.csv [MODELS_DIR]
 
@@ -11,8 +11,8 @@ SibSp, Parch, Ticket, Fare, Cabin, Embarked.
 - `titanic-forest`: a ColumnTransformer with most frequent values and one-hot without the first, 200 trees.
 - `titanic-boosting`: arbitrary number, missing label, rare labels, ordered ordinal codes, gradient boosting.
 
-All take raw rows as a frontend sends them: several cabins in one text, the title inside of the name, `?` for what is not
-known of a text.
+All take raw rows as a frontend sends them: several cabins in one text, the title inside of the name, `?` for a text
+that is not known.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ FEATURES = list(DESCRIPTIONS)
 
 
 class Prepare(TransformerMixin, BaseEstimator):
-    """What the course's notebook does before its pipeline: `?` is missing, first of several cabins, title of the name."""
+    """What the course's notebook does first: `?` is missing, the first of several cabins, the title of the name."""
 
     def fit(self, X: pd.DataFrame, y: Any = None) -> Prepare:  # noqa: ARG002
         """Learns nothing."""
@@ -224,7 +224,7 @@ def main(training: str, validation: str, models_dir: str = "examples/models") ->
                 "fare": {"description": DESCRIPTIONS["fare"], "nullable": True},
             },
             description=f"Whether a passenger of the Titanic survived: {words}.",
-            source="python/models/titanic.py; the rows are Kaggle's Titanic data set, which is not part of this project",
+            source="python/models/titanic.py; the rows are Kaggle's Titanic data set, not part of this project",
             training_data=[training, validation],
             metrics={**metrics(pipeline, rows, "train"), **metrics(pipeline, held_out, "validation")},
             seed=SEED,

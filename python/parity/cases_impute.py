@@ -20,6 +20,8 @@ def simple_imputer(draw: Draw) -> Case:
         if strategy == "constant" and draw.chance(0.7):
             options["fill_value"] = draw.choice(["missing", "", "Été", "0"])
         train, test = draw.category_frames(missing=draw.choice([0.0, 0.1, 0.3]))
+        if draw.chance(0.3) and len(train.dropna()):
+            train = train.dropna().reset_index(drop=True)  # a missing value is only in what is asked
     else:
         if strategy == "constant" and draw.chance(0.7):
             options["fill_value"] = draw.choice([0, -1, 3.5, 1e300])

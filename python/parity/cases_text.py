@@ -201,7 +201,7 @@ def tfidf_transformer_anywhere(draw: Draw) -> Case:
     kind = draw.choice(["union", "selected", "hashed", "numbers"])
     if kind == "numbers":
         columns = {name: draw.ints(low=0, high=5) for name in draw.names(draw.integer(1, 5))}
-        return Case(weights[1], *draw.frames(columns), names=False)
+        return Case(weights[1], *draw.frames(columns))
     if kind == "union":
         first: Any = FeatureUnion(
             [("words", CountVectorizer(**counting(draw))), ("chars", CountVectorizer(analyzer="char", max_features=20))]
@@ -211,7 +211,7 @@ def tfidf_transformer_anywhere(draw: Draw) -> Case:
     else:
         first = HashingVectorizer(n_features=draw.choice([16, 1000]), norm=None, **analysis(draw))
     y = np.arange(len(train)) % 2
-    return Case(within(draw, Pipeline([("first", first), weights])), train, test, y, names=False)
+    return Case(within(draw, Pipeline([("first", first), weights])), train, test, y)
 
 
 @parity("sklearn.preprocessing.Normalizer (of sparse rows)", family="text")
@@ -219,7 +219,7 @@ def sparse_normalizer(draw: Draw) -> Case:
     train, test = text_frames(draw)
     hasher = HashingVectorizer(n_features=4096, norm=None, **analysis(draw))
     steps = Pipeline([("hash", hasher), ("norm", Normalizer(draw.choice(["l1", "l2", "max"])))])
-    return Case(within(draw, steps), train, test, names=False)
+    return Case(within(draw, steps), train, test)
 
 
 @parity("sklearn.feature_extraction.text.HashingVectorizer (with very many columns)", family="text")
@@ -235,7 +235,7 @@ def wide_hashing_vectorizer(draw: Draw) -> Case:
         steps.append(("weigh", TfidfTransformer(**weighting(draw))))
     steps.append(draw.choice([("svd", TruncatedSVD(2)), ("most", SelectKBest(f_classif, k=draw.integer(1, 30)))]))
     y = np.arange(len(train)) % 2
-    return Case(within(draw, Pipeline(steps)), train, test, y, names=False)
+    return Case(within(draw, Pipeline(steps)), train, test, y)
 
 
 def _records(step: Any, frame: pd.DataFrame) -> Any:
@@ -258,7 +258,7 @@ def feature_hasher(draw: Draw) -> Case:
     hasher = FeatureHasher(
         n_features=draw.choice([1, 2, 7, 64, 1000]), input_type=kind, alternate_sign=draw.chance(0.7)
     )
-    return Case(hasher, train, test, fit=lambda step, X, y: step.fit(), transform=_records, names=False)
+    return Case(hasher, train, test, fit=lambda step, X, y: step.fit(), transform=_records)
 
 
 @parity("sklearn.feature_extraction.FeatureHasher (in a pipeline)", family="text")
@@ -275,4 +275,4 @@ def feature_hasher_in_pipeline(draw: Draw) -> Case:
         steps.append(("svd", TruncatedSVD(2, random_state=0)))
     elif draw.chance(0.3):
         steps.append(("scale", MaxAbsScaler()))
-    return Case(Pipeline(steps), train, test, names=False)
+    return Case(Pipeline(steps), train, test)

@@ -125,7 +125,7 @@ def _export(case: Estimator, result: Result, n_rows: int, directory: Path) -> tu
 
 def _compare(result: Result, model: Any, described: Outputs, rows: pd.DataFrame, url: str) -> None:
     sent = [{k: None if np.isnan(v) else float(v) for k, v in row.items()} for row in rows.to_dict("records")]
-    answers = {"predictions": [], "probabilities": []}
+    answers: dict[str, list[Any]] = {"predictions": [], "probabilities": []}
     at = 0
     for size in BATCHES:
         part = sent[at : at + size]
@@ -214,10 +214,11 @@ def render(results: Sequence[Result]) -> str:
         "<!-- Written by `make estimators`; do not edit. -->",
         "",
         "Each is fitted on made-up rows, exported, served by one `seaworthy serve`, and asked over HTTP in batches of",
-        f"1 to {max(BATCHES)} rows that the fit did not see. Labels are equal in every row. **way** says who writes the",
-        "graph: the exporter itself, or skl2onnx. **difference** is the largest to Python's `predict_proba`, or `predict`",
-        "of a regressor; the relative one is of numbers that are not next to nothing beside the largest. It must be",
-        "within 1e-12 and 1e-12 relative for a graph in float64, 1e-6 and 1e-5 relative in float32. 0 means the same bits.",
+        f"1 to {max(BATCHES)} rows that the fit did not see. Labels are equal in every row. **way** says who writes",
+        "the graph: the exporter itself, or skl2onnx. **absolute** and **relative** are the largest differences to",
+        "Python's `predict_proba`, or to `predict` of a regressor; the relative one is of numbers that are not next to",
+        "nothing beside the largest. A difference is within 1e-12 and 1e-12 relative for a graph in float64, 1e-6 and",
+        "1e-5 relative in float32; 0 means the same bits.",
         "",
     ]
     found = []

@@ -146,7 +146,7 @@ class Outcome:
         absolute: the largest one of the cells outside of it.
         cells: floats compared.
         cancelled: cells outside the tolerance that rounding explains.
-        edges: cells on the other side of a bin's edge, where the last bit decides.
+        edges: cells where the last bit decides of a bin, or of rows that are equally near.
         redraws: draws that the library itself would not fit.
         unsupported: the reason where the exporter refused what it may refuse.
         names: how the names were compared, of `NAMES`.
@@ -325,11 +325,12 @@ def _compare_rows(
             if absolute < math.inf:
                 if explained is None:
                     explained = slack.of(case, schema.frame_of([rows[position]]), width)
-                if isinstance(e, float) and absolute <= explained.bounds[column]:
+                small = isinstance(e, float) and absolute <= slack.JUMP * max(1.0, abs(e))
+                if small and absolute <= explained.bounds[column]:
                     largest_absolute = max(largest_absolute, absolute)
                     cancelled += 1
                     continue
-                if explained.gives(column, float(f), case.tolerance):
+                if absolute <= explained.bounds[column] or explained.gives(column, float(f), case.tolerance):
                     edges += 1
                     continue
             shown = f

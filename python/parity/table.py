@@ -119,7 +119,7 @@ def render(generations: dict[str, Any]) -> str:
                 )
             edges = sum(found["edges"] for found in entries.values())
             if edges:
-                notes.append(f"- `{name}`: {edges} cells at the edge of a bin, where the last bit decides.")
+                notes.append(f"- `{name}`: {edges} cells where the last bit decides of a bin, or of rows equally near.")
             names: Counter[str] = Counter()
             for found in entries.values():
                 names.update(found["names"])

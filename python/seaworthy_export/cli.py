@@ -68,6 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where artifacts are kept (default: models)",
     )
+    parser.add_argument(
+        "--native-until", metavar="STEP", help="the last step that runs natively; the rest becomes part of the graph"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an artifact of this name and version")
 
     model = parser.add_argument_group("the model")
@@ -199,6 +202,7 @@ def _run(options: argparse.Namespace) -> Path:
         golden_rows=options.golden_rows,
         created=options.created,
         overwrite=options.overwrite,
+        native_until=options.native_until,
     )
 
 

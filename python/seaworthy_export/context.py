@@ -341,7 +341,10 @@ class Context:
 
     def drop(self, labels: Iterable[Label]) -> None:
         """Removes columns."""
-        gone = [self.column(label) for label in labels]
+        found = [self.column(label) for label in labels]
+        # Those that stood in their places before go with them.
+        replaced = {_Replaced(column.label) for column in found}
+        gone = [*found, *(column for column in self.columns if column.label in replaced)]
         if gone:
             self._emit("drop", [column.name for column in gone])
             names = {column.name for column in gone}

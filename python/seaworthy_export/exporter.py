@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
@@ -40,7 +41,7 @@ from .context import (
     rename_columns,
 )
 from .errors import ExportError, NothingAcceptedError, ParityError, SchemaError, UnsupportedStepError
-from .golden import Predictor, as_matrix, golden_lines
+from .golden import Predictor, answer, as_matrix, golden_lines
 from .graph import Graph, build_graph, open_session, run_graph
 from .outputs import Outputs, describe
 from .profile import build_profile
@@ -155,6 +156,8 @@ def export(
     predictions, probabilities = _training_predictions(plan, predictor, labels, threshold)
     tolerance = _tolerances(golden_tolerance, graph.precision, predictions, labels is not None)
     lines = golden_lines(predictor, plan.schema, plan.state.steps, golden_rows, described.keys)
+    near, beyond = _border_rows(graph, plan, described, tolerance["output"])
+    lines = _with_border_rows(lines, near, beyond, plan, predictor, described.keys)
     succeeded = [line for line in lines if "output" in line]
     if not succeeded:
         raise ExportError("the pipeline gives no number for any row of `inputs` alone, so there is no proof to keep")
@@ -834,6 +837,61 @@ def _profile(
     elif described.kind == "multilabel" and probabilities is not None:
         outputs = {key: probabilities[:, i].tolist() for i, key in enumerate(described.keys or ())}
     return build_profile(plan.schema, features, outputs)
+
+
+# --- rows on a border ------------------------------------------------------------------------------------------------
+
+_BORDER_ROWS = 4
+# More than this part of the training rows off the tolerance is no matter of borders: the export ends with an error.
+_BORDER_PART = 0.01
+
+
+def _border_rows(
+    graph: Graph, plan: _Plan, described: Outputs, tolerance: Mapping[str, float]
+) -> tuple[list[int], list[int]]:
+    """Training rows that a graph in float32 decides most unlike the library: within the tolerance, and beyond it."""
+    session = open_session(graph) if graph.precision == "float32" else None
+    if session is None:
+        return [], []
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        expected = described.tensor(plan.estimator, plan.features).astype(np.float64)
+        found = run_graph(session, graph, plan.features).astype(np.float64).reshape(expected.shape)
+        allowed = tolerance["absolute"] + tolerance["relative"] * np.abs(expected)
+        part = np.nan_to_num(np.abs(found - expected) / np.maximum(allowed, 1e-300)).max(axis=1)
+    beyond = np.flatnonzero(part > 1.0).tolist()
+    if len(beyond) > _BORDER_PART * len(part):
+        return [], []
+    if beyond:
+        log.warning(
+            "float32 sends %d of %d training rows the other way at a border; they are no golden rows",
+            len(beyond),
+            len(part),
+        )
+    order = [row for row in np.argsort(-part, kind="stable").tolist() if part[row] <= 1.0]
+    return order[:_BORDER_ROWS], beyond
+
+
+def _with_border_rows(
+    lines: list[dict[str, Any]],
+    near: Sequence[int],
+    beyond: Sequence[int],
+    plan: _Plan,
+    predictor: Predictor,
+    keys: Sequence[str] | None,
+) -> list[dict[str, Any]]:
+    """The golden lines with rows near a border, and without those beyond one."""
+    if not near and not beyond:
+        return lines
+    schema = dataclasses.replace(plan.schema, frame=plan.good_rows)
+    out = [schema.row(position) for position in beyond]
+    kept = [line for line in lines if line["input"] not in out]
+    for position in near:
+        row = schema.row(position)
+        found = answer(predictor, schema, row, keys)
+        if found.error is None and all(line["input"] != row for line in kept):
+            kept.insert(0, {"input": row, "features": found.features, "output": found.output})
+    return kept
 
 
 # --- the proof -----------------------------------------------------------------------------------------------------

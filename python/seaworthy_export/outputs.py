@@ -151,8 +151,9 @@ def describe(estimator: Any, features: Array, names: Sequence[str] | None = None
 def _decides_apart(estimator: Any) -> bool:
     """Whether `predict` is not the class of the largest probability, so that an answer could not hold both.
 
-    libsvm predicts by votes and fits probabilities on their own; SGD's Huber loss has probabilities that are all zero or
-    one far from the border. Labels are what such a model is asked for; in a CalibratedClassifierCV it has both.
+    In libsvm labels come of votes, and probabilities are fitted on their own; SGD's Huber loss has probabilities that
+    are all zero or one far from the border. Labels are what such a model is asked for; in a CalibratedClassifierCV it
+    has both.
     """
     name, classes = type(estimator).__name__, estimator.classes_
     apart = name in ("SVC", "NuSVC") or (name == "SGDClassifier" and estimator.loss != "log_loss" and len(classes) > 2)

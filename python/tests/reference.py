@@ -138,7 +138,9 @@ class Interpreter:
             assert not isinstance(value, str), f"{step['name']} checks a category for {step['refuse']}"
             if "infinite" in step["refuse"] and math.isinf(value):
                 self.refuse(cell, "infinite_value")
-            domain = {"not_positive": value <= 0, "negative": value < 0, "zero": value == 0}
+            low, high = step.get("between", (None, None))
+            outside = (low is not None and value < low) or (high is not None and value > high)
+            domain = {"not_positive": value <= 0, "negative": value < 0, "zero": value == 0, "outside": outside}
             if any(domain[refusal] for refusal in step["refuse"] if refusal in domain):
                 self.refuse(cell, "out_of_domain")
         return frame

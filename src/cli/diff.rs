@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use super::output::{Partial, WriteError};
 use super::stream::{End, Flow, INTERRUPTED, Interrupt, in_order};
-use super::tables::{self, Progress, TableOptions};
+use super::tables::{self, Job, Progress, TableOptions};
 use super::{Context, FAILED};
 use crate::compare::{
     Allowed, Answer, Difference, Pair, Report, Settings, Side, Word, differences,
@@ -17,7 +17,7 @@ use crate::postprocess::label_text;
 use crate::predictor::{Model, PredictError, Predictor};
 use crate::schema::Frame;
 use crate::startup::open_runtime;
-use crate::tabular::{Binding, Block, Predicted, Rows, Table, TableError, predict};
+use crate::tabular::{Binding, Predicted, Rows, Table, TableError, predict};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -237,7 +237,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let workers: Vec<_> = pairs
         .map(|(old, new)| {
             let (mut old, mut new, empty) = (side_of(old), side_of(new), whole.empty());
-            move |job: Result<(usize, Arc<Bound>, Block), TableError>| {
+            move |job: Job<Bound>| {
                 let (_, bound, block) = job.map_err(Failure::Table)?;
                 let rows = block.into_rows().map_err(Failure::Table)?;
                 let run = |side: &mut Running, binding: &Binding| {

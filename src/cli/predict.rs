@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::Context;
 use super::output::{Partial, WriteError, is_special};
 use super::stream::{End, Flow, INTERRUPTED, Interrupt, in_order};
-use super::tables::{self, FormatName, Progress, TableOptions, thousands, thousands_of};
+use super::tables::{self, FormatName, Job, Progress, TableOptions, thousands, thousands_of};
 use crate::predictor::{Model, PredictError, Predictor};
 use crate::schema::{Frame, UnknownFields};
 use crate::startup::open_runtime;
@@ -150,8 +150,8 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         run.rejects = Some(Rejects::create(path, &run.interrupt)?);
     }
     let end = match to_directory {
-        Some(dir) => run.each_into(dir, &sources),
-        None => run.into_one(&sources),
+        Some(dir) => run.write_each(dir, &sources),
+        None => run.write_one(&sources),
     };
     let end = match end {
         Err(error) if is_broken_pipe(&error) => End::Enough,
@@ -231,7 +231,7 @@ impl Run<'_> {
             .unwrap_or(Format::Csv)
     }
 
-    fn into_one(&mut self, sources: &[Source]) -> anyhow::Result<End> {
+    fn write_one(&mut self, sources: &[Source]) -> anyhow::Result<End> {
         let path = self.options.output.clone();
         let format = self.output_format(path.as_deref(), sources);
         let Some((first, others)) = sources.split_first() else { return Ok(End::Done) };
@@ -256,7 +256,7 @@ impl Run<'_> {
         }
     }
 
-    fn each_into(&mut self, dir: &Path, sources: &[Source]) -> anyhow::Result<End> {
+    fn write_each(&mut self, dir: &Path, sources: &[Source]) -> anyhow::Result<End> {
         let format = self.output_format(None, sources);
         std::fs::create_dir_all(dir).map_err(|error| WriteError::new(dir, error))?;
         let mut outputs = Vec::new();
@@ -364,7 +364,7 @@ impl Run<'_> {
             .iter()
             .map(|worker| {
                 let worker = Arc::clone(worker);
-                move |job: Result<(usize, Arc<Bound>, Block), TableError>| {
+                move |job: Job<Bound>| {
                     let (file, bound, block) = job.map_err(Failure::Table)?;
                     // Each thread has its own; the lock is never waited for.
                     let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);

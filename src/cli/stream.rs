@@ -174,7 +174,6 @@ impl Interrupt {
                     let _gone = std::fs::remove_file(path);
                 }
                 #[expect(
-                    clippy::exit,
                     clippy::disallowed_methods,
                     reason = "the main thread is stuck in a write or a read"
                 )]

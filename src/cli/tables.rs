@@ -137,6 +137,9 @@ pub(super) fn predictors(first: Predictor, n: usize) -> Result<Vec<Predictor>, L
     Ok(predictors)
 }
 
+/// A block, the number of its table, and what was made of that; or why there is none.
+pub(super) type Job<B> = Result<(usize, Arc<B>, Block), TableError>;
+
 /// The blocks of tables, one after the other, each with the number of its table and what `bind` made of that. A table is opened when its turn
 /// comes.
 pub(super) fn blocks<B: Send + Sync + 'static>(
@@ -145,10 +148,7 @@ pub(super) fn blocks<B: Send + Sync + 'static>(
     options: tabular::Options,
     counter: Arc<AtomicU64>,
     bind: impl Fn(&Table) -> Result<B, TableError> + Send + 'static,
-) -> Result<
-    impl Iterator<Item = Result<(usize, Arc<B>, Block), TableError>> + Send + 'static,
-    TableError,
-> {
+) -> Result<impl Iterator<Item = Job<B>> + Send + 'static, TableError> {
     let mut bound = Arc::new(bind(&first)?);
     let mut table = first;
     let mut others = others.into_iter();

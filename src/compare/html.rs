@@ -295,7 +295,7 @@ fn frame(svg: &mut String, x: &Axis, y: &Axis, names: (&str, &str)) -> std::fmt:
 /// About four digits, for an axis.
 fn short(value: f64) -> String {
     let size = value.abs();
-    if size >= 1e4 && size < 1e9 {
+    if (1e4..1e9).contains(&size) {
         let (scaled, unit) = if size >= 1e6 { (value / 1e6, "M") } else { (value / 1e3, "k") };
         let text = format!("{scaled:.1}");
         format!("{}{unit}", text.strip_suffix(".0").unwrap_or(&text))

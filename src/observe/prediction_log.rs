@@ -22,6 +22,8 @@ pub const TARGET: &str = "prediction";
 const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// So many bytes are written without waiting for more.
 const ENOUGH_BYTES: usize = 256 * 1024;
+/// While so many bytes wait, so do requests: records may be large.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +150,12 @@ impl Queue {
         !self.is_urgent
             && !self.closed
             && self.buffer.len() < ENOUGH_BYTES
-            && self.n_records < capacity
+            && !self.is_full(capacity)
+    }
+
+    /// Whether requests have to wait. One record is always taken, of whatever size.
+    fn is_full(&self, capacity: usize) -> bool {
+        self.n_records >= capacity || self.buffer.len() >= MOST_BYTES
     }
 }
 
@@ -213,7 +220,7 @@ impl PredictionLog {
         if queue.closed {
             return;
         }
-        if queue.n_records >= self.shared.capacity {
+        if queue.is_full(self.shared.capacity) {
             drop(queue);
             self.wait_for_room();
             queue = self.shared.lock();
@@ -232,7 +239,7 @@ impl PredictionLog {
     fn wait_for_room(&self) {
         let wait = || {
             let mut queue = self.shared.lock();
-            while queue.n_records >= self.shared.capacity && !queue.closed {
+            while queue.is_full(self.shared.capacity) && !queue.closed {
                 queue = self.shared.emptied.wait(queue).unwrap_or_else(PoisonError::into_inner);
             }
         };
@@ -335,6 +342,8 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
             }
         }
         writing.clear();
+        // What a busy moment needed is not kept for ever.
+        writing.shrink_to(4 * ENOUGH_BYTES);
     }
 }
 
@@ -390,5 +399,20 @@ mod tests {
             (0..1000).map(|number| format!("{{\"number\":{number}}}")).collect();
         assert_eq!(memory.text().lines().collect::<Vec<_>>(), expected);
         assert_eq!(log.n_lost(), 0);
+    }
+
+    /// 8,192 records of a megabyte each would be eight gigabytes.
+    #[test]
+    fn large_records_wait_by_their_size_and_none_is_lost() {
+        let memory = Memory::default();
+        let (log, writer) = PredictionLog::start(&Sink::Memory(memory.clone()), 8192).unwrap();
+        let record = "x".repeat(MOST_BYTES / 2);
+        for _ in 0..6 {
+            log.append(&record);
+            assert!(log.shared.lock().buffer.len() <= MOST_BYTES + record.len());
+        }
+        assert!(log.flush(Duration::from_secs(60)));
+        drop(writer);
+        assert_eq!(memory.text().lines().filter(|line| *line == record).count(), 6);
     }
 }

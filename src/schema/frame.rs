@@ -260,7 +260,7 @@ impl Column {
         let rows = || (0..keep.len()).filter(|row| keep[*row]);
         match self {
             Self::Float(values) => {
-                *values = rows().filter_map(|row| values.get(row).copied()).collect()
+                *values = rows().filter_map(|row| values.get(row).copied()).collect();
             }
             Self::Int(column) => {
                 let mut kept = IntColumn::default();

@@ -50,7 +50,7 @@ impl<'a> Filler<'a> {
                 put.each(cells, |put, row, text| match float(text) {
                     Ok(value) => put.float(row, spec, cell, value, || cut(text)),
                     Err(problem) => put.refuse(row, problem),
-                })
+                });
             }
             (Kind::Bool, Column::Int(_)) => put.each(cells, |put, row, text| {
                 let text = text.trim();
@@ -424,8 +424,10 @@ fn canonical(text: &str) -> String {
 
 /// A whole number in the range of 64-bit integers.
 fn whole(value: f64) -> Option<i64> {
+    #[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
+    const TWO_TO_63: f64 = (1_u64 << 63) as f64;
     // 2^63 itself is beyond; both bounds are exact as floats.
-    let in_range = (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value);
+    let in_range = (-TWO_TO_63..TWO_TO_63).contains(&value);
     #[expect(clippy::cast_possible_truncation, reason = "whole and in range, so nothing is lost")]
     (in_range && value.fract() == 0.0).then_some(value as i64)
 }

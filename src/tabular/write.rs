@@ -476,7 +476,7 @@ impl Encoder {
         if let Some(k) = self.top_k {
             // Of equal ones the first label comes first.
             let before = row.iter().enumerate().filter(|(other, other_value)| {
-                **other_value > value || (*other < label && other_value.total_cmp(&&value).is_eq())
+                **other_value > value || (*other < label && other_value.total_cmp(&value).is_eq())
             });
             if before.count() >= k {
                 return None;

@@ -31,11 +31,18 @@ fn predictions(model: &str) -> Vec<Option<f64>> {
     outcome.stdout.lines().map(|line| json(line)["prediction"].as_f64()).collect()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a few thousand values")]
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// NumPy's `quantile`.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "places in a list of a few thousand values"
+)]
 fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -115,9 +115,9 @@ def main() -> None:
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.executor.memory", "768m")
-            .config("spark.sql.files.maxPartitionBytes", "1")
-            .config("spark.sql.files.openCostInBytes", "1")
-            .config("spark.files.overwrite", "true")
+            # A partition for each file.
+            .config("spark.sql.files.maxPartitionBytes", "1g")
+            .config("spark.sql.files.openCostInBytes", "1g")
             .config("spark.local.dir", str(tmp / "spark"))
             .getOrCreate()
         )

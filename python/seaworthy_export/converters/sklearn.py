@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..context import FLOAT, FUNCTIONS, INT, Context, Label
+from ..context import CATEGORY, FLOAT, FUNCTIONS, INT, Context, Label
 from ..registry import register_converter
 from ..values import is_missing
+from .tabulate import Asker, holes_of
 
 
 @register_converter("sklearn.pipeline.Pipeline")
@@ -190,6 +191,22 @@ def _scale(ctx: Context, clip: tuple[float, float] | None = None, **parts: Any) 
     )
 
 
+def _refuse_na(step: Any, ctx: Context) -> None:
+    """pd.NA among objects and strings, of which scikit-learn asks whether it equals itself, raises in most versions."""
+    doubtful = []
+    for column in ctx.columns:
+        hole = holes_of(ctx.values(column.label))[0]
+        if column.kind == CATEGORY and (hole is pd.NA or getattr(column.dtype, "na_value", None) is pd.NA):
+            doubtful.append((column, hole))
+    if not doubtful:
+        return
+    asker = Asker(step, ctx)
+    for column, hole in doubtful:
+        (answer,) = asker.ask(column, [hole], [])
+        if isinstance(answer, Exception):
+            ctx.check([column.label], "missing")
+
+
 @register_converter("sklearn.impute.SimpleImputer")
 def convert_simple_imputer(step: Any, ctx: Context) -> None:
     """Fills each column with its statistic.
@@ -202,6 +219,7 @@ def convert_simple_imputer(step: Any, ctx: Context) -> None:
             "replace that by NaN in the rows: a missing value is `null` in a request",
         )
     ctx.check(ctx.labels, "infinite")
+    _refuse_na(step, ctx)
     labels = ctx.labels
     statistics: dict[Label, Any] = dict(zip(labels, step.statistics_))
     if step.add_indicator:

@@ -424,6 +424,9 @@ def convert_spline_transformer(step: Any, ctx: Context) -> None:
             if step.extrapolation == "linear" and degree <= 1:
                 degree += 1
             edge = degree
+            if edge == 0 and n_splines > 1:
+                # It takes the last 0 of the values at the bound, which is all of them, and raises.
+                ctx.check([label], "outside", between=(None, high))
             for side, bound, first in (("below", low, 0), ("above", high, n_splines - edge)):
                 values, slopes = np.zeros(n_splines), np.zeros(n_splines)
                 part = slice(max(first, 0), first + edge)

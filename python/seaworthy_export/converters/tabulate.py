@@ -272,9 +272,12 @@ def _ones(rows: Sequence[Sequence[Any]]) -> list[int | None] | None:
 
 
 def holes_of(values: Iterable[Any]) -> list[Any]:
-    """The missing values as they arrive in a column of objects: NaN, unless an earlier step makes them None."""
-    kinds = {value is None for value in values if is_missing(value)}
-    return [None if kind else np.nan for kind in sorted(kinds)] or [np.nan]
+    """The missing values as they arrive in a column of objects: NaN, unless they are None or pd.NA there."""
+    kinds = {type(value).__name__ for value in values if is_missing(value)}
+    known: dict[str, Any] = {"NAType": pd.NA, "NoneType": None}
+    return [
+        known.get(kind, np.nan) for kind in sorted(kinds & {*known} | ({"float"} if kinds - {*known} else set()))
+    ] or [np.nan]
 
 
 def _same(one: Answer, other: Answer) -> bool:

@@ -136,7 +136,8 @@ def _lgbm_scores(model: Any, x: Value) -> tuple[Value, dict[str, str]]:
     best = getattr(model, "best_iteration_", None)
     dumped = model.booster_.dump_model(num_iteration=best if best else None)
     width = int(dumped["num_tree_per_iteration"])
-    trees, zeros = [], set()
+    trees: list[Tree] = []
+    zeros: set[int] = set()
     for i, entry in enumerate(dumped["tree_info"]):
         trees.append(_lgbm_tree(entry["tree_structure"], i % width, zeros))
     if zeros:
