@@ -49,6 +49,7 @@ const RULES: &[(&str, &[&str])] = &[
         "startup",
         &[
             "image",
+            "bare",
             "schema",
             "artifact",
             "runtime",
@@ -64,6 +65,7 @@ const RULES: &[(&str, &[&str])] = &[
         "cli",
         &[
             "image",
+            "bare",
             "schema",
             "pipeline",
             "artifact",
