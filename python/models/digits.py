@@ -99,7 +99,7 @@ def main() -> None:
 
         train(layers, batches, EPOCHS, 3e-3, SEED, lambda epoch: print(f"epoch {epoch + 1} of {EPOCHS}"))
     else:
-        load_weights(layers, onnx.load(ROOT / "models" / "digits" / "1.0.0" / "model.onnx"))
+        load_weights(layers, onnx.load(ROOT / "examples" / "models" / "digits" / "1.0.0" / "model.onnx"))
     held_out = float(np.mean(probabilities(layers, x_held_out).argmax(1) == y_held_out))
     trained = float(np.mean(probabilities(layers, x).argmax(1) == y))
     print(f"accuracy: {held_out:.4f} on {len(y_held_out)} held-out rows")

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::helpers::{TestApp, new_id, record, settings, spawn, spawn_with};
+use crate::shutdown::Process;
 
 const PATH: &str = "/v1/models/digits/predict";
 
@@ -60,6 +61,15 @@ fn form(parts: &[(&str, Option<&str>, &[u8])]) -> Vec<u8> {
     body
 }
 
+/// A server of the model `digits`, and of no other.
+fn digits() -> seaworthy::config::Settings {
+    let mut settings = settings();
+    settings.models.dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models");
+    "digits".clone_into(&mut settings.models.default);
+    settings.models.load = seaworthy::config::Load::Default;
+    settings
+}
+
 const FORM: &str = "multipart/form-data; boundary=frontier";
 
 async fn send(app: &TestApp, content_type: &str, body: Vec<u8>) -> (u16, Value) {
@@ -70,7 +80,7 @@ async fn send(app: &TestApp, content_type: &str, body: Vec<u8>) -> (u16, Value) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_digit_drawn_by_hand_is_read_from_json_from_a_form_and_as_it_is() {
-    let app = spawn().await;
+    let app = spawn_with(&digits()).await;
     for (label, file) in [(0, zero(28)), (1, one(200)), (7, seven(64)), (0, zero(301))] {
         let answer = app.predict(PATH, row(&file)).await;
         assert_eq!(answer["predictions"], json!([label]), "{answer}");
@@ -128,7 +138,7 @@ async fn photos_of_seedlings_go_the_way_of_the_course() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_of_many_sizes_go_together_and_a_bad_one_does_not_disturb_them() {
-    let app = spawn().await;
+    let app = spawn_with(&digits()).await;
     let broken = &zero(90)[..120];
     let rows = [&zero(20)[..], &one(333), broken, &seven(8)]
         .map(|file| json!({"image": STANDARD.encode(file)}));
@@ -141,7 +151,7 @@ async fn pictures_of_many_sizes_go_together_and_a_bad_one_does_not_disturb_them(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bad_picture_has_its_problem() {
-    let mut settings = settings();
+    let mut settings = digits();
     settings.images.max_bytes = 20_000;
     settings.images.max_pixels = 100_000;
     settings.images.max_request_pixels = 150_000;
@@ -207,7 +217,7 @@ async fn a_model_without_pictures_takes_neither_pictures_nor_forms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_names_a_picture_by_its_digest_unless_it_shall_hold_it() {
     let file = zero(40);
-    let mut settings = settings();
+    let mut settings = digits();
     for whole in [false, true] {
         if whole {
             settings.log.images = seaworthy::config::LoggedImages::Full;
@@ -231,11 +241,14 @@ async fn the_log_names_a_picture_by_its_digest_unless_it_shall_hold_it() {
 /// Decoding and resizing take and give back: what is held afterwards does not depend on how large the pictures were.
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_returns_to_its_level_after_pictures_of_varying_size() {
-    fn resident() -> usize {
-        let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).map_or(0, |n: usize| n * 4096)
-    }
-    let app = spawn().await;
+    // A process of its own: in this one other tests take memory as well.
+    let server = Process::start_with(&[
+        ("SEAWORTHY__MODELS__DIR", "examples/models"),
+        ("SEAWORTHY__MODELS__DEFAULT", "digits"),
+    ])
+    .await;
+    let client = reqwest::Client::new();
+    let url = format!("http://{}{PATH}", server.address);
     let files: Vec<Vec<u8>> = (1..=8).map(|n| zero(n * 150)).collect();
     let round = async |times: usize| {
         for n in 0..times {
@@ -243,12 +256,13 @@ async fn memory_returns_to_its_level_after_pictures_of_varying_size() {
             let rows: Vec<Value> = (0..n_rows)
                 .map(|row| json!({"image": STANDARD.encode(&files[(n + row) % files.len()])}))
                 .collect();
-            app.predict(PATH, json!({"inputs": rows}).to_string()).await;
+            let request = client.post(&url).json(&json!({"inputs": rows}));
+            assert_eq!(request.send().await.unwrap().status(), 200);
         }
     };
     round(48).await;
-    let before = resident();
+    let before = server.resident();
     round(96).await;
-    let after = resident();
+    let after = server.resident();
     assert!(after < before + (24 << 20), "{} MiB before, {} MiB after", before >> 20, after >> 20);
 }

@@ -15,15 +15,24 @@ use crate::helpers::{
 };
 
 /// The program as its own process.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     log: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl Process {
     async fn start(drain_delay_ms: u64, drain_timeout_ms: u64) -> Self {
+        Self::start_with(&[
+            ("SEAWORTHY__SERVER__DRAIN_DELAY_MS", &drain_delay_ms.to_string()),
+            ("SEAWORTHY__SERVER__DRAIN_TIMEOUT_MS", &drain_timeout_ms.to_string()),
+        ])
+        .await
+    }
+
+    /// With settings from the environment.
+    pub(crate) async fn start_with(settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("predictions.ndjson");
         let mut child = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
@@ -31,8 +40,7 @@ impl Process {
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .env("SEAWORTHY__SERVER__HOST", "127.0.0.1")
             .env("SEAWORTHY__SERVER__PORT", "0")
-            .env("SEAWORTHY__SERVER__DRAIN_DELAY_MS", drain_delay_ms.to_string())
-            .env("SEAWORTHY__SERVER__DRAIN_TIMEOUT_MS", drain_timeout_ms.to_string())
+            .envs(settings.iter().copied())
             .env("SEAWORTHY__MODELS__LOAD", "default")
             .env("SEAWORTHY__LOG__PREDICTIONS", &log)
             .env_remove("PORT")
@@ -54,6 +62,13 @@ impl Process {
         // It must not block on a full pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = messages.next_line().await {} });
         Self { child, address, log, _dir: dir }
+    }
+
+    /// Bytes of memory that the process holds.
+    pub(crate) fn resident(&self) -> usize {
+        let statm = format!("/proc/{}/statm", self.child.id().unwrap());
+        let pages = std::fs::read_to_string(statm).unwrap();
+        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
     }
 
     fn signal(&self, signal: &str) {

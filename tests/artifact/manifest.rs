@@ -170,7 +170,7 @@ fn an_unsound_field_is_refused() {
         cases.edited(name, |manifest| edit(&mut manifest["inputs"][at]));
     };
     field("an unknown type", 0, |field| field["type"] = "integer".into());
-    field("a type that is not served yet", 0, |field| field["type"] = "image".into());
+    field("a picture with a range", 0, |field| field["type"] = "image".into());
     field("no name", 0, |field| field["name"] = "".into());
     field("the name of another field", 1, |field| field["name"] = "MSSubClass".into());
     field("an alias that is the name of another field", 1, |field| {

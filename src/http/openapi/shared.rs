@@ -7,7 +7,7 @@ use super::{Described, PATH, REQUEST_ID};
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Every code of a row's error; see docs/artifact.md, section 3.
-pub(super) const ROW_CODES: [&str; 21] = [
+pub(super) const ROW_CODES: [&str; 26] = [
     "missing",
     "null",
     "type",
@@ -29,6 +29,11 @@ pub(super) const ROW_CODES: [&str; 21] = [
     "output_no_label",
     "graph_refused",
     "length",
+    "base64",
+    "image_format",
+    "image_unsupported",
+    "image_too_large",
+    "image_broken",
 ];
 /// Codes of a request as a whole, besides.
 pub(super) const ENVELOPE_CODES: [&str; 2] = ["empty", "too_many_rows"];
@@ -277,13 +282,20 @@ const fn problem(
     ProblemKind { status, kind, title, when, detail }
 }
 
-pub(super) const PROBLEMS: [ProblemKind; 13] = [
+pub(super) const PROBLEMS: [ProblemKind; 14] = [
     problem(
         400,
         "malformed-json",
         "The body is not JSON",
         "the body is not JSON",
         Some("the body is not JSON: expected `,` or `}` at line 3, column 14"),
+    ),
+    problem(
+        400,
+        "malformed-form",
+        "The form cannot be read",
+        "the form has no such boundary, is cut off, or its part `inputs` is no JSON object",
+        None,
     ),
     problem(400, "broken-body", "The body could not be read", "the body broke off", None),
     problem(
