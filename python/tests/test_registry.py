@@ -12,7 +12,7 @@ from helpers import exported, fit, manifest, require_parity, training_rows
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
-from sklearn.kernel_approximation import RBFSampler
+from sklearn.kernel_approximation import SkewedChi2Sampler
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -157,7 +157,7 @@ def test_a_subclass_is_told_of_its_parent(tmp_path: Any) -> None:
 def test_known_classes_near_it_are_named(tmp_path: Any) -> None:
     frame = training_rows()[NUMBERS]
     with pytest.raises(UnknownStepError) as error:
-        exported(fit([("waves", RBFSampler())], frame), frame, tmp_path)
+        exported(fit([("waves", SkewedChi2Sampler())], frame), frame, tmp_path)
     assert "Known near it: `sklearn." in str(error.value)
 
 
@@ -194,8 +194,8 @@ def test_unsupported_parameters_are_named(tmp_path: Any) -> None:
     frame = training_rows()[NUMBERS]
     with pytest.raises(UnsupportedStepError, match="it takes -1 for a missing value"):
         exported(fit([("fill", SimpleImputer(missing_values=-1))], frame), frame, tmp_path)
-    with pytest.raises(UnknownStepError, match="RBFSampler"):
-        exported(fit([("waves", RBFSampler())], frame), frame, tmp_path)
+    with pytest.raises(UnknownStepError, match="SkewedChi2Sampler"):
+        exported(fit([("waves", SkewedChi2Sampler())], frame), frame, tmp_path)
 
 
 @pytest.mark.parametrize(
