@@ -17,9 +17,10 @@ def _given(draw: Draw, train: Any, *, extra: bool) -> Any:
     given = []
     for name in train:
         values = list(train[name].dropna().unique())
-        if extra and draw.chance():
+        if extra and values and draw.chance():
             values += [max(values) + 3] if not isinstance(values[0], str) else ["given, not seen"]
-        values = draw.sample(values, len(values)) if isinstance(values[0], str) else sorted(values)
+        numbers = values and not isinstance(values[0], str)
+        values = sorted(values) if numbers else draw.sample(values, len(values))
         if train[name].isna().any():
             values.append(float("nan"))
         given.append(values)

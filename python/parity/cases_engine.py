@@ -10,6 +10,7 @@ from feature_engine import creation, discretisation, imputation, outliers, selec
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
+from .cases_impute import without_times
 from .cases_numeric import floats, holes
 from .draw import Draw
 from .harness import Case, parity
@@ -59,9 +60,9 @@ def end_tail_imputer(draw: Draw) -> Case:
 
 @parity("feature_engine.imputation.DropMissingData", family="impute")
 def drop_missing_data(draw: Draw) -> Case:
+    kinds: list[Any] = [draw.floats, draw.categories, draw.categories, draw.datetimes]
     columns = {
-        name: draw.floats(missing=draw.choice([0.0, 0.3])) if draw.chance() else draw.categories(missing=0.2)
-        for name in draw.names(draw.integer(1, 5))
+        name: draw.choice(kinds)(missing=draw.choice([0.0, 0.2, 0.3])) for name in draw.names(draw.integer(1, 5))
     }
     train, test = draw.frames(columns)
     if len(train.dropna()) == 0:  # a row at least must pass
@@ -71,7 +72,7 @@ def drop_missing_data(draw: Draw) -> Case:
     transformer = imputation.DropMissingData(
         missing_only=draw.chance(), threshold=threshold, variables=variables(draw, train)
     )
-    return Case(transformer, train, test)
+    return Case(without_times(transformer, train), train, test)
 
 
 # --- discretisation -------------------------------------------------------------------------------------------------

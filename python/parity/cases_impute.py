@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pandas as pd
 from feature_engine.imputation import AddMissingIndicator, CategoricalImputer, MeanMedianImputer
+from feature_engine.selection import DropFeatures
 from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
 
 from .draw import Draw
 from .harness import Case, parity
+
+
+def without_times(transformer: Any, train: pd.DataFrame) -> Any:
+    """The transformer, and after it the columns of times left out, since no feature can be one."""
+    times = list(train.select_dtypes("datetime"))
+    return Pipeline([("transformer", transformer), ("rest", DropFeatures(times))]) if times else transformer
 
 
 @parity("sklearn.impute.SimpleImputer", family="impute")
@@ -60,7 +71,9 @@ def add_missing_indicator(draw: Draw) -> Case:
     columns = {}
     for name in names:
         missing = draw.choice([0.0, 0.3])
-        columns[name] = draw.numbers(missing=missing) if draw.chance() else draw.categories(missing=missing)
+        kinds: list[Any] = [draw.numbers, draw.numbers, draw.categories, draw.categories, draw.datetimes, draw.bools]
+        columns[name] = draw.choice(kinds)(missing=missing)
     train, test = draw.frames(columns)
     variables = None if draw.chance() else draw.sample(names, draw.integer(1, len(names)))
-    return Case(AddMissingIndicator(missing_only=draw.chance(), variables=variables), train, test)
+    indicators = AddMissingIndicator(missing_only=draw.chance(), variables=variables)
+    return Case(without_times(indicators, train), train, test)

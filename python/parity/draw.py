@@ -165,8 +165,8 @@ class Draw:
     ) -> Pair:  # fmt: skip
         """Strings out of a few; `unseen` is the share, among the rows asked, of those that training never saw.
 
-        `dtype` is `object` (missing is None or NaN), `str` (pandas 3), `string`, `category`; any of them when not
-        given. With the probability `integers` the column holds integers instead.
+        `dtype` is `object` (missing is NaN, None, pd.NA or two of them), `str` (pandas 3), `string` or
+        `category`; any of them when not given. With the probability `integers` the column holds integers instead.
         """
         rng = self.rng
         cardinality = cardinality or self.integer(1, 9)
@@ -197,8 +197,8 @@ class Draw:
                 return pd.Series(pd.Categorical(cells, categories=[*known, *[o for o in other if o in cells]]))
             if dtype == "string":
                 return pd.Series([pd.NA if c is None else c for c in cells], dtype="string")
-            hole: Any = np.nan if self.chance(0.7) else None
-            return pd.Series([hole if c is None else c for c in cells], dtype=object)
+            holes = self.choice([[np.nan]] * 6 + [[None]] * 2 + [[pd.NA], [np.nan, None]])
+            return pd.Series([self.choice(holes) if c is None else c for c in cells], dtype=object)
 
         return self._pair(cells, series, alike=True)
 
