@@ -21,7 +21,7 @@ use crate::image;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
-use crate::schema::DecodeOptions;
+use crate::schema::{DecodeOptions, Kind};
 use crate::state::{AppState, Deployment, Limits, Role};
 
 /// Why a server did not start, or stopped.
@@ -77,15 +77,21 @@ fn load_and_prove_with(
     dir: &Path,
     options: SessionOptions,
 ) -> Result<(Predictor, Proof), ServerError> {
-    let artifact = if bare::is_graph(dir) {
-        bare::load(dir)?
-    } else {
-        Artifact::open(dir).map_err(LoadError::from)?
-    };
-    let model = Arc::new(Model::load(artifact)?);
+    let model = Arc::new(Model::load(open_artifact(dir)?)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
+}
+
+/// Opens an artifact, or makes one of a bare ONNX file in memory.
+///
+/// # Errors
+/// A file is not what `SHA256SUMS` or the format says; ONNX Runtime cannot open the graph.
+pub fn open_artifact(path: &Path) -> Result<Artifact, ServerError> {
+    if bare::is_graph(path) {
+        return Ok(bare::load(path)?);
+    }
+    Ok(Artifact::open(path).map_err(LoadError::from)?)
 }
 
 /// Opens ONNX Runtime for this process.
@@ -457,9 +463,13 @@ fn shown(cpus: Cpus) -> String {
 fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
     let engine = &settings.engine;
     let (row_cost, batch_row_cost) = measure(predictor);
+    let takes_pictures =
+        predictor.model().schema().fields().iter().any(|field| field.kind() == Kind::Image);
     let lane = match engine.lane {
         LaneChoice::Inline => Lane::Inline,
         LaneChoice::Worker => Lane::Worker,
+        // A golden picture may be small; the next one need not be.
+        LaneChoice::Auto if takes_pictures => Lane::Worker,
         LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
         LaneChoice::Auto => Lane::Worker,
     };
