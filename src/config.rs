@@ -36,6 +36,18 @@ pub struct Settings {
     /// `[log]`
     #[validate(nested)]
     pub log: Log,
+    /// `[metrics]`
+    pub metrics: Metrics,
+}
+
+/// `[metrics]`: what is counted, and where it is shown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Whether anything is counted.
+    pub enabled: bool,
+    /// A port for them alone; 0 is the server's own.
+    pub port: u16,
 }
 
 /// `[server]`: the address, the limits, the end.
@@ -498,7 +510,8 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "engine.arena" => "expected true or false",
+        "engine.arena" | "metrics.enabled" => "expected true or false",
+        "metrics.port" => "a port is a number from 0 to 65535",
         "log.queue" | "log.max_text_bytes" => "expected a whole number, 0 or above",
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",

@@ -25,7 +25,7 @@ const RULES: &[(&str, &[&str])] = &[
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
-    ("state", &["schema", "predictor", "proof", "engine"]),
+    ("state", &["schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
     ("config", &["schema"]),
     ("telemetry", &["config", "observe"]),
@@ -56,6 +56,7 @@ const RULES: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "engine",
+            "observe",
             "state",
             "config",
             "http",
