@@ -464,14 +464,15 @@ fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String
             let whole = strsim::damerau_levenshtein(candidate, key);
             // The right name in the wrong section is a likely slip too.
             let distance = if last(candidate) == last(key) { 1 } else { whole };
-            (distance <= 3).then_some((distance, candidate))
+            // Most likely the server's own is meant.
+            (distance <= 3).then_some((distance, !candidate.starts_with("server."), candidate))
         })
         .min();
     ConfigError::Unknown {
         key: key.to_owned(),
         value: origin.value,
         origin: origin.place,
-        similar: similar.map(|(_, key)| key.clone()),
+        similar: similar.map(|(.., key)| key.clone()),
     }
 }
 
