@@ -10,6 +10,7 @@ use ::config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueK
 use serde::Deserialize;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
+use crate::observe::sampling::Sampling;
 use crate::schema::UnknownFields;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -211,8 +212,35 @@ pub struct Log {
     pub max_text_bytes: usize,
     /// What is logged of a picture.
     pub images: LoggedImages,
+    /// What becomes of a record when more wait.
+    pub policy: LogPolicy,
+    /// How long it is tried again to write what the sink refuses.
+    #[validate(range(max = 86_400_000, message = "must be at most 86400000 (a day)"))]
+    pub retry_ms: u64,
+    /// A file that would become larger is put aside; 0 for none.
+    pub rotate_bytes: u64,
+    /// A file that is older is put aside; 0 for none.
+    pub rotate_seconds: u64,
+    /// Files that are kept beside the current one; 0 for all.
+    pub keep: usize,
+    /// Whether files that were put aside are compressed.
+    pub compress: bool,
+    /// The share of good requests that is logged, by model.
+    pub sample: String,
+    /// Whether that is so of requests that were refused or failed, too.
+    pub sample_refused: bool,
     /// The key of the hash that replaces sensitive values.
     pub sensitive_key: String,
+}
+
+/// What becomes of a record of the prediction log when too many wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogPolicy {
+    /// Its request waits.
+    Block,
+    /// It is dropped.
+    Drop,
 }
 
 /// What the prediction log holds of a picture.
@@ -416,6 +444,9 @@ impl Settings {
         if let Some(problem) = level_problem(&settings.log.level) {
             return Err(invalid("log.level", &origins, problem));
         }
+        if let Err(problem) = Sampling::parse(&settings.log.sample) {
+            return Err(invalid("log.sample", &origins, problem.to_owned()));
+        }
         Ok(settings)
     }
 }
@@ -513,7 +544,10 @@ fn expected(key: &str) -> Option<&'static str> {
         "log.format" => "expected \"text\" or \"json\"",
         "engine.arena" | "metrics.enabled" => "expected true or false",
         "metrics.port" => "a port is a number from 0 to 65535",
-        "log.queue" | "log.max_text_bytes" => "expected a whole number, 0 or above",
+        "log.policy" => "expected \"block\" or \"drop\"",
+        "log.compress" | "log.sample_refused" => "expected true or false",
+        "log.queue" | "log.max_text_bytes" | "log.retry_ms" | "log.rotate_bytes"
+        | "log.rotate_seconds" | "log.keep" => "expected a whole number, 0 or above",
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",
         _ => return None,

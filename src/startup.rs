@@ -21,6 +21,7 @@ use crate::http::connection::{Patience, Requests, Stream};
 use crate::image;
 use crate::observe::metrics::{Metrics, Place, Refused};
 use crate::observe::prediction_log::PredictionLog;
+use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
@@ -185,6 +186,7 @@ impl Application {
                 },
             },
             max_text_bytes: settings.log.max_text_bytes,
+            sample_refused: settings.log.sample_refused,
             sensitive_key: settings.log.sensitive_key.clone(),
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
@@ -465,6 +467,8 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
     let roles: Vec<Role> = (0..ids.len())
         .map(|index| if is_primary(index) { Role::Primary } else { Role::Standby })
         .collect();
+    // Checked when the settings were read.
+    let sampling = Sampling::parse(&settings.log.sample).unwrap_or_default();
     let mut deployments = Vec::new();
     let mut ended = Vec::new();
     for ((predictor, proof, plan), role) in loaded.into_iter().zip(roles) {
@@ -475,7 +479,8 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         }
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         ended.push(end);
-        let deployment = Deployment::new(model, proof, engine, role);
+        let mut deployment = Deployment::new(model, proof, engine, role);
+        deployment.sample = sampling.of(deployment.name(), &deployment.version().to_string());
         tracing::info!(
             model.name = deployment.name(),
             model.version = %deployment.version(),

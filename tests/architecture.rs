@@ -27,7 +27,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("observe", &[]),
     ("state", &["schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["schema"]),
+    ("config", &["schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",

@@ -58,15 +58,21 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Counts the request; returns what it took.
+    fn count(&self, status: u16) -> Duration {
+        let duration = self.started.elapsed();
+        self.metrics.answered(self.route, status, duration);
+        duration
+    }
+
     /// The last part; and the request is counted. Returns what it took.
     fn end(&self, mut line: Vec<u8>, status: u16) -> Duration {
-        let duration = self.started.elapsed();
+        let duration = self.count(status);
         let _infallible = write!(line, ",\"latency_us\":{}}}", duration.as_micros());
         // Everything in it was text.
         let line = String::from_utf8(line)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         prediction_log::emit(&line, status >= 500);
-        self.metrics.answered(self.route, status, duration);
         duration
     }
 }
@@ -119,6 +125,15 @@ pub(super) fn exchanged(
     exchange: &Exchanged<'_>,
     limits: &Limits,
 ) -> Duration {
+    let sample = exchange.deployment.and_then(|deployment| deployment.sample);
+    let is_good = exchange.status == 200 && exchange.errors.is_empty();
+    if let Some(sample) = sample
+        && (is_good || limits.sample_refused)
+        && !sample.has(record.request_id.as_str())
+    {
+        record.metrics.sampled_out();
+        return record.count(exchange.status);
+    }
     let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
     let mut line =
         Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
@@ -135,6 +150,10 @@ pub(super) fn exchanged(
     let _infallible = write!(line, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
     if exchange.on_invalid_null {
         line.extend_from_slice(b",\"on_invalid\":\"null\"");
+    }
+    if let Some(sample) = sample.filter(|_| is_good || limits.sample_refused) {
+        // What a record stands for.
+        let _infallible = write!(line, ",\"sample\":{}", sample.share());
     }
     line.extend_from_slice(b",\"inputs\":");
     match (exchange.inputs, exchange.deployment) {
