@@ -26,9 +26,9 @@ const RULES: &[(&str, &[&str])] = &[
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
-    ("state", &["schema", "predictor", "proof", "engine"]),
+    ("state", &["schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["schema"]),
+    ("config", &["schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",
@@ -58,6 +58,7 @@ const RULES: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "engine",
+            "observe",
             "state",
             "config",
             "http",

@@ -1,7 +1,7 @@
 //! What the prediction log holds of a request: one JSON object, written once.
 
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,6 +13,7 @@ use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
 use crate::digest::{hex, sha256};
 use crate::image;
+use crate::observe::metrics::{Metrics, Route};
 use crate::observe::prediction_log;
 use crate::schema::{self, Cells};
 use crate::state::{Deployment, Limits};
@@ -22,6 +23,8 @@ pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
     trace_id: Option<&'a str>,
+    metrics: &'a Metrics,
+    route: Route,
 }
 
 impl<'a> Record<'a> {
@@ -29,8 +32,9 @@ impl<'a> Record<'a> {
         started: Instant,
         request_id: &'a RequestId,
         trace_id: Option<&'a str>,
+        (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id }
+        Self { started, request_id, trace_id, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -54,12 +58,22 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn end(&self, mut line: Vec<u8>, status: u16) {
-        let _infallible = write!(line, ",\"latency_us\":{}}}", self.started.elapsed().as_micros());
+    /// Counts the request; returns what it took.
+    fn count(&self, status: u16) -> Duration {
+        let duration = self.started.elapsed();
+        self.metrics.answered(self.route, status, duration);
+        duration
+    }
+
+    /// The last part; and the request is counted. Returns what it took.
+    fn end(&self, mut line: Vec<u8>, status: u16) -> Duration {
+        let duration = self.count(status);
+        let _infallible = write!(line, ",\"latency_us\":{}}}", duration.as_micros());
         // Everything in it was text.
         let line = String::from_utf8(line)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         prediction_log::emit(&line, status >= 500);
+        duration
     }
 }
 
@@ -105,8 +119,21 @@ pub(super) struct Exchanged<'a> {
     pub(super) total_errors: usize,
 }
 
-/// Logs a request to a predict route, answered or refused.
-pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &Limits) {
+/// Logs and counts a request to a predict route, answered or refused. Returns what it took.
+pub(super) fn exchanged(
+    record: &Record<'_>,
+    exchange: &Exchanged<'_>,
+    limits: &Limits,
+) -> Duration {
+    let sample = exchange.deployment.and_then(|deployment| deployment.sample);
+    let is_good = exchange.status == 200 && exchange.errors.is_empty();
+    if let Some(sample) = sample
+        && (is_good || limits.sample_refused)
+        && !sample.has(record.request_id.as_str())
+    {
+        record.metrics.sampled_out();
+        return record.count(exchange.status);
+    }
     let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
     let mut line =
         Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
@@ -123,6 +150,10 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
     let _infallible = write!(line, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
     if exchange.on_invalid_null {
         line.extend_from_slice(b",\"on_invalid\":\"null\"");
+    }
+    if let Some(sample) = sample.filter(|_| is_good || limits.sample_refused) {
+        // What a record stands for.
+        let _infallible = write!(line, ",\"sample\":{}", sample.share());
     }
     line.extend_from_slice(b",\"inputs\":");
     match (exchange.inputs, exchange.deployment) {
@@ -147,10 +178,10 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
         None => line.extend_from_slice(b"\"predictions\":null"),
     }
     errors(&mut line, exchange.errors, exchange.total_errors);
-    record.end(line, exchange.status);
+    record.end(line, exchange.status)
 }
 
-/// Logs a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
+/// Logs and counts a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
 pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &ApiError) {
     let status = error.status().as_u16();
     let mut line = Vec::with_capacity(512);
@@ -162,6 +193,7 @@ pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &
     let items = error.items();
     errors(&mut line, &items, items.len());
     record.end(line, status);
+    record.metrics.rejected(error.kind().0);
 }
 
 fn request(line: &mut Vec<u8>, method: &Method, path: &str) {
