@@ -1,7 +1,7 @@
 //! Who builds what: settings in, a bound server out, and its orderly end.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::access::{Access, AccessError, Keys};
 use crate::artifact::{Artifact, store};
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
@@ -48,6 +49,30 @@ pub enum ServerError {
     /// The threads of an engine cannot be started.
     #[error("the threads that predict cannot be started")]
     Engine(#[source] std::io::Error),
+    /// The file of keys cannot be read.
+    #[error("the file of keys `{}` (access.keys_file) cannot be read", .path.display())]
+    KeysFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of keys holds none: everybody would be let in.
+    #[error("the file of keys `{}` (access.keys_file) holds no key", .path.display())]
+    NoKeys {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The keys cannot be used.
+    #[error("{place}: {source}")]
+    Keys {
+        /// Where they stand.
+        place: String,
+        /// What is wrong with them.
+        #[source]
+        source: AccessError,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -181,6 +206,7 @@ impl Application {
             },
             max_text_bytes: settings.log.max_text_bytes,
             sensitive_key: settings.log.sensitive_key.clone(),
+            access: access(settings)?,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
         let state = AppState::new(deployments, default, limits)
@@ -275,6 +301,35 @@ impl Application {
         }
         if cause == Stop::PredictorEnded { Err(ServerError::PredictorEnded) } else { Ok(()) }
     }
+}
+
+/// Who may ask, by the settings and the file that they name.
+fn access(settings: &Settings) -> Result<Access, ServerError> {
+    let access = &settings.access;
+    let wrong = |place: &str| {
+        let place = place.to_owned();
+        move |source| ServerError::Keys { place, source }
+    };
+    let limit = settings.default_limit().map_err(wrong("access.rate_limit"))?;
+    let mut listed = access.keys.clone();
+    Keys::parse(&listed, limit).map_err(wrong("access.keys"))?;
+    if !access.keys_file.is_empty() {
+        let path = PathBuf::from(&access.keys_file);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ServerError::KeysFile { path: path.clone(), source })?;
+        let place = format!("`{}` (access.keys_file)", path.display());
+        if Keys::parse(&text, limit).map_err(wrong(&place))?.is_empty() {
+            return Err(ServerError::NoKeys { path });
+        }
+        listed.push('\n');
+        listed.push_str(&text);
+    }
+    let keys = Keys::parse(&listed, limit).map_err(wrong("access.keys with access.keys_file"))?;
+    Ok(Access {
+        keys: (!keys.is_empty()).then_some(keys),
+        has_open_docs: access.open_docs,
+        origins: settings.origins().map_err(wrong("cors.origins"))?,
+    })
 }
 
 /// Serves one connection in a task of its own.

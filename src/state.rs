@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::engine::Engine;
 use crate::predictor::Model;
 use crate::proof::Proof;
@@ -139,8 +140,8 @@ impl Deployment {
     }
 }
 
-/// What a request may cost.
-#[derive(Debug, Clone)]
+/// What a request may cost, and who may ask.
+#[derive(Debug)]
 pub struct Limits {
     /// A request is given up after this long.
     pub request_timeout: Duration,
@@ -154,6 +155,8 @@ pub struct Limits {
     pub max_text_bytes: usize,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
+    /// Who may ask.
+    pub access: Access,
     /// Whether pictures are logged whole, and not only by their digest.
     pub log_whole_images: bool,
 }
