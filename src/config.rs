@@ -54,6 +54,13 @@ pub struct Server {
     pub host: std::net::IpAddr,
     /// The port; 0 takes a free one.
     pub port: u16,
+    /// The file of the certificate; empty for plain HTTP.
+    pub tls_certificate: String,
+    /// The file of its key.
+    pub tls_key: String,
+    /// When to look at the two again; 0 never.
+    #[validate(range(max = 86_400, message = "must be at most 86400 (a day)"))]
+    pub tls_reload_s: u64,
     /// A request is given up after this long.
     #[validate(range(
         min = 1,
@@ -464,6 +471,15 @@ impl Settings {
         if let Some(problem) = level_problem(&settings.log.level) {
             return Err(invalid("log.level", &origins, problem));
         }
+        let (certificate, key) = (&settings.server.tls_certificate, &settings.server.tls_key);
+        if certificate.is_empty() != key.is_empty() {
+            let (set, other) = if key.is_empty() {
+                ("server.tls_certificate", "server.tls_key")
+            } else {
+                ("server.tls_key", "server.tls_certificate")
+            };
+            return Err(invalid(set, &origins, format!("`{other}` must be set as well")));
+        }
         settings
             .access_problem()
             .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
@@ -530,7 +546,7 @@ struct Origin {
 fn shown(key: &str, value: &Value) -> String {
     const SECRET: [&str; 5] = ["key", "secret", "token", "password", "sensitive"];
     // Paths of files are none.
-    const SHOWN: [&str; 1] = ["access.keys_file"];
+    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
     if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
         return "…".to_owned();
     }

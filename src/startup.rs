@@ -17,13 +17,14 @@ use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
-use crate::http::connection::{Patience, Requests, Stream};
+use crate::http::connection::{Patience, Requests, Socket, Stream, connect};
 use crate::image;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
 use crate::schema::DecodeOptions;
 use crate::state::{AppState, Deployment, Limits, Role};
+use crate::tls::{Identity, TlsError};
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +74,9 @@ pub enum ServerError {
         #[source]
         source: AccessError,
     },
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -130,6 +134,7 @@ pub struct Application {
     ended: Vec<Ended>,
     address: SocketAddr,
     timing: Timing,
+    tls: Option<Identity>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +143,7 @@ struct Timing {
     keep_alive: Duration,
     drain_delay: Duration,
     drain_timeout: Duration,
+    tls_reload: Option<Duration>,
 }
 
 /// Why the server is to stop.
@@ -209,6 +215,7 @@ impl Application {
             access: access(settings)?,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
+        let tls = tls(settings)?;
         let state = AppState::new(deployments, default, limits)
             .expect("the default is one of the deployments");
         let address = SocketAddr::new(server.host, server.port);
@@ -227,8 +234,11 @@ impl Application {
             keep_alive: Duration::from_millis(server.keep_alive_ms),
             drain_delay: Duration::from_millis(server.drain_delay_ms),
             drain_timeout: Duration::from_millis(server.drain_timeout_ms),
+            tls_reload: Some(Duration::from_secs(server.tls_reload_s))
+                .filter(|wait| !wait.is_zero()),
         };
-        Ok(Self { listener, router: http::router(state.clone()), state, ended, address, timing })
+        let router = http::router(state.clone());
+        Ok(Self { listener, router, state, ended, address, timing, tls })
     }
 
     /// Its routes, to be called without a socket.
@@ -248,14 +258,18 @@ impl Application {
     /// # Errors
     /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`].
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, router, state, ended, address, timing } = self;
+        let Self { listener, router, state, ended, address, timing, tls } = self;
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
         } else {
             address
         };
-        tracing::info!(%address, "listening on http://{shown}");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!(%address, "listening on {scheme}://{shown}");
+        if let Some(identity) = &tls {
+            tokio::spawn(keep_up_to_date(identity.clone(), timing.tls_reload));
+        }
         let graceful = GracefulShutdown::new();
         let mut server = auto::Builder::new(TokioExecutor::new());
         // A client that closes its side may have left, or may only have said everything. A short prediction is made and answered in any
@@ -275,8 +289,8 @@ impl Application {
             }
         });
         let patience = Patience { header: timing.header_timeout, keep_alive: timing.keep_alive };
-        let connect = |stream| http::connection::connect(stream, &router, &state, patience);
-        let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
+        let server = Server { server, router, state: state.clone(), patience, tls };
+        let serve = |stream| server.serve(stream, graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
         state.start_draining();
@@ -285,7 +299,7 @@ impl Application {
         let drained = async move {
             if cause == Stop::Terminate {
                 let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
-                let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
+                let serve = |stream| server.serve(stream, graceful.watcher());
                 accept_until(&listener, &serve, &mut delay).await;
             }
             drop(listener);
@@ -332,19 +346,108 @@ fn access(settings: &Settings) -> Result<Access, ServerError> {
     })
 }
 
-/// Serves one connection in a task of its own.
-fn serve_connection(
-    server: &auto::Builder<TokioExecutor>,
+/// All that a connection needs.
+struct Server {
+    server: auto::Builder<TokioExecutor>,
+    router: Router,
+    state: AppState,
+    patience: Patience,
+    tls: Option<Identity>,
+}
+
+impl Server {
+    /// Serves one connection in a task of its own.
+    fn serve(&self, tcp: TcpStream, watcher: Watcher) {
+        let Some(identity) = &self.tls else {
+            let streams = connect(Socket::Plain(tcp), &self.router, &self.state, self.patience);
+            tokio::spawn(serve_connection(self.server.clone(), streams, watcher));
+            return;
+        };
+        // Who does not finish the handshake in time is as slow as who does not send a head.
+        let handshake = tokio::time::timeout(self.patience.header, identity.acceptor().accept(tcp));
+        let (server, router) = (self.server.clone(), self.router.clone());
+        let (state, patience) = (self.state.clone(), self.patience);
+        tokio::spawn(async move {
+            let tls = match handshake.await {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::debug!(error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_too_slow) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    return;
+                }
+            };
+            let streams = connect(Socket::Tls(Box::new(tls)), &router, &state, patience);
+            serve_connection(server, streams, watcher).await;
+        });
+    }
+}
+
+async fn serve_connection(
+    server: auto::Builder<TokioExecutor>,
     (stream, requests): (Stream, Requests),
     watcher: Watcher,
 ) {
     let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
-    let connection = watcher.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error, "a connection ended with an error");
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "a connection ended with an error");
+    }
+}
+
+/// The certificate that the settings name, if any.
+fn tls(settings: &Settings) -> Result<Option<Identity>, ServerError> {
+    let server = &settings.server;
+    if server.tls_certificate.is_empty() {
+        return Ok(None);
+    }
+    let identity = Identity::open(server.tls_certificate.as_ref(), server.tls_key.as_ref())?;
+    warn_when_out_of_date(&identity);
+    Ok(Some(identity))
+}
+
+fn warn_when_out_of_date(identity: &Identity) {
+    if identity.is_out_of_date() {
+        tracing::warn!(
+            "the certificate of server.tls_certificate has expired or is not valid yet; clients will refuse it"
+        );
+    }
+}
+
+/// Reads certificate and key again whenever they have changed, or SIGHUP asks for it. What cannot be used is not taken over.
+async fn keep_up_to_date(identity: Identity, every: Option<Duration>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut asked) = signal(SignalKind::hangup()) else { return };
+    loop {
+        let waiting = async {
+            match every {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_asked = tokio::select! {
+            asked = asked.recv() => asked.is_some(),
+            () = waiting => false,
+        };
+        if !is_asked && !identity.has_changed() {
+            continue;
         }
-    });
+        match identity.reload() {
+            Ok(()) => {
+                tracing::info!("the certificate was read again");
+                warn_when_out_of_date(&identity);
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    "the certificate cannot be read again; the one from before is still shown"
+                );
+            }
+        }
+    }
 }
 
 /// Takes connections until `until` is done.

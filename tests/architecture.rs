@@ -26,6 +26,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("access", &[]),
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
+    ("tls", &[]),
     ("state", &["access", "schema", "predictor", "proof", "engine"]),
     // Edge.
     ("config", &["access", "schema"]),
@@ -62,6 +63,7 @@ const RULES: &[(&str, &[&str])] = &[
             "state",
             "config",
             "http",
+            "tls",
         ],
     ),
     (
@@ -83,6 +85,7 @@ const RULES: &[(&str, &[&str])] = &[
             "telemetry",
             "compare",
             "tabular",
+            "tls",
         ],
     ),
 ];
@@ -94,6 +97,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["http", "startup"]),
     ("tower", &["http", "startup"]),
     ("tower_http", &["http", "startup"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["http", "tls"]),
+    ("ring", &["access", "artifact"]),
     ("ort", &["runtime"]),
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),

@@ -15,3 +15,4 @@ mod records;
 mod sensitive;
 mod shutdown;
 mod tensors;
+mod tls;
