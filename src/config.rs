@@ -96,6 +96,8 @@ pub struct Server {
         message = "must be between 1 and 1073741824 (1 GiB)"
     ))]
     pub max_body_bytes: usize,
+    /// From this size on an answer is compressed; 0 compresses none.
+    pub compress_from_bytes: u64,
     /// More rows are refused.
     #[validate(range(min = 1, message = "must be at least 1"))]
     pub max_rows: usize,

@@ -212,6 +212,7 @@ impl Application {
             },
             max_text_bytes: settings.log.max_text_bytes,
             sensitive_key: settings.log.sensitive_key.clone(),
+            compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
             access: access(settings)?,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };

@@ -155,6 +155,8 @@ pub struct Limits {
     pub max_text_bytes: usize,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
+    /// An answer of this size is compressed for those who take it; none when no answer is.
+    pub compress_from: Option<u64>,
     /// Who may ask.
     pub access: Access,
     /// Whether pictures are logged whole, and not only by their digest.

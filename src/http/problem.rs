@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::encoding;
 use super::gate::{self, Caller};
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
@@ -111,10 +112,21 @@ pub enum ApiError {
         problem: String,
     },
     /// The body is encoded.
-    #[error("the content encoding `{found}` is not supported; send the body as it is")]
+    #[error(
+        "the content encoding `{found}` is not supported; send the body as it is, or in one of: {}",
+        encoding::TAKEN
+    )]
     ContentEncoding {
         /// The encoding.
         found: String,
+    },
+    /// The body is not what its encoding says.
+    #[error("the body is not {encoding}, as its content encoding says: {problem}")]
+    Encoded {
+        /// The encoding.
+        encoding: &'static str,
+        /// What is wrong.
+        problem: String,
     },
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
@@ -192,9 +204,11 @@ impl ApiError {
             Self::Forbidden { .. } | Self::Origin { .. } => StatusCode::FORBIDDEN,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Query { .. } | Self::Syntax(_) | Self::Form { .. } | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Query { .. }
+            | Self::Encoded { .. }
+            | Self::Syntax(_)
+            | Self::Form { .. }
+            | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } | Self::ContentEncoding { .. } => {
@@ -231,6 +245,7 @@ impl ApiError {
                 ("unsupported-media-type", "Unsupported media type")
             }
             Self::Form { .. } => ("malformed-form", "The form cannot be read"),
+            Self::Encoded { .. } => ("malformed-encoding", "The body cannot be decompressed"),
             Self::Syntax(_) => ("malformed-json", "The body is not JSON"),
             Self::Invalid { .. } => ("invalid-input", "Invalid input"),
             Self::Engine(EngineError::Overloaded) => ("overloaded", "The server is busy"),
@@ -289,6 +304,10 @@ impl ApiError {
         if matches!(self, Self::Engine(EngineError::Overloaded) | Self::Timeout { .. }) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if matches!(self, Self::ContentEncoding { .. }) {
+            let taken = HeaderValue::from_static(encoding::TAKEN);
+            response.headers_mut().insert(header::ACCEPT_ENCODING, taken);
+        }
         gate::explain(response.headers_mut(), self);
         response
     }
@@ -321,6 +340,7 @@ pub(super) async fn finish(
     let access = &state.limits().access;
     let origin =
         access.origins.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
+    let wanted = encoding::wanted(request.headers());
     let admission = gate::admit(access, request.headers(), &path);
     let caller = admission.caller;
     let mut response = match gate::preflight(access, &method, request.headers()) {
@@ -352,6 +372,9 @@ pub(super) async fn finish(
         }
     }
     dress(&mut response, &id, &state, &caller, origin.as_ref());
+    if encoding::is_large(&response, state.limits().compress_from) {
+        return encoding::compress(response, wanted).await.map(Body::new);
+    }
     response
 }
 

@@ -5,6 +5,7 @@
 mod access;
 mod bad_requests;
 mod connections;
+mod encoding;
 mod faults;
 mod helpers;
 mod images;
