@@ -240,7 +240,9 @@ impl Application {
             .timer(TokioTimer::new())
             // `http::connection` has a cheaper one.
             .header_read_timeout(None)
-            .half_close(state.deployments().iter().all(is_short));
+            .half_close(state.deployments().iter().all(is_short))
+            // What a connection reads at once, and the longest head. Each keeps a buffer of that size after a large body.
+            .max_buf_size(READ_AT_ONCE);
         server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
         let mut stop = std::pin::pin!(async {
             tokio::select! {
@@ -249,7 +251,8 @@ impl Application {
             }
         });
         let patience = Patience { header: timing.header_timeout, keep_alive: timing.keep_alive };
-        let connect = |stream| http::connection::connect(stream, &router, &state, patience);
+        let shared = Arc::new(http::connection::Shared { router, state: state.clone() });
+        let connect = |stream| http::connection::connect(stream, &shared, patience);
         let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
@@ -276,6 +279,9 @@ impl Application {
         if cause == Stop::PredictorEnded { Err(ServerError::PredictorEnded) } else { Ok(()) }
     }
 }
+
+/// With the default of hyper, 256 connections that have sent large bodies keep 100 MB.
+const READ_AT_ONCE: usize = 64 * 1024;
 
 /// Serves one connection in a task of its own.
 fn serve_connection(

@@ -53,11 +53,17 @@ struct Progress {
     is_http2: AtomicBool,
 }
 
+/// What answers requests, for all connections.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) router: Router,
+    pub(crate) state: AppState,
+}
+
 /// The two sides of a connection.
 pub(crate) fn connect(
     tcp: TcpStream,
-    router: &Router,
-    state: &AppState,
+    shared: &Arc<Shared>,
     patience: Patience,
 ) -> (Stream, Requests) {
     let progress = Arc::new(Progress {
@@ -74,7 +80,7 @@ pub(crate) fn connect(
         timer: Some(Box::pin(tokio::time::sleep(patience.header.min(patience.keep_alive)))),
         linger: None,
     };
-    (stream, Requests { router: router.clone(), state: state.clone(), progress })
+    (stream, Requests { shared: Arc::clone(shared), progress })
 }
 
 /// The bytes of a connection.
@@ -191,8 +197,7 @@ impl AsyncWrite for Stream {
 /// The requests of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Requests {
-    router: Router,
-    state: AppState,
+    shared: Arc<Shared>,
     progress: Arc<Progress>,
 }
 
@@ -240,12 +245,12 @@ impl Service<Request<Incoming>> for Requests {
         };
         // Nearly every request is this one, which needs nothing of what the router and its layers do for the others.
         if predict::is_direct(&request) {
-            let state = self.state.clone();
+            let shared = Arc::clone(&self.shared);
             return Box::pin(async move {
-                Ok(closing(predict::direct(&state, request).await.map(Either::Left)))
+                Ok(closing(predict::direct(&shared.state, request).await.map(Either::Left)))
             });
         }
-        let mut router = self.router.clone();
+        let mut router = self.shared.router.clone();
         Box::pin(async move { Ok(closing(router.call(request).await?.map(Either::Right))) })
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -97,8 +98,8 @@ impl Sink {
     }
 }
 
-/// Emits a record: a JSON object on one line, without the line break.
-pub fn emit(record: &str, is_failure: bool) {
+/// Emits a record: a JSON object on one line in UTF-8, without the line break.
+pub fn emit(record: &[u8], is_failure: bool) {
     if is_failure {
         tracing::event!(target: "prediction", Level::ERROR, record);
     } else {
@@ -106,9 +107,83 @@ pub fn emit(record: &str, is_failure: bool) {
     }
 }
 
+/// A record in three pieces, of which the middle one is long and shared: the inputs as they came, which nobody copies on the way to the sink.
+#[derive(Debug)]
+pub struct Pieces {
+    /// All up to the inputs.
+    pub head: Vec<u8>,
+    /// The inputs.
+    pub inputs: Bytes,
+    /// All behind them.
+    pub tail: Vec<u8>,
+}
+
+impl std::fmt::Display for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        [&self.head[..], &self.inputs, &self.tail]
+            .iter()
+            .try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
+    }
+}
+
+/// An error is the one kind of value that a visitor of an event can have back as what it was.
+impl std::error::Error for Pieces {}
+
+impl Pieces {
+    /// Emits the record, as [`emit`] does.
+    pub fn emit(&self, is_failure: bool) {
+        let record: &(dyn std::error::Error + 'static) = self;
+        if is_failure {
+            tracing::event!(target: "prediction", Level::ERROR, record);
+        } else {
+            tracing::event!(target: "prediction", Level::INFO, record);
+        }
+    }
+}
+
+/// Bytes of records, some of them shared with whoever else has them.
+#[derive(Debug, Default)]
+struct Batch {
+    own: Vec<u8>,
+    /// What belongs behind so many of the own bytes, in that order.
+    shared: Vec<(usize, Bytes)>,
+    n_shared: usize,
+}
+
+impl Batch {
+    fn len(&self) -> usize {
+        self.own.len() + self.n_shared
+    }
+
+    fn share(&mut self, bytes: &Bytes) {
+        self.n_shared += bytes.len();
+        self.shared.push((self.own.len(), bytes.clone()));
+    }
+
+    fn write(&self, output: &mut dyn Write) -> std::io::Result<()> {
+        let mut from = 0;
+        for (at, bytes) in &self.shared {
+            output.write_all(&self.own[from..*at])?;
+            output.write_all(bytes)?;
+            from = *at;
+        }
+        output.write_all(&self.own[from..])?;
+        output.flush()
+    }
+
+    /// Empties it. What a busy moment needed is not kept for ever.
+    fn clear(&mut self) {
+        self.own.clear();
+        self.own.shrink_to(4 * ENOUGH_BYTES);
+        self.shared.clear();
+        self.shared.shrink_to(64);
+        self.n_shared = 0;
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    buffer: Vec<u8>,
+    batch: Batch,
     n_records: usize,
     /// Records in the hands of the writer.
     n_writing: usize,
@@ -149,13 +224,13 @@ impl Queue {
     fn gathers_on(&self, capacity: usize) -> bool {
         !self.is_urgent
             && !self.closed
-            && self.buffer.len() < ENOUGH_BYTES
+            && self.batch.len() < ENOUGH_BYTES
             && !self.is_full(capacity)
     }
 
     /// Whether requests have to wait. One record is always taken, of whatever size.
     fn is_full(&self, capacity: usize) -> bool {
-        self.n_records >= capacity || self.buffer.len() >= MOST_BYTES
+        self.n_records >= capacity || self.batch.len() >= MOST_BYTES
     }
 }
 
@@ -215,7 +290,12 @@ impl PredictionLog {
     }
 
     /// Appends a record; waits while the queue is full.
-    fn append(&self, record: &str) {
+    fn append(&self, record: &[u8]) {
+        self.append_with(|batch| batch.own.extend_from_slice(record));
+    }
+
+    /// Appends a record by a function that puts it into the batch.
+    fn append_with(&self, put: impl FnOnce(&mut Batch)) {
         let mut queue = self.shared.lock();
         if queue.closed {
             return;
@@ -225,8 +305,8 @@ impl PredictionLog {
             self.wait_for_room();
             queue = self.shared.lock();
         }
-        queue.buffer.extend_from_slice(record.as_bytes());
-        queue.buffer.push(b'\n');
+        put(&mut queue.batch);
+        queue.batch.own.push(b'\n');
         queue.n_records += 1;
         let must_wake = queue.must_wake(self.shared.capacity);
         drop(queue);
@@ -300,7 +380,7 @@ impl Drop for Writer {
 }
 
 fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
-    let mut writing = Vec::new();
+    let mut writing = Batch::default();
     let mut last_complaint: Option<Instant> = None;
     loop {
         let n_records = {
@@ -325,12 +405,12 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
             }
             queue.writer = Doing::Working;
             queue.is_urgent = false;
-            std::mem::swap(&mut queue.buffer, &mut writing);
+            std::mem::swap(&mut queue.batch, &mut writing);
             queue.n_writing = std::mem::take(&mut queue.n_records);
             queue.n_writing
         };
         shared.emptied.notify_all();
-        if let Err(error) = output.write_all(&writing).and_then(|()| output.flush()) {
+        if let Err(error) = writing.write(&mut *output) {
             shared.lock().n_lost += n_records as u64;
             if last_complaint.is_none_or(|last| last.elapsed() > Duration::from_secs(10)) {
                 last_complaint = Some(Instant::now());
@@ -342,8 +422,6 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
             }
         }
         writing.clear();
-        // What a busy moment needed is not kept for ever.
-        writing.shrink_to(4 * ENOUGH_BYTES);
     }
 }
 
@@ -365,9 +443,18 @@ impl<S: Subscriber> Layer<S> for PredictionLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         struct Record<'a>(&'a PredictionLog);
         impl Visit for Record<'_> {
-            fn record_str(&mut self, field: &Field, value: &str) {
+            fn record_bytes(&mut self, field: &Field, value: &[u8]) {
                 if field.name() == "record" {
                     self.0.append(value);
+                }
+            }
+            fn record_error(&mut self, _field: &Field, value: &(dyn std::error::Error + 'static)) {
+                if let Some(pieces) = value.downcast_ref::<Pieces>() {
+                    self.0.append_with(|batch| {
+                        batch.own.extend_from_slice(&pieces.head);
+                        batch.share(&pieces.inputs);
+                        batch.own.extend_from_slice(&pieces.tail);
+                    });
                 }
             }
             fn record_debug(&mut self, _field: &Field, _value: &dyn std::fmt::Debug) {}
@@ -390,7 +477,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(PredictionLayer::new(log.clone()));
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..1000 {
-                emit(&format!("{{\"number\":{number}}}"), false);
+                emit(format!("{{\"number\":{number}}}").as_bytes(), false);
             }
         });
         assert!(log.flush(Duration::from_secs(5)));
@@ -401,6 +488,26 @@ mod tests {
         assert_eq!(log.n_lost(), 0);
     }
 
+    #[test]
+    fn the_pieces_of_a_record_are_written_in_their_order() {
+        let memory = Memory::default();
+        let (log, writer) = PredictionLog::start(&Sink::Memory(memory.clone()), 4).unwrap();
+        let subscriber = tracing_subscriber::registry().with(PredictionLayer::new(log.clone()));
+        let mut expected = String::new();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..100 {
+                emit(b"one", false);
+                let inputs = Bytes::from(number.to_string().repeat(number));
+                let pieces = Pieces { head: b"<".to_vec(), inputs, tail: b">".to_vec() };
+                pieces.emit(number % 2 == 0);
+                expected.push_str(&format!("one\n{pieces}\n"));
+            }
+        });
+        assert!(log.flush(Duration::from_secs(5)));
+        drop(writer);
+        assert_eq!(memory.text(), expected);
+    }
+
     /// 8,192 records of a megabyte each would be eight gigabytes.
     #[test]
     fn large_records_wait_by_their_size_and_none_is_lost() {
@@ -408,8 +515,8 @@ mod tests {
         let (log, writer) = PredictionLog::start(&Sink::Memory(memory.clone()), 8192).unwrap();
         let record = "x".repeat(MOST_BYTES / 2);
         for _ in 0..6 {
-            log.append(&record);
-            assert!(log.shared.lock().buffer.len() <= MOST_BYTES + record.len());
+            log.append(record.as_bytes());
+            assert!(log.shared.lock().batch.len() <= MOST_BYTES + record.len());
         }
         assert!(log.flush(Duration::from_secs(60)));
         drop(writer);

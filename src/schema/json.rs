@@ -281,6 +281,18 @@ impl<'a> Scanner<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
+    /// All from the cursor on.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Goes on over so many bytes that are known to be there.
+    #[inline]
+    pub(super) fn skip(&mut self, n_bytes: usize) {
+        self.at += n_bytes;
+    }
+
     /// A scanner at `at`, where a value was read before.
     pub(super) fn back_at(&self, at: usize) -> Self {
         Self { at, ..self.clone() }
@@ -467,6 +479,14 @@ impl<'a> Scanner<'a> {
     /// The end of the digits from `at` on, which are appended to `mantissa`.
     #[inline]
     fn digits(&self, mut at: usize, mantissa: &mut u64) -> usize {
+        while let Some(chunk) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let (n_digits, value) = leading_digits(*chunk);
+            *mantissa = mantissa.wrapping_mul(TENS[n_digits]).wrapping_add(value);
+            at += n_digits;
+            if n_digits < 8 {
+                return at;
+            }
+        }
         loop {
             let digit = self.byte(at).wrapping_sub(b'0');
             if digit > 9 {
@@ -662,6 +682,26 @@ fn visible(character: char) -> String {
         '\\' | '"' | '\'' => character.to_string(),
         other => other.escape_debug().to_string(),
     }
+}
+
+/// The powers of ten by which up to eight digits shift a number.
+const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// How many of these bytes are digits, up to the first other one, and the number that they are. Without a branch for each digit.
+#[inline]
+fn leading_digits(bytes: [u8; 8]) -> (usize, u64) {
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    // A digit is now 0 to 9; every other byte is more.
+    let word = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([b'0'; 8]);
+    // More than 9, or than 127, sets the upper bit; what is carried from such a byte on only reaches those behind it.
+    let others = (word.wrapping_add(u64::from_le_bytes([0x80 - 10; 8])) | word) & HIGH;
+    let n_bits = others.trailing_zeros() & !7;
+    // The digits go to the end, with zeros before them; then neighbours are put together: to pairs, to fours, to one number.
+    let Some(word) = word.checked_shl(64 - n_bits) else { return (0, 0) };
+    let pairs = (word.wrapping_mul(10) + (word >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let value = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
+    (n_bits as usize / 8, value)
 }
 
 /// The first byte of `bytes` from `at` on that is not plain text in a string: a quote, a backslash or a control
