@@ -281,7 +281,7 @@ impl Application {
 }
 
 /// With the default of hyper, 256 connections that have sent large bodies keep 100 MB.
-const READ_AT_ONCE: usize = 64 * 1024;
+const READ_AT_ONCE: usize = 128 * 1024;
 
 /// Serves one connection in a task of its own.
 fn serve_connection(
