@@ -437,6 +437,34 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Goes on over an integer of one to seven digits without a sign, if there is one at the cursor. Most numbers are; all others take
+    /// [`Self::number`].
+    #[inline]
+    pub(super) fn short_integer(&mut self) -> Option<u32> {
+        let chunk = *self.bytes.get(self.at..)?.first_chunk::<8>()?;
+        let (n_digits, value) = leading_digits(chunk);
+        // The byte behind is looked at by whoever reads on.
+        let behind = *chunk.get(n_digits)?;
+        let is_whole = !matches!(behind, b'.' | b'e' | b'E');
+        if n_digits == 0 || !is_whole || (chunk[0] == b'0' && n_digits > 1) {
+            return None;
+        }
+        self.at += n_digits;
+        u32::try_from(value).ok()
+    }
+
+    /// Goes on over a string without escapes, if there is one at the cursor. All others, unsound ones too, take [`Self::string`].
+    #[inline]
+    pub(super) fn plain_string(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        let end = plain_until(self.bytes, start);
+        if self.peek() != b'"' || self.byte(end) != b'"' {
+            return None;
+        }
+        self.at = end + 1;
+        self.text.get(start..end)
+    }
+
     /// Reads the number at the cursor, which stands at a digit or a minus sign.
     #[inline]
     pub(super) fn number(&mut self) -> Scan<Number<'a>> {
@@ -525,6 +553,8 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn skip_value(&mut self) -> Scan<()> {
         match self.peek() {
+            b'"' if self.plain_string().is_some() => Ok(()),
+            b'0'..=b'9' if self.short_integer().is_some() => Ok(()),
             b'[' | b'{' => self.skip_nested(),
             _ => self.skip_scalar(),
         }
