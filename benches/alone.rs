@@ -46,9 +46,7 @@ fn input(session: &Session, n_rows: usize) -> Tensor {
     let values = (0..shape.iter().product()).map(made_up);
     let shape = IxDyn(&shape);
     match input.r#type.as_str() {
-        "float64" => {
-            Tensor::Float64(ArrayD::from_shape_vec(shape, values.collect()).unwrap())
-        }
+        "float64" => Tensor::Float64(ArrayD::from_shape_vec(shape, values.collect()).unwrap()),
         "float32" => {
             #[expect(clippy::cast_possible_truncation, reason = "made up")]
             let values = values.map(|value| value as f32).collect();
@@ -107,7 +105,8 @@ fn stage(name: &str, n_rows: usize, times: usize) {
             black_box(predictor.predict(&frame).unwrap());
         })),
         "log" => {
-            let (log, _writer) = PredictionLog::start(&Sink::File("/dev/null".into()), 8192).unwrap();
+            let (log, _writer) =
+                PredictionLog::start(&Sink::File("/dev/null".into()), 8192).unwrap();
             let subscriber = tracing_subscriber::registry().with(PredictionLayer::new(log));
             tracing::subscriber::with_default(subscriber, || {
                 repeat(Box::new(|| prediction_log::emit(body.as_bytes(), false)));
@@ -119,7 +118,8 @@ fn stage(name: &str, n_rows: usize, times: usize) {
             settings.server.port = 0;
             settings.models.dir = common::root().join("models");
             settings.models.load = Load::Default;
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let application =
                 runtime.block_on(Application::build(&settings, &config::process())).unwrap();
             let (router, body) = (application.router(), Bytes::from(body));

@@ -9,6 +9,7 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::artifact::{Artifact, store};
@@ -18,10 +19,13 @@ use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, P
 use crate::http;
 use crate::http::connection::{Patience, Requests, Stream};
 use crate::image;
+use crate::observe::metrics::{Metrics, Place, Refused};
+use crate::observe::prediction_log::PredictionLog;
+use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
-use crate::schema::DecodeOptions;
+use crate::schema::{DecodeOptions, Kind};
 use crate::state::{AppState, Deployment, Limits, Role};
 
 /// Why a server did not start, or stopped.
@@ -77,15 +81,21 @@ fn load_and_prove_with(
     dir: &Path,
     options: SessionOptions,
 ) -> Result<(Predictor, Proof), ServerError> {
-    let artifact = if bare::is_graph(dir) {
-        bare::load(dir)?
-    } else {
-        Artifact::open(dir).map_err(LoadError::from)?
-    };
-    let model = Arc::new(Model::load(artifact)?);
+    let model = Arc::new(Model::load(open_artifact(dir)?)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
+}
+
+/// Opens an artifact, or makes one of a bare ONNX file in memory.
+///
+/// # Errors
+/// A file is not what `SHA256SUMS` or the format says; ONNX Runtime cannot open the graph.
+pub fn open_artifact(path: &Path) -> Result<Artifact, ServerError> {
+    if bare::is_graph(path) {
+        return Ok(bare::load(path)?);
+    }
+    Ok(Artifact::open(path).map_err(LoadError::from)?)
 }
 
 /// Opens ONNX Runtime for this process.
@@ -104,6 +114,8 @@ pub struct Application {
     state: AppState,
     ended: Vec<Ended>,
     address: SocketAddr,
+    /// The port for metrics alone, when they have one.
+    metrics: Option<TcpListener>,
     timing: Timing,
 }
 
@@ -180,15 +192,29 @@ impl Application {
                 },
             },
             max_text_bytes: settings.log.max_text_bytes,
+            sample_refused: settings.log.sample_refused,
             sensitive_key: settings.log.sensitive_key.clone(),
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
-        let state = AppState::new(deployments, default, limits)
+        let place = match &settings.metrics {
+            settings if !settings.enabled => Place::Off,
+            settings if settings.port == 0 => Place::Here,
+            _ => Place::OwnPort,
+        };
+        let metrics = Metrics::new(place, &runtime::build_id().unwrap_or_default());
+        let state = AppState::new(deployments, default, limits, metrics)
             .expect("the default is one of the deployments");
         let address = SocketAddr::new(server.host, server.port);
         let bound = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let address = listener.local_addr().map_err(bound)?;
+        let metrics = if place == Place::OwnPort {
+            let address = SocketAddr::new(server.host, settings.metrics.port);
+            let bound = |source| ServerError::Bind { address, source };
+            Some(TcpListener::bind(address).await.map_err(bound)?)
+        } else {
+            None
+        };
         tracing::info!(
             startup.duration_ms = started.elapsed().as_millis(),
             startup.models = state.deployments().len(),
@@ -202,7 +228,15 @@ impl Application {
             drain_delay: Duration::from_millis(server.drain_delay_ms),
             drain_timeout: Duration::from_millis(server.drain_timeout_ms),
         };
-        Ok(Self { listener, router: http::router(state.clone()), state, ended, address, timing })
+        let router = http::router(state.clone());
+        Ok(Self { listener, router, state, ended, address, metrics, timing })
+    }
+
+    /// Shows in the metrics what becomes of this prediction log.
+    #[must_use]
+    pub fn watching(self, log: &PredictionLog) -> Self {
+        self.state.metrics().watch_log(log.clone());
+        self
     }
 
     /// Its routes, to be called without a socket.
@@ -222,7 +256,10 @@ impl Application {
     /// # Errors
     /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`].
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, router, state, ended, address, timing } = self;
+        let Self { listener, router, state, ended, address, metrics, timing } = self;
+        if let Some(listener) = metrics {
+            tokio::spawn(serve_metrics(listener, state.clone(), timing));
+        }
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
@@ -253,7 +290,9 @@ impl Application {
         let patience = Patience { header: timing.header_timeout, keep_alive: timing.keep_alive };
         let shared = Arc::new(http::connection::Shared { router, state: state.clone() });
         let connect = |stream| http::connection::connect(stream, &shared, patience);
-        let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
+        let metrics = state.metrics();
+        let serve =
+            |stream| serve_connection(&server, connect(stream), graceful.watcher(), metrics);
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
         state.start_draining();
@@ -262,7 +301,9 @@ impl Application {
         let drained = async move {
             if cause == Stop::Terminate {
                 let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
-                let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
+                let serve = |stream| {
+                    serve_connection(&server, connect(stream), graceful.watcher(), metrics);
+                };
                 accept_until(&listener, &serve, &mut delay).await;
             }
             drop(listener);
@@ -288,11 +329,16 @@ fn serve_connection(
     server: &auto::Builder<TokioExecutor>,
     (stream, requests): (Stream, Requests),
     watcher: Watcher,
+    metrics: &Arc<Metrics>,
 ) {
+    let metrics = Arc::clone(metrics);
     let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
     let connection = watcher.watch(connection);
     tokio::spawn(async move {
         if let Err(error) = connection.await {
+            if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+                metrics.refused(Refused::MalformedHead);
+            }
             tracing::debug!(error, "a connection ended with an error");
         }
     });
@@ -322,6 +368,27 @@ async fn accept_until<T>(
             },
         }
     }
+}
+
+/// Serves metrics on a port of their own, until the process ends: also while it drains, so that nobody is blind then.
+async fn serve_metrics(listener: TcpListener, state: AppState, timing: Timing) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics are at http://{address}/metrics");
+    }
+    let router = http::metrics_router(state);
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(timing.header_timeout);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
+    let serve = |stream| {
+        let service = TowerToHyperService::new(router.clone());
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection for metrics ended with an error");
+            }
+        });
+    };
+    accept_until(&listener, &serve, &mut std::future::pending::<()>()).await;
 }
 
 async fn first_ended(ended: Vec<Ended>) {
@@ -412,6 +479,8 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
     let roles: Vec<Role> = (0..ids.len())
         .map(|index| if is_primary(index) { Role::Primary } else { Role::Standby })
         .collect();
+    // Checked when the settings were read.
+    let sampling = Sampling::parse(&settings.log.sample).unwrap_or_default();
     let mut deployments = Vec::new();
     let mut ended = Vec::new();
     for ((predictor, proof, plan), role) in loaded.into_iter().zip(roles) {
@@ -422,7 +491,8 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         }
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         ended.push(end);
-        let deployment = Deployment::new(model, proof, engine, role);
+        let mut deployment = Deployment::new(model, proof, engine, role);
+        deployment.sample = sampling.of(deployment.name(), &deployment.version().to_string());
         tracing::info!(
             model.name = deployment.name(),
             model.version = %deployment.version(),
@@ -463,9 +533,13 @@ fn shown(cpus: Cpus) -> String {
 fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
     let engine = &settings.engine;
     let (row_cost, batch_row_cost) = measure(predictor);
+    let takes_pictures =
+        predictor.model().schema().fields().iter().any(|field| field.kind() == Kind::Image);
     let lane = match engine.lane {
         LaneChoice::Inline => Lane::Inline,
         LaneChoice::Worker => Lane::Worker,
+        // A golden picture may be small; the next one need not be.
+        LaneChoice::Auto if takes_pictures => Lane::Worker,
         LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
         LaneChoice::Auto => Lane::Worker,
     };

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::engine::Engine;
+use crate::observe::metrics::{Metrics, ModelMetrics};
+use crate::observe::sampling::Sample;
 use crate::predictor::Model;
 use crate::proof::Proof;
 use crate::schema::{Column, DecodeOptions, Frame, Kind, Schema};
@@ -156,6 +158,10 @@ pub struct Deployment {
     pub sensitive: Vec<usize>,
     /// Whether there is a field of pictures.
     pub has_images: bool,
+    /// What is counted of it.
+    pub metrics: ModelMetrics,
+    /// The share of its requests that is logged, when not all are.
+    pub sample: Option<Sample>,
 }
 
 impl Deployment {
@@ -178,6 +184,7 @@ impl Deployment {
             format!(",\"version\":{}", json(&artifact.manifest().version.to_string()));
         let frames = Frames::default();
         let has_images = model.schema().fields().iter().any(|field| field.kind() == Kind::Image);
+        let metrics = ModelMetrics::default();
         Self {
             model,
             proof,
@@ -188,6 +195,8 @@ impl Deployment {
             frames,
             sensitive,
             has_images,
+            metrics,
+            sample: None,
         }
     }
 
@@ -233,6 +242,8 @@ pub struct Limits {
     pub decode: DecodeOptions,
     /// Of a body that is not JSON this much is logged.
     pub max_text_bytes: usize,
+    /// Whether requests that were refused or failed are logged by the sample only, too.
+    pub sample_refused: bool,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
     /// Whether pictures are logged whole, and not only by their digest.
@@ -246,6 +257,7 @@ pub struct AppState {
     default: usize,
     limits: Arc<Limits>,
     buffers: Buffers,
+    metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
 }
 
@@ -253,12 +265,18 @@ impl AppState {
     /// The state of a server of these deployments; `default` is the index of the one that `POST /v1/predict` asks. `None`
     /// when there is no such deployment.
     #[must_use]
-    pub fn new(deployments: Vec<Deployment>, default: usize, limits: Limits) -> Option<Self> {
+    pub fn new(
+        deployments: Vec<Deployment>,
+        default: usize,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Option<Self> {
         (default < deployments.len()).then(|| Self {
             deployments: deployments.into(),
             default,
             limits: Arc::new(limits),
             buffers: Buffers::default(),
+            metrics: Arc::new(metrics),
             draining: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -297,6 +315,12 @@ impl AppState {
     #[must_use]
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Whether the server is about to stop: it still answers, but is not ready for more.

@@ -8,30 +8,32 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
+    ("digest", &[]),
     ("image", &[]),
     ("schema", &["image", "tensor"]),
     ("tensor", &[]),
     ("pipeline", &["image", "schema", "tensor"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
-    ("artifact", &["schema", "pipeline", "postprocess"]),
+    ("artifact", &["digest", "schema", "pipeline", "postprocess"]),
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
-    ("bare", &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
+    ("bare", &["digest", "schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
     ("compare", &["schema", "postprocess", "artifact", "predictor"]),
     // Files of rows; no threads.
     ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
-    ("state", &["schema", "predictor", "proof", "engine"]),
+    ("state", &["schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["schema"]),
+    ("config", &["schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",
         &[
+            "digest",
             "image",
             "schema",
             "pipeline",
@@ -56,6 +58,7 @@ const RULES: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "engine",
+            "observe",
             "state",
             "config",
             "http",

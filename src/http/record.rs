@@ -2,21 +2,22 @@
 
 use std::io::Write as _;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use time::OffsetDateTime;
 
 use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
+use crate::digest::{hex, sha256};
 use crate::image;
+use crate::observe::metrics::{Metrics, Route};
 use crate::observe::prediction_log::{self, Pieces};
-use crate::schema;
+use crate::schema::{self, Cells};
 use crate::state::{Deployment, Limits};
 
 /// A record that is being written.
@@ -24,6 +25,8 @@ pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
     trace_id: Option<&'a str>,
+    metrics: &'a Metrics,
+    route: Route,
 }
 
 impl<'a> Record<'a> {
@@ -31,8 +34,9 @@ impl<'a> Record<'a> {
         started: Instant,
         request_id: &'a RequestId,
         trace_id: Option<&'a str>,
+        (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id }
+        Self { started, request_id, trace_id, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -56,9 +60,18 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn end(&self, mut line: Line, status: u16) {
+    /// Counts the request; returns what it took.
+    fn count(&self, status: u16) -> Duration {
+        let duration = self.started.elapsed();
+        self.metrics.answered(self.route, status, duration);
+        duration
+    }
+
+    /// The last part; and the request is counted. Returns what it took.
+    fn end(&self, mut line: Line, status: u16) -> Duration {
+        let duration = self.count(status);
         let text = &mut line.text;
-        let _infallible = write!(text, ",\"latency_us\":{}}}", self.started.elapsed().as_micros());
+        let _infallible = write!(text, ",\"latency_us\":{}}}", duration.as_micros());
         match line.inputs {
             None => prediction_log::emit(text, status >= 500),
             Some((at, inputs)) => {
@@ -66,6 +79,7 @@ impl<'a> Record<'a> {
                 Pieces { head: line.text, inputs, tail }.emit(status >= 500);
             }
         }
+        duration
     }
 }
 
@@ -124,8 +138,21 @@ pub(super) struct Exchanged<'a> {
     pub(super) total_errors: usize,
 }
 
-/// Logs a request to a predict route, answered or refused.
-pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &Limits) {
+/// Logs and counts a request to a predict route, answered or refused. Returns what it took.
+pub(super) fn exchanged(
+    record: &Record<'_>,
+    exchange: &Exchanged<'_>,
+    limits: &Limits,
+) -> Duration {
+    let sample = exchange.deployment.and_then(|deployment| deployment.sample);
+    let is_good = exchange.status == 200 && exchange.errors.is_empty();
+    if let Some(sample) = sample
+        && (is_good || limits.sample_refused)
+        && !sample.has(record.request_id.as_str())
+    {
+        record.metrics.sampled_out();
+        return record.count(exchange.status);
+    }
     let place = exchange.inputs.clone().unwrap_or_default();
     let inputs = exchange.body.get(place.clone()).filter(|_| exchange.inputs.is_some());
     let is_large = place.len() >= LARGE_INPUTS;
@@ -146,6 +173,10 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
     let _infallible = write!(text, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
     if exchange.on_invalid_null {
         text.extend_from_slice(b",\"on_invalid\":\"null\"");
+    }
+    if let Some(sample) = sample.filter(|_| is_good || limits.sample_refused) {
+        // What a record stands for.
+        let _infallible = write!(text, ",\"sample\":{}", sample.share());
     }
     text.extend_from_slice(b",\"inputs\":");
     match (inputs, exchange.deployment) {
@@ -175,10 +206,10 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
         None => text.extend_from_slice(b"\"predictions\":null"),
     }
     errors(text, exchange.errors, exchange.total_errors);
-    record.end(line, exchange.status);
+    record.end(line, exchange.status)
 }
 
-/// Logs a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
+/// Logs and counts a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
 pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &ApiError) {
     let status = error.status().as_u16();
     let mut line = Line::default();
@@ -191,6 +222,7 @@ pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &
     let items = error.items();
     errors(text, &items, items.len());
     record.end(line, status);
+    record.metrics.rejected(error.kind().0);
 }
 
 fn request(line: &mut Vec<u8>, method: &Method, path: &str) {
@@ -300,38 +332,13 @@ fn picture(value: &str) -> String {
             serde_json::json!({"text_bytes": value.len()}).to_string()
         };
     };
-    let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(&file);
     let media_type = image::Format::of(&file).map(image::Format::media_type).ok();
     serde_json::json!({"sha256": digest, "bytes": file.len(), "type": media_type}).to_string()
 }
 
 /// A value in the place of a picture that is none is shown up to this length.
 const MOST_SHOWN: usize = 200;
-
-/// The keys and values of an object, in their order, each key as often as it is there.
-struct Cells<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Cells<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Cells<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells<'de>, A::Error> {
-                let mut cells = Vec::new();
-                while let Some(cell) = map.next_entry()? {
-                    cells.push(cell);
-                }
-                Ok(Cells(cells))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
 
 /// HMAC-SHA256 of the value's JSON text, its first 128 bits.
 fn hash(value: &str, key: &str) -> String {
@@ -343,12 +350,7 @@ fn hash(value: &str, key: &str) -> String {
         return "redacted".to_owned();
     };
     mac.update(value.as_bytes());
-    let digest = mac.finalize().into_bytes();
-    let mut text = "hmac:".to_owned();
-    for byte in digest.iter().take(16) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    format!("hmac:{}", hex(&mac.finalize().into_bytes()[..16]))
 }
 
 #[cfg(test)]

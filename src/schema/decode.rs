@@ -706,8 +706,8 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// Reads the object of one row into the columns.
     fn cells(&mut self) -> Scan<()> {
         let (mut n_seen, mut at_layout, mut next_field) = (0, 0, 0);
-        let is_empty = !self.scan.begin(b'}')?;
-        while !is_empty {
+        let mut goes_on = self.scan.begin(b'}')?;
+        while goes_on {
             let key = match self.expected(at_layout) {
                 Some((key, at)) => {
                     at_layout = at;
@@ -717,7 +717,8 @@ impl<'r, 'a> Reader<'r, 'a> {
                 }
                 None => {
                     let lead = self.scan.at();
-                    if at_layout > 0 && !self.scan.more(b'}')? {
+                    goes_on = at_layout == 0 || self.scan.more(b'}')?;
+                    if !goes_on {
                         break;
                     }
                     self.key(lead, &mut at_layout, next_field)?

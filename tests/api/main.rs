@@ -7,6 +7,7 @@ mod connections;
 mod faults;
 mod helpers;
 mod images;
+mod metrics;
 mod models;
 mod outputs;
 mod predict;
