@@ -24,15 +24,18 @@ const RULES: &[(&str, &[&str])] = &[
     // Files of rows; no threads.
     ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
+    ("access", &[]),
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
-    ("state", &["schema", "predictor", "proof", "engine", "observe"]),
+    ("tls", &[]),
+    ("state", &["access", "schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["schema", "observe"]),
+    ("config", &["access", "schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",
         &[
+            "access",
             "digest",
             "image",
             "schema",
@@ -50,6 +53,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "startup",
         &[
+            "access",
             "image",
             "bare",
             "schema",
@@ -62,11 +66,13 @@ const RULES: &[(&str, &[&str])] = &[
             "state",
             "config",
             "http",
+            "tls",
         ],
     ),
     (
         "cli",
         &[
+            "access",
             "image",
             "bare",
             "schema",
@@ -82,6 +88,7 @@ const RULES: &[(&str, &[&str])] = &[
             "telemetry",
             "compare",
             "tabular",
+            "tls",
         ],
     ),
 ];
@@ -93,6 +100,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["http", "startup"]),
     ("tower", &["http", "startup"]),
     ("tower_http", &["http", "startup"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["http", "tls"]),
+    ("ring", &["access", "artifact"]),
     ("ort", &["runtime"]),
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
@@ -117,6 +127,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "compare",
+            "access",
             "http",
         ],
     ),

@@ -25,6 +25,7 @@ pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
     trace_id: Option<&'a str>,
+    key: Option<&'a str>,
     metrics: &'a Metrics,
     route: Route,
 }
@@ -34,9 +35,10 @@ impl<'a> Record<'a> {
         started: Instant,
         request_id: &'a RequestId,
         trace_id: Option<&'a str>,
+        key: Option<&'a str>,
         (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id, metrics, route }
+        Self { started, request_id, trace_id, key, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -57,6 +59,12 @@ impl<'a> Record<'a> {
                 line.push(b'"');
             }
             None => line.extend_from_slice(b"null"),
+        }
+        // Its characters too are those that JSON takes as they are.
+        if let Some(key) = self.key {
+            line.extend_from_slice(b",\"key\":\"");
+            line.extend_from_slice(key.as_bytes());
+            line.push(b'"');
         }
     }
 
