@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::observe::metrics::{Metrics, ModelMetrics};
+use crate::observe::otlp::Tracer;
 use crate::observe::sampling::Sample;
 use crate::predictor::Model;
 use crate::proof::Proof;
@@ -185,6 +186,7 @@ pub struct AppState {
     default: usize,
     limits: Arc<Limits>,
     metrics: Arc<Metrics>,
+    tracer: Option<Tracer>,
     draining: Arc<AtomicBool>,
 }
 
@@ -203,6 +205,7 @@ impl AppState {
             default,
             limits: Arc::new(limits),
             metrics: Arc::new(metrics),
+            tracer: None,
             draining: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -235,6 +238,22 @@ impl AppState {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// With spans of requests sent by this tracer.
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Option<Tracer>) -> Self {
+        if let Some(tracer) = &tracer {
+            self.metrics.watch_spans(tracer.counts());
+        }
+        self.tracer = tracer;
+        self
+    }
+
+    /// Who sends spans of requests, if anybody does.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// What is counted.

@@ -22,7 +22,6 @@ use crate::state::{Deployment, Limits};
 pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
-    trace_id: Option<&'a str>,
     metrics: &'a Metrics,
     route: Route,
 }
@@ -31,10 +30,9 @@ impl<'a> Record<'a> {
     pub(super) fn new(
         started: Instant,
         request_id: &'a RequestId,
-        trace_id: Option<&'a str>,
         (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id, metrics, route }
+        Self { started, request_id, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -48,7 +46,7 @@ impl<'a> Record<'a> {
         line.extend_from_slice(b"\",\"target\":\"prediction\",\"request_id\":\"");
         line.extend_from_slice(self.request_id.as_str().as_bytes());
         line.extend_from_slice(b"\",\"trace_id\":");
-        match self.trace_id {
+        match self.request_id.trace_id() {
             Some(trace_id) => {
                 line.push(b'"');
                 line.extend_from_slice(trace_id.as_bytes());
@@ -182,7 +180,12 @@ pub(super) fn exchanged(
 }
 
 /// Logs and counts a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
-pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &ApiError) {
+pub(super) fn rejected(
+    record: Record<'_>,
+    method: &Method,
+    path: &str,
+    error: &ApiError,
+) -> Duration {
     let status = error.status().as_u16();
     let mut line = Vec::with_capacity(512);
     record.begin(&mut line, status);
@@ -192,8 +195,8 @@ pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &
         write!(line, ",\"status\":{status},\"rows\":0,\"inputs\":null,\"predictions\":null");
     let items = error.items();
     errors(&mut line, &items, items.len());
-    record.end(line, status);
     record.metrics.rejected(error.kind().0);
+    record.end(line, status)
 }
 
 fn request(line: &mut Vec<u8>, method: &Method, path: &str) {
