@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
+use crate::access::{AccessError, Keys, Limit, Origins};
 use crate::observe::otlp;
 use crate::observe::sampling::Sampling;
 use crate::schema::UnknownFields;
@@ -24,6 +27,11 @@ pub struct Settings {
     /// `[server]`
     #[validate(nested)]
     pub server: Server,
+    /// `[access]`
+    pub access: Access,
+    /// `[cors]`
+    #[validate(nested)]
+    pub cors: Cors,
     /// `[models]`
     #[validate(nested)]
     pub models: Models,
@@ -94,6 +102,13 @@ pub struct Server {
     pub host: std::net::IpAddr,
     /// The port; 0 takes a free one.
     pub port: u16,
+    /// The file of the certificate; empty for plain HTTP.
+    pub tls_certificate: String,
+    /// The file of its key.
+    pub tls_key: String,
+    /// When to look at the two again; 0 never.
+    #[validate(range(max = 86_400, message = "must be at most 86400 (a day)"))]
+    pub tls_reload_s: u64,
     /// A request is given up after this long.
     #[validate(range(
         min = 1,
@@ -129,6 +144,8 @@ pub struct Server {
         message = "must be between 1 and 1073741824 (1 GiB)"
     ))]
     pub max_body_bytes: usize,
+    /// From this size on an answer is compressed; 0 compresses none.
+    pub compress_from_bytes: u64,
     /// More rows are refused.
     #[validate(range(min = 1, message = "must be at least 1"))]
     pub max_rows: usize,
@@ -141,6 +158,32 @@ pub struct Server {
     /// How long requests under way may take after that.
     #[validate(range(max = 3_600_000, message = "must be at most 3600000 (an hour)"))]
     pub drain_timeout_ms: u64,
+}
+
+/// `[access]`: who may ask.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// The keys, as [`Keys::parse`] reads them.
+    pub keys: String,
+    /// A file with more of them; empty for none.
+    pub keys_file: String,
+    /// The quota of a key that names none; empty for none.
+    pub rate_limit: String,
+    /// Whether pages and document need no key.
+    pub open_docs: bool,
+}
+
+/// `[cors]`: the web pages that may use this server.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Their origins.
+    #[serde(deserialize_with = "list")]
+    pub origins: Vec<String>,
+    /// How long a browser remembers that it may.
+    #[validate(range(max = 86_400, message = "must be at most 86400 (a day)"))]
+    pub max_age_s: u64,
 }
 
 /// `[models]`: what is served.
@@ -296,6 +339,32 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Texts, as a list or between commas in one text: the environment knows no lists.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of texts, or texts between commas")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+            let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+            Ok(texts.map(str::to_owned).collect())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = sequence.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+    deserializer.deserialize_any(Texts)
 }
 
 /// A setting that is not sound.
@@ -500,6 +569,18 @@ impl Settings {
         if let Some((key, problem)) = settings.otel.problem() {
             return Err(invalid(key, &origins, problem.to_owned()));
         }
+        let (certificate, key) = (&settings.server.tls_certificate, &settings.server.tls_key);
+        if certificate.is_empty() != key.is_empty() {
+            let (set, other) = if key.is_empty() {
+                ("server.tls_certificate", "server.tls_key")
+            } else {
+                ("server.tls_key", "server.tls_certificate")
+            };
+            return Err(invalid(set, &origins, format!("`{other}` must be set as well")));
+        }
+        settings
+            .access_problem()
+            .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
         Ok(settings)
     }
 }
@@ -515,6 +596,36 @@ impl Otel {
         wrong("otel.endpoint", endpoint)
             .or_else(|| wrong("otel.headers", otlp::pairs(&self.headers).map(|_| ())))
             .or_else(|| wrong("otel.resource", otlp::pairs(&self.resource).map(|_| ())))
+    }
+}
+
+impl Settings {
+    /// The limit of a key that names none.
+    ///
+    /// # Errors
+    /// It is no limit; not after [`Self::load`].
+    pub fn default_limit(&self) -> Result<Option<Limit>, AccessError> {
+        let text = self.access.rate_limit.trim();
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+    }
+
+    /// The origins of the pages that may use this server.
+    ///
+    /// # Errors
+    /// One is none; not after [`Self::load`].
+    pub fn origins(&self) -> Result<Option<Origins>, AccessError> {
+        Origins::parse(&self.cors.origins, Duration::from_secs(self.cors.max_age_s))
+    }
+
+    fn access_problem(&self) -> Option<(&'static str, AccessError)> {
+        let limit = match self.default_limit() {
+            Ok(limit) => limit,
+            Err(error) => return Some(("access.rate_limit", error)),
+        };
+        if let Err(error) = Keys::parse(&self.access.keys, limit) {
+            return Some(("access.keys", error));
+        }
+        self.origins().err().map(|error| ("cors.origins", error))
     }
 }
 
@@ -546,7 +657,9 @@ struct Origin {
 /// A value for a message. What may be a secret is not shown, as messages end up in logs.
 fn shown(key: &str, value: &Value) -> String {
     const SECRET: [&str; 6] = ["key", "secret", "token", "password", "sensitive", "headers"];
-    if SECRET.iter().any(|word| key.contains(word)) {
+    // Paths of files are none.
+    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
+    if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
         return "…".to_owned();
     }
     match &value.kind {
@@ -609,14 +722,16 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "engine.arena" | "metrics.enabled" => "expected true or false",
+        "access.open_docs" | "engine.arena" | "metrics.enabled" => "expected true or false",
         "metrics.port" => "a port is a number from 0 to 65535",
         "otel.sample" => "expected a share from 0 to 1",
         "otel.timeout_ms" => "expected a whole number, 1 or above",
         "log.policy" => "expected \"block\" or \"drop\"",
         "log.compress" | "log.sample_refused" => "expected true or false",
-        "log.queue" | "log.max_text_bytes" | "log.retry_ms" | "log.rotate_bytes"
-        | "log.rotate_seconds" | "log.keep" => "expected a whole number, 0 or above",
+        "cors.max_age_s" | "log.queue" | "log.max_text_bytes" | "log.retry_ms"
+        | "log.rotate_bytes" | "log.rotate_seconds" | "log.keep" => {
+            "expected a whole number, 0 or above"
+        }
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",
         _ => return None,

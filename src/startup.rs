@@ -1,7 +1,7 @@
 //! Who builds what: settings in, a bound server out, and its orderly end.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,13 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::access::{Access, AccessError, Keys};
 use crate::artifact::{Artifact, store};
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Otel, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
-use crate::http::connection::{Patience, Requests, Stream};
+use crate::http::connection::{Patience, Requests, Socket, Stream, connect};
 use crate::image;
 use crate::observe::metrics::{Metrics, Place, Refused};
 use crate::observe::otlp::{self, Endpoint, Tracer};
@@ -26,8 +27,9 @@ use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
-use crate::schema::DecodeOptions;
+use crate::schema::{DecodeOptions, Kind};
 use crate::state::{AppState, Deployment, Limits, Role};
+use crate::tls::{Identity, TlsError};
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +55,33 @@ pub enum ServerError {
     /// The threads of an engine cannot be started.
     #[error("the threads that predict cannot be started")]
     Engine(#[source] std::io::Error),
+    /// The file of keys cannot be read.
+    #[error("the file of keys `{}` (access.keys_file) cannot be read", .path.display())]
+    KeysFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of keys holds none: everybody would be let in.
+    #[error("the file of keys `{}` (access.keys_file) holds no key", .path.display())]
+    NoKeys {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The keys cannot be used.
+    #[error("{place}: {source}")]
+    Keys {
+        /// Where they stand.
+        place: String,
+        /// What is wrong with them.
+        #[source]
+        source: AccessError,
+    },
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -85,15 +114,21 @@ fn load_and_prove_with(
     dir: &Path,
     options: SessionOptions,
 ) -> Result<(Predictor, Proof), ServerError> {
-    let artifact = if bare::is_graph(dir) {
-        bare::load(dir)?
-    } else {
-        Artifact::open(dir).map_err(LoadError::from)?
-    };
-    let model = Arc::new(Model::load(artifact)?);
+    let model = Arc::new(Model::load(open_artifact(dir)?)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
+}
+
+/// Opens an artifact, or makes one of a bare ONNX file in memory.
+///
+/// # Errors
+/// A file is not what `SHA256SUMS` or the format says; ONNX Runtime cannot open the graph.
+pub fn open_artifact(path: &Path) -> Result<Artifact, ServerError> {
+    if bare::is_graph(path) {
+        return Ok(bare::load(path)?);
+    }
+    Ok(Artifact::open(path).map_err(LoadError::from)?)
 }
 
 /// Opens ONNX Runtime for this process.
@@ -115,6 +150,7 @@ pub struct Application {
     /// The port for metrics alone, when they have one.
     metrics: Option<TcpListener>,
     timing: Timing,
+    tls: Option<Identity>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -123,6 +159,7 @@ struct Timing {
     keep_alive: Duration,
     drain_delay: Duration,
     drain_timeout: Duration,
+    tls_reload: Option<Duration>,
 }
 
 /// Why the server is to stop.
@@ -192,6 +229,8 @@ impl Application {
             max_text_bytes: settings.log.max_text_bytes,
             sample_refused: settings.log.sample_refused,
             sensitive_key: settings.log.sensitive_key.clone(),
+            compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
+            access: access(settings)?,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
         let place = match &settings.metrics {
@@ -200,6 +239,7 @@ impl Application {
             _ => Place::OwnPort,
         };
         let metrics = Metrics::new(place, &runtime::build_id().unwrap_or_default());
+        let tls = tls(settings)?;
         let state = AppState::new(deployments, default, limits, metrics)
             .expect("the default is one of the deployments")
             .traced_by(start_tracer(&settings.otel)?);
@@ -226,9 +266,11 @@ impl Application {
             keep_alive: Duration::from_millis(server.keep_alive_ms),
             drain_delay: Duration::from_millis(server.drain_delay_ms),
             drain_timeout: Duration::from_millis(server.drain_timeout_ms),
+            tls_reload: Some(Duration::from_secs(server.tls_reload_s))
+                .filter(|wait| !wait.is_zero()),
         };
         let router = http::router(state.clone());
-        Ok(Self { listener, router, state, ended, address, metrics, timing })
+        Ok(Self { listener, router, state, ended, address, metrics, timing, tls })
     }
 
     /// Shows in the metrics what becomes of this prediction log.
@@ -255,7 +297,7 @@ impl Application {
     /// # Errors
     /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`].
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, router, state, ended, address, metrics, timing } = self;
+        let Self { listener, router, state, ended, address, metrics, timing, tls } = self;
         if let Some(listener) = metrics {
             tokio::spawn(serve_metrics(listener, state.clone(), timing));
         }
@@ -265,7 +307,11 @@ impl Application {
         } else {
             address
         };
-        tracing::info!(%address, "listening on http://{shown}");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!(%address, "listening on {scheme}://{shown}");
+        if let Some(identity) = &tls {
+            tokio::spawn(keep_up_to_date(identity.clone(), timing.tls_reload));
+        }
         let graceful = GracefulShutdown::new();
         let mut server = auto::Builder::new(TokioExecutor::new());
         // A client that closes its side may have left, or may only have said everything. A short prediction is made and answered in any
@@ -285,10 +331,8 @@ impl Application {
             }
         });
         let patience = Patience { header: timing.header_timeout, keep_alive: timing.keep_alive };
-        let connect = |stream| http::connection::connect(stream, &router, &state, patience);
-        let metrics = state.metrics();
-        let serve =
-            |stream| serve_connection(&server, connect(stream), graceful.watcher(), metrics);
+        let server = Server { server, router, state: state.clone(), patience, tls };
+        let serve = |stream| server.serve(stream, graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
         state.start_draining();
@@ -297,9 +341,7 @@ impl Application {
         let drained = async move {
             if cause == Stop::Terminate {
                 let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
-                let serve = |stream| {
-                    serve_connection(&server, connect(stream), graceful.watcher(), metrics);
-                };
+                let serve = |stream| server.serve(stream, graceful.watcher());
                 accept_until(&listener, &serve, &mut delay).await;
             }
             drop(listener);
@@ -344,24 +386,143 @@ async fn flush_spans(state: &AppState) {
     }
 }
 
-/// Serves one connection in a task of its own.
-fn serve_connection(
-    server: &auto::Builder<TokioExecutor>,
+/// Who may ask, by the settings and the file that they name.
+fn access(settings: &Settings) -> Result<Access, ServerError> {
+    let access = &settings.access;
+    let wrong = |place: &str| {
+        let place = place.to_owned();
+        move |source| ServerError::Keys { place, source }
+    };
+    let limit = settings.default_limit().map_err(wrong("access.rate_limit"))?;
+    let mut listed = access.keys.clone();
+    Keys::parse(&listed, limit).map_err(wrong("access.keys"))?;
+    if !access.keys_file.is_empty() {
+        let path = PathBuf::from(&access.keys_file);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ServerError::KeysFile { path: path.clone(), source })?;
+        let place = format!("`{}` (access.keys_file)", path.display());
+        if Keys::parse(&text, limit).map_err(wrong(&place))?.is_empty() {
+            return Err(ServerError::NoKeys { path });
+        }
+        listed.push('\n');
+        listed.push_str(&text);
+    }
+    let keys = Keys::parse(&listed, limit).map_err(wrong("access.keys with access.keys_file"))?;
+    Ok(Access {
+        keys: (!keys.is_empty()).then_some(keys),
+        has_open_docs: access.open_docs,
+        origins: settings.origins().map_err(wrong("cors.origins"))?,
+    })
+}
+
+/// All that a connection needs.
+struct Server {
+    server: auto::Builder<TokioExecutor>,
+    router: Router,
+    state: AppState,
+    patience: Patience,
+    tls: Option<Identity>,
+}
+
+impl Server {
+    /// Serves one connection in a task of its own.
+    fn serve(&self, tcp: TcpStream, watcher: Watcher) {
+        let Some(identity) = &self.tls else {
+            let streams = connect(Socket::Plain(tcp), &self.router, &self.state, self.patience);
+            let metrics = Arc::clone(self.state.metrics());
+            tokio::spawn(serve_connection(self.server.clone(), streams, watcher, metrics));
+            return;
+        };
+        // Who does not finish the handshake in time is as slow as who does not send a head.
+        let handshake = tokio::time::timeout(self.patience.header, identity.acceptor().accept(tcp));
+        let (server, router) = (self.server.clone(), self.router.clone());
+        let (state, patience) = (self.state.clone(), self.patience);
+        let metrics = Arc::clone(state.metrics());
+        tokio::spawn(async move {
+            let tls = match handshake.await {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::debug!(error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_too_slow) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    return;
+                }
+            };
+            let streams = connect(Socket::Tls(Box::new(tls)), &router, &state, patience);
+            serve_connection(server, streams, watcher, metrics).await;
+        });
+    }
+}
+
+async fn serve_connection(
+    server: auto::Builder<TokioExecutor>,
     (stream, requests): (Stream, Requests),
     watcher: Watcher,
-    metrics: &Arc<Metrics>,
+    metrics: Arc<Metrics>,
 ) {
-    let metrics = Arc::clone(metrics);
     let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
-    let connection = watcher.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-                metrics.refused(Refused::MalformedHead);
-            }
-            tracing::debug!(error, "a connection ended with an error");
+    if let Err(error) = watcher.watch(connection).await {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            metrics.refused(Refused::MalformedHead);
         }
-    });
+        tracing::debug!(error, "a connection ended with an error");
+    }
+}
+
+/// The certificate that the settings name, if any.
+fn tls(settings: &Settings) -> Result<Option<Identity>, ServerError> {
+    let server = &settings.server;
+    if server.tls_certificate.is_empty() {
+        return Ok(None);
+    }
+    let identity = Identity::open(server.tls_certificate.as_ref(), server.tls_key.as_ref())?;
+    warn_when_out_of_date(&identity);
+    Ok(Some(identity))
+}
+
+fn warn_when_out_of_date(identity: &Identity) {
+    if identity.is_out_of_date() {
+        tracing::warn!(
+            "the certificate of server.tls_certificate has expired or is not valid yet; clients will refuse it"
+        );
+    }
+}
+
+/// Reads certificate and key again whenever they have changed, or SIGHUP asks for it. What cannot be used is not taken over.
+async fn keep_up_to_date(identity: Identity, every: Option<Duration>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut asked) = signal(SignalKind::hangup()) else { return };
+    loop {
+        let waiting = async {
+            match every {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_asked = tokio::select! {
+            asked = asked.recv() => asked.is_some(),
+            () = waiting => false,
+        };
+        if !is_asked && !identity.has_changed() {
+            continue;
+        }
+        match identity.reload() {
+            Ok(()) => {
+                tracing::info!("the certificate was read again");
+                warn_when_out_of_date(&identity);
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    "the certificate cannot be read again; the one from before is still shown"
+                );
+            }
+        }
+    }
 }
 
 /// Takes connections until `until` is done.
@@ -553,9 +714,13 @@ fn shown(cpus: Cpus) -> String {
 fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
     let engine = &settings.engine;
     let (row_cost, batch_row_cost) = measure(predictor);
+    let takes_pictures =
+        predictor.model().schema().fields().iter().any(|field| field.kind() == Kind::Image);
     let lane = match engine.lane {
         LaneChoice::Inline => Lane::Inline,
         LaneChoice::Worker => Lane::Worker,
+        // A golden picture may be small; the next one need not be.
+        LaneChoice::Auto if takes_pictures => Lane::Worker,
         LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
         LaneChoice::Auto => Lane::Worker,
     };

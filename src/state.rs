@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::engine::Engine;
 use crate::observe::metrics::{Metrics, ModelMetrics};
 use crate::observe::otlp::Tracer;
@@ -158,8 +159,8 @@ impl Deployment {
     }
 }
 
-/// What a request may cost.
-#[derive(Debug, Clone)]
+/// What a request may cost, and who may ask.
+#[derive(Debug)]
 pub struct Limits {
     /// A request is given up after this long.
     pub request_timeout: Duration,
@@ -175,6 +176,10 @@ pub struct Limits {
     pub sample_refused: bool,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
+    /// An answer of this size is compressed for those who take it; none when no answer is.
+    pub compress_from: Option<u64>,
+    /// Who may ask.
+    pub access: Access,
     /// Whether pictures are logged whole, and not only by their digest.
     pub log_whole_images: bool,
 }

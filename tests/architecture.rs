@@ -8,30 +8,35 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
+    ("digest", &[]),
     ("image", &[]),
     ("schema", &["image", "tensor"]),
     ("tensor", &[]),
     ("pipeline", &["image", "schema", "tensor"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
-    ("artifact", &["schema", "pipeline", "postprocess"]),
+    ("artifact", &["digest", "schema", "pipeline", "postprocess"]),
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
-    ("bare", &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
+    ("bare", &["digest", "schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
     ("compare", &["schema", "postprocess", "artifact", "predictor"]),
     // Files of rows; no threads.
     ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
+    ("access", &[]),
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
-    ("state", &["schema", "predictor", "proof", "engine", "observe"]),
+    ("tls", &[]),
+    ("state", &["access", "schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["schema", "observe"]),
+    ("config", &["access", "schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",
         &[
+            "access",
+            "digest",
             "image",
             "schema",
             "pipeline",
@@ -48,6 +53,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "startup",
         &[
+            "access",
             "image",
             "bare",
             "schema",
@@ -60,11 +66,13 @@ const RULES: &[(&str, &[&str])] = &[
             "state",
             "config",
             "http",
+            "tls",
         ],
     ),
     (
         "cli",
         &[
+            "access",
             "image",
             "bare",
             "schema",
@@ -80,6 +88,7 @@ const RULES: &[(&str, &[&str])] = &[
             "telemetry",
             "compare",
             "tabular",
+            "tls",
         ],
     ),
 ];
@@ -91,6 +100,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["http", "startup"]),
     ("tower", &["http", "startup"]),
     ("tower_http", &["http", "startup"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["http", "tls"]),
+    ("ring", &["access", "artifact"]),
     ("ort", &["runtime"]),
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),
@@ -115,6 +127,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "compare",
+            "access",
             "http",
         ],
     ),

@@ -23,6 +23,7 @@ use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
 use super::predict;
@@ -61,9 +62,76 @@ impl Drop for Progress {
     }
 }
 
+/// What the bytes come from and go to.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// As they are.
+    Plain(TcpStream),
+    /// Encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, pieces),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+}
+
 /// The two sides of a connection.
 pub(crate) fn connect(
-    tcp: TcpStream,
+    socket: Socket,
     router: &Router,
     state: &AppState,
     patience: Patience,
@@ -77,7 +145,7 @@ pub(crate) fn connect(
     });
     state.metrics().begin_connection();
     let stream = Stream {
-        tcp,
+        socket,
         progress: Arc::clone(&progress),
         patience,
         waits_since: Instant::now(),
@@ -90,7 +158,7 @@ pub(crate) fn connect(
 /// The bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    tcp: TcpStream,
+    socket: Socket,
     progress: Arc<Progress>,
     patience: Patience,
     /// When something was last written, or the connection was opened.
@@ -137,7 +205,7 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         // A head that comes letter by letter is as slow as one that does not come.
         if (read.is_pending() || !self.progress.has_begun.load(Ordering::Relaxed))
             && self.is_too_silent(context)
@@ -157,19 +225,19 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.tcp).poll_write(context, bytes));
+        let written = ready!(Pin::new(&mut self.socket).poll_write(context, bytes));
         self.waits_since = Instant::now();
         Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(context)
+        Pin::new(&mut self.socket).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
-            ready!(Pin::new(&mut this.tcp).poll_shutdown(context))?;
+            ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
             if !this.progress.may_send.load(Ordering::Relaxed) {
                 return Poll::Ready(Ok(()));
             }
@@ -178,7 +246,7 @@ impl AsyncWrite for Stream {
         let mut unwanted = [0; 16 * 1024];
         while until.as_mut().poll(context).is_pending() {
             let mut buffer = ReadBuf::new(&mut unwanted);
-            let read = ready!(Pin::new(&mut this.tcp).poll_read(context, &mut buffer));
+            let read = ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 break;
             }
@@ -191,13 +259,13 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.tcp).poll_write_vectored(context, pieces));
+        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(context, pieces));
         self.waits_since = Instant::now();
         Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 }
 

@@ -10,7 +10,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::state::AppState;
 
 pub(crate) mod connection;
+mod encoding;
 mod form;
+mod gate;
 mod health;
 mod metrics;
 mod models;

@@ -12,7 +12,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, Full};
 
+use super::encoding::{self, Encoding};
 use super::form::{self, MediaType};
+use super::gate::{self, Caller};
 use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
@@ -48,12 +50,19 @@ where
 {
     let (parts, body) = request.into_parts();
     let id = request_id::of(&parts.headers, state.tracer());
+    let access = &state.limits().access;
+    let admission = gate::admit(access, &parts.headers, DIRECT);
+    let deployment = admission.refused.map_or_else(|| Ok(state.default_deployment()), Err);
     let answering =
-        predict(state, Ok(state.default_deployment()), &parts, body, (&id, Route::PREDICT));
+        predict(state, deployment, &parts, body, (&id, Route::PREDICT), &admission.caller);
     let mut response = problem::caught(answering)
         .await
         .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
-    problem::dress(&mut response, &id, state);
+    let origin = access.origins.as_ref().and_then(|_| parts.headers.get(header::ORIGIN));
+    problem::dress(&mut response, &id, state, &admission.caller, origin);
+    if encoding::is_large(&response, state.limits().compress_from) {
+        return encoding::compress(response, encoding::wanted(&parts.headers)).await;
+    }
     response
 }
 
@@ -99,6 +108,14 @@ impl Received {
             self.whole.extend_from_slice(&self.first);
         }
         self.whole.extend_from_slice(&piece);
+    }
+
+    /// Replaces a compressed body by what it was before.
+    fn inflate(&mut self, encoding: Encoding, limits: &Limits) -> Result<(), ApiError> {
+        let (at_most, time) = (limits.max_body_bytes, limits.body_timeout);
+        let inflated = blocking(|| encoding::inflate(encoding, self.bytes(), at_most, time))?;
+        (self.first, self.whole) = (Bytes::new(), inflated);
+        Ok(())
     }
 
     /// Replaces a picture or a form by the JSON that says the same.
@@ -240,9 +257,11 @@ async fn create_prediction(
         .get::<RequestId>()
         .cloned()
         .unwrap_or_else(|| request_id::of(&parts.headers, state.tracer()));
+    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let deployment = find(&state, params, parts.uri.path());
     let route = Route::of(parts.extensions.get().map(MatchedPath::as_str));
-    let mut response = predict(&state, deployment, &parts, body, (&id, route)).await.map(Body::new);
+    let answering = predict(&state, deployment, &parts, body, (&id, route), &caller);
+    let mut response = answering.await.map(Body::new);
     response.extensions_mut().insert(Logged);
     response
 }
@@ -253,6 +272,7 @@ async fn predict<B>(
     parts: &Parts,
     body: B,
     (id, route): (&RequestId, Route),
+    caller: &Caller,
 ) -> Response<Full<Bytes>>
 where
     B: HttpBody<Data = Bytes> + Unpin,
@@ -260,7 +280,7 @@ where
     let started = Instant::now();
     let (limits, metrics) = (state.limits(), state.metrics().as_ref());
     let mut exchange = Exchange {
-        record: Record::new(started, id, (metrics, route)),
+        record: Record::new(started, id, caller.key_name(), (metrics, route)),
         id,
         route,
         tracer: state.tracer(),
@@ -275,11 +295,16 @@ where
     let seen = &mut exchange.seen;
     let answered = problem::caught(async {
         let deployment = exchange.deployment.as_ref().map_err(ApiError::clone)?;
+        caller.may_ask(deployment.name())?;
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
         let schema = deployment.model.schema();
         let media_type = form::media_type(&parts.headers, schema)?;
-        seen.is_binary = media_type != MediaType::Json;
+        let encoding = encoding::of_request(&parts.headers)?;
+        seen.is_binary = media_type != MediaType::Json || encoding.is_some();
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
+        if let Some(encoding) = encoding {
+            seen.body.inflate(encoding, limits)?;
+        }
         seen.body.make_json(&media_type, schema)?;
         seen.is_binary = false;
         let is_timed = metrics.is_on() || trace::is_wanted(state.tracer(), id);
@@ -438,7 +463,7 @@ async fn answer(
 }
 
 /// Runs something long in this thread, after its other tasks have been moved to another one.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::current().runtime_flavor() {
         tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         _ => work(),

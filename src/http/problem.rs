@@ -14,6 +14,8 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::encoding;
+use super::gate::{self, Caller};
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
 use super::trace::{self, Over};
@@ -46,6 +48,34 @@ pub enum ApiError {
     MethodNotAllowed {
         /// The method.
         method: Method,
+    },
+    /// A key is needed.
+    #[error("a key is needed, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; found {given}")]
+    Unauthorized {
+        /// What came instead; never the key.
+        given: &'static str,
+    },
+    /// The key is for other models.
+    #[error("the key `{key}` is not for the model `{model}`")]
+    Forbidden {
+        /// The key's name.
+        key: String,
+        /// What was asked.
+        model: String,
+    },
+    /// A page asks whether it may.
+    #[error("pages of the origin `{origin}` may not; the setting `cors.origins` says which may")]
+    Origin {
+        /// Where it is from.
+        origin: String,
+    },
+    /// The key's quota is used up.
+    #[error("the quota of the key `{key}` is used up; try again in {retry_after_s} s")]
+    TooManyRequests {
+        /// The key's name.
+        key: String,
+        /// When to come back.
+        retry_after_s: u64,
     },
     /// A query parameter that cannot be.
     #[error("the query parameter `{name}` is `{found}`, expected {expected}")]
@@ -85,10 +115,21 @@ pub enum ApiError {
         problem: String,
     },
     /// The body is encoded.
-    #[error("the content encoding `{found}` is not supported; send the body as it is")]
+    #[error(
+        "the content encoding `{found}` is not supported; send the body as it is, or in one of: {}",
+        encoding::TAKEN
+    )]
     ContentEncoding {
         /// The encoding.
         found: String,
+    },
+    /// The body is not what its encoding says.
+    #[error("the body is not {encoding}, as its content encoding says: {problem}")]
+    Encoded {
+        /// The encoding.
+        encoding: &'static str,
+        /// What is wrong.
+        problem: String,
     },
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
@@ -162,10 +203,15 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotFound { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } | Self::Origin { .. } => StatusCode::FORBIDDEN,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Query { .. } | Self::Syntax(_) | Self::Form { .. } | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Query { .. }
+            | Self::Encoded { .. }
+            | Self::Syntax(_)
+            | Self::Form { .. }
+            | Self::BodyBroken => StatusCode::BAD_REQUEST,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } | Self::ContentEncoding { .. } => {
@@ -190,6 +236,10 @@ impl ApiError {
             Self::NotFound { .. } => ("not-found", "Not found"),
             Self::UnknownModel { .. } => ("unknown-model", "Unknown model"),
             Self::MethodNotAllowed { .. } => ("method-not-allowed", "Method not allowed"),
+            Self::Unauthorized { .. } => ("unauthorized", "A key is needed"),
+            Self::Forbidden { .. } => ("forbidden", "The key is for other models"),
+            Self::Origin { .. } => ("origin-not-allowed", "Pages of this origin may not"),
+            Self::TooManyRequests { .. } => ("too-many-requests", "The quota is used up"),
             Self::Query { .. } => ("invalid-query", "Invalid query"),
             Self::BodyTimeout { .. } => ("body-timeout", "The body came too slowly"),
             Self::BodyBroken => ("broken-body", "The body could not be read"),
@@ -198,6 +248,7 @@ impl ApiError {
                 ("unsupported-media-type", "Unsupported media type")
             }
             Self::Form { .. } => ("malformed-form", "The form cannot be read"),
+            Self::Encoded { .. } => ("malformed-encoding", "The body cannot be decompressed"),
             Self::Syntax(_) => ("malformed-json", "The body is not JSON"),
             Self::Invalid { .. } => ("invalid-input", "Invalid input"),
             Self::Engine(EngineError::Overloaded) => ("overloaded", "The server is busy"),
@@ -256,6 +307,11 @@ impl ApiError {
         if matches!(self, Self::Engine(EngineError::Overloaded) | Self::Timeout { .. }) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if matches!(self, Self::ContentEncoding { .. }) {
+            let taken = HeaderValue::from_static(encoding::TAKEN);
+            response.headers_mut().insert(header::ACCEPT_ENCODING, taken);
+        }
+        gate::explain(response.headers_mut(), self);
         response
     }
 }
@@ -284,7 +340,22 @@ pub(super) async fn finish(
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = Route::of(request.extensions().get().map(MatchedPath::as_str));
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
+    let access = &state.limits().access;
+    let origin =
+        access.origins.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
+    let wanted = encoding::wanted(request.headers());
+    let admission = gate::admit(access, request.headers(), &path);
+    let caller = admission.caller;
+    let mut response = match gate::preflight(access, &method, request.headers()) {
+        Some(answer) => answer.unwrap_or_else(ApiError::into_response),
+        None => match admission.refused {
+            Some(error) => error.into_response(),
+            None => {
+                request.extensions_mut().insert(caller.clone());
+                next.run(request).await
+            }
+        },
+    };
     let status = response.status();
     let mut is_counted = response.extensions().get::<Logged>().is_some();
     if status.is_client_error() || status.is_server_error() {
@@ -299,7 +370,7 @@ pub(super) async fn finish(
             if !logged {
                 error.report(&id);
                 let counted = (state.metrics().as_ref(), route);
-                let record = Record::new(started, &id, counted);
+                let record = Record::new(started, &id, caller.key_name(), counted);
                 let duration = record::rejected(record, &method, &path, &error);
                 let over = over(&method, route, (started, duration), status.as_u16(), Some(&error));
                 trace::over(state.tracer(), &id, &over);
@@ -316,7 +387,10 @@ pub(super) async fn finish(
             trace::over(state.tracer(), &id, &over);
         }
     }
-    dress(&mut response, &id, &state);
+    dress(&mut response, &id, &state, &caller, origin.as_ref());
+    if encoding::is_large(&response, state.limits().compress_from) {
+        return encoding::compress(response, wanted).await.map(Body::new);
+    }
     response
 }
 
@@ -331,8 +405,14 @@ fn over<'a>(
     Over { method, route, span, status, error, model: None, decode: None, times: None }
 }
 
-/// What every answer carries: the request's id, and where it stands in a trace; and that the connection ends, when the server does.
-pub(super) fn dress<B>(response: &mut Response<B>, id: &RequestId, state: &AppState) {
+/// What every answer carries: the request's id, and where it stands in a trace; what a page of another origin needs; the quota; and that the connection ends, when the server does.
+pub(super) fn dress<B>(
+    response: &mut Response<B>,
+    id: &RequestId,
+    state: &AppState,
+    caller: &Caller,
+    origin: Option<&HeaderValue>,
+) {
     let headers = response.headers_mut();
     headers.insert(request_id::HEADER, id.header());
     if let Some(trace) = id.trace()
@@ -340,6 +420,7 @@ pub(super) fn dress<B>(response: &mut Response<B>, id: &RequestId, state: &AppSt
     {
         headers.insert(request_id::TRACE_HEADER, value);
     }
+    gate::dress(headers, &state.limits().access, caller, origin);
     if state.is_draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -5,23 +5,24 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use time::OffsetDateTime;
 
 use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
+use crate::digest::{hex, sha256};
 use crate::image;
 use crate::observe::metrics::{Metrics, Route};
 use crate::observe::prediction_log;
-use crate::schema;
+use crate::schema::{self, Cells};
 use crate::state::{Deployment, Limits};
 
 /// A record that is being written.
 pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
+    key: Option<&'a str>,
     metrics: &'a Metrics,
     route: Route,
 }
@@ -30,9 +31,10 @@ impl<'a> Record<'a> {
     pub(super) fn new(
         started: Instant,
         request_id: &'a RequestId,
+        key: Option<&'a str>,
         (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, metrics, route }
+        Self { started, request_id, key, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -53,6 +55,12 @@ impl<'a> Record<'a> {
                 line.push(b'"');
             }
             None => line.extend_from_slice(b"null"),
+        }
+        // Its characters too are those that JSON takes as they are.
+        if let Some(key) = self.key {
+            line.extend_from_slice(b",\"key\":\"");
+            line.extend_from_slice(key.as_bytes());
+            line.push(b'"');
         }
     }
 
@@ -306,38 +314,13 @@ fn picture(value: &str) -> String {
             serde_json::json!({"text_bytes": value.len()}).to_string()
         };
     };
-    let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(&file);
     let media_type = image::Format::of(&file).map(image::Format::media_type).ok();
     serde_json::json!({"sha256": digest, "bytes": file.len(), "type": media_type}).to_string()
 }
 
 /// A value in the place of a picture that is none is shown up to this length.
 const MOST_SHOWN: usize = 200;
-
-/// The keys and values of an object, in their order, each key as often as it is there.
-struct Cells<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Cells<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Cells<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells<'de>, A::Error> {
-                let mut cells = Vec::new();
-                while let Some(cell) = map.next_entry()? {
-                    cells.push(cell);
-                }
-                Ok(Cells(cells))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
 
 /// HMAC-SHA256 of the value's JSON text, its first 128 bits.
 fn hash(value: &str, key: &str) -> String {
@@ -349,12 +332,7 @@ fn hash(value: &str, key: &str) -> String {
         return "redacted".to_owned();
     };
     mac.update(value.as_bytes());
-    let digest = mac.finalize().into_bytes();
-    let mut text = "hmac:".to_owned();
-    for byte in digest.iter().take(16) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    format!("hmac:{}", hex(&mac.finalize().into_bytes()[..16]))
 }
 
 #[cfg(test)]

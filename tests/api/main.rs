@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod access;
 mod bad_requests;
 mod connections;
+mod encoding;
 mod faults;
 mod helpers;
 mod images;
@@ -15,3 +17,4 @@ mod records;
 mod sensitive;
 mod shutdown;
 mod tensors;
+mod tls;

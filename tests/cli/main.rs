@@ -9,12 +9,14 @@ mod help;
 mod helpers;
 mod init;
 mod inspect;
+mod key;
 mod library;
 mod new;
 mod output;
 mod predict;
 mod replay;
 mod settings;
+mod tls;
 
 /// Asserts a snapshot without hashes, and without what depends on the machine: how its logarithm rounds.
 macro_rules! assert_shown {

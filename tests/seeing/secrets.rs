@@ -74,7 +74,8 @@ fn sensitive_values_are_in_no_log_no_metric_and_no_trace() {
     bodies.push(format!("{TEXT}={NUMBER}"));
     let mut statuses = BTreeMap::new();
     for body in &bodies {
-        for path in ["/v1/predict", "/v1/predict?on_invalid=null", "/v1/models/house-prices/predict"]
+        for path in
+            ["/v1/predict", "/v1/predict?on_invalid=null", "/v1/models/house-prices/predict"]
         {
             for media_type in ["application/json", "text/plain"] {
                 let head = format!("POST {path} HTTP/1.1\r\ncontent-type: {media_type}");
@@ -82,7 +83,10 @@ fn sensitive_values_are_in_no_log_no_metric_and_no_trace() {
             }
         }
     }
-    assert!([200, 400, 415, 422].iter().all(|status| statuses.contains_key(status)), "{statuses:?}");
+    assert!(
+        [200, 400, 415, 422].iter().all(|status| statuses.contains_key(status)),
+        "{statuses:?}"
+    );
     // HTTP/2, whose library has messages of its own at the level of traces.
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();

@@ -82,7 +82,9 @@ fn attributes(of: &Value) -> std::collections::BTreeMap<String, String> {
         value.as_str().unwrap().to_owned()
     };
     let list = of["attributes"].as_array().unwrap();
-    list.iter().map(|pair| (pair["key"].as_str().unwrap().to_owned(), text(&pair["value"]))).collect()
+    list.iter()
+        .map(|pair| (pair["key"].as_str().unwrap().to_owned(), text(&pair["value"])))
+        .collect()
 }
 
 fn nanos(span: &Value, key: &str) -> u128 {
@@ -157,7 +159,8 @@ fn a_trace_is_continued_sent_and_answered() {
         server.metric("seaworthy_spans_total{result=\"exported\"}") >= 6.0
     });
     server.stop();
-    let record: Value = serde_json::from_str(std::fs::read_to_string(&log).unwrap().trim()).unwrap();
+    let record: Value =
+        serde_json::from_str(std::fs::read_to_string(&log).unwrap().trim()).unwrap();
     assert_eq!(record["trace_id"], TRACE);
 }
 
@@ -233,7 +236,10 @@ fn without_a_collector_a_trace_is_logged_and_answered_but_not_sampled() {
     let parent = format!("00-{TRACE}-{PARENT}-01");
     let answer = server.predict_with(&[("traceparent", &parent)], &good());
     let response = answer.header("traceresponse").to_owned();
-    assert!(response.starts_with(&format!("00-{TRACE}-")) && response.ends_with("-00"), "{response}");
+    assert!(
+        response.starts_with(&format!("00-{TRACE}-")) && response.ends_with("-00"),
+        "{response}"
+    );
     let answer = server.predict_with(&[], &good());
     assert_eq!(answer.header("traceresponse"), "");
 }
@@ -246,15 +252,16 @@ fn a_collector_that_cannot_be_is_refused_at_the_start() {
         ("SEAWORTHY__OTEL__HEADERS", "secret-token", "expected pairs"),
         ("OTEL_TRACES_SAMPLER_ARG", "2", "must be between 0 and 1"),
     ] {
-        let output =
-            crate::helpers::seaworthy(&["serve"]).env(key, value).output().unwrap();
+        let output = crate::helpers::seaworthy(&["serve"]).env(key, value).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{key}: {stderr}");
         assert!(stderr.contains(expected) && !stderr.contains("secret-token"), "{stderr}");
     }
     // Switched off by the standard's own variable.
     let mut command = crate::helpers::seaworthy(&["serve", "house-prices@3.2.0"]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector").env("OTEL_SDK_DISABLED", "true");
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector")
+        .env("OTEL_SDK_DISABLED", "true");
     command.stdout(std::process::Stdio::null());
     Server::of(command).predict("off");
 }
