@@ -322,7 +322,9 @@ impl Application {
             .timer(TokioTimer::new())
             // `http::connection` has a cheaper one.
             .header_read_timeout(None)
-            .half_close(state.deployments().iter().all(is_short));
+            .half_close(state.deployments().iter().all(is_short))
+            // What a connection reads at once, and the longest head. Each keeps a buffer of that size after a large body.
+            .max_buf_size(READ_AT_ONCE);
         server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
         let mut stop = std::pin::pin!(async {
             tokio::select! {
@@ -414,6 +416,9 @@ fn access(settings: &Settings) -> Result<Access, ServerError> {
         origins: settings.origins().map_err(wrong("cors.origins"))?,
     })
 }
+
+/// With the default of hyper, 256 connections that have sent large bodies keep 100 MB.
+const READ_AT_ONCE: usize = 128 * 1024;
 
 /// All that a connection needs.
 struct Server {

@@ -26,7 +26,7 @@ use crate::observe::otlp::Tracer;
 use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
 use crate::schema::{Decoded, Schema};
-use crate::state::{AppState, Deployment, Limits};
+use crate::state::{AppState, Buffers, Deployment, Limits};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -90,31 +90,39 @@ struct Seen {
 /// A body so far as it has arrived.
 #[derive(Debug, Default)]
 struct Received {
-    /// Most bodies come in one piece, which is not copied.
-    first: Bytes,
-    /// All pieces, when there are several.
-    whole: Vec<u8>,
+    /// The whole body; most come in one piece, which is not copied.
+    whole: Bytes,
+    /// The pieces so far of one that comes in several.
+    pieces: Vec<u8>,
 }
 
 impl Received {
     /// Adds a piece; `declared` is the length that the body is said to have.
-    fn push(&mut self, piece: Bytes, declared: Option<usize>) {
-        if self.bytes().is_empty() {
-            self.first = piece;
+    fn push(&mut self, piece: Bytes, declared: Option<usize>, buffers: &Buffers) {
+        if self.bytes().is_empty() && declared.is_none_or(|length| piece.len() >= length) {
+            self.whole = piece;
             return;
         }
-        if self.whole.is_empty() {
-            self.whole.reserve(declared.unwrap_or_default().max(self.first.len() + piece.len()));
-            self.whole.extend_from_slice(&self.first);
+        if self.pieces.is_empty() {
+            let n_bytes = declared.unwrap_or_default().max(self.whole.len() + piece.len());
+            self.pieces = buffers.take(n_bytes);
+            self.pieces.extend_from_slice(&std::mem::take(&mut self.whole));
         }
-        self.whole.extend_from_slice(&piece);
+        self.pieces.extend_from_slice(&piece);
+    }
+
+    /// Says that there are no more pieces.
+    fn finish(&mut self, buffers: &Buffers) {
+        if !self.pieces.is_empty() {
+            self.whole = buffers.share(std::mem::take(&mut self.pieces));
+        }
     }
 
     /// Replaces a compressed body by what it was before.
     fn inflate(&mut self, encoding: Encoding, limits: &Limits) -> Result<(), ApiError> {
         let (at_most, time) = (limits.max_body_bytes, limits.body_timeout);
         let inflated = blocking(|| encoding::inflate(encoding, self.bytes(), at_most, time))?;
-        (self.first, self.whole) = (Bytes::new(), inflated);
+        self.whole = inflated.into();
         Ok(())
     }
 
@@ -125,12 +133,17 @@ impl Received {
             MediaType::Image => form::of_image(self.bytes(), schema)?,
             MediaType::Form { boundary } => form::of_form(self.bytes(), boundary, schema)?,
         };
-        (self.first, self.whole) = (Bytes::new(), json);
+        self.whole = json.into();
         Ok(())
     }
 
     fn bytes(&self) -> &[u8] {
-        if self.whole.is_empty() { &self.first } else { &self.whole }
+        if self.pieces.is_empty() { &self.whole } else { &self.pieces }
+    }
+
+    /// The whole body, when it is there.
+    fn shared(&self) -> Option<&Bytes> {
+        self.pieces.is_empty().then_some(&self.whole)
     }
 }
 
@@ -182,11 +195,9 @@ impl Exchange<'_> {
             status,
             n_rows: seen.decoded.as_ref().map_or(0, |decoded| decoded.n_rows),
             on_invalid_null: seen.on_invalid_null,
-            inputs: seen
-                .decoded
-                .as_ref()
-                .and_then(|decoded| seen.body.bytes().get(decoded.inputs.clone())),
+            inputs: seen.decoded.as_ref().map(|decoded| decoded.inputs.clone()),
             body: if seen.is_binary { &[] } else { seen.body.bytes() },
+            shared_body: seen.body.shared(),
             predictions: answered
                 .as_ref()
                 .ok()
@@ -301,7 +312,7 @@ where
         let media_type = form::media_type(&parts.headers, schema)?;
         let encoding = encoding::of_request(&parts.headers)?;
         seen.is_binary = media_type != MediaType::Json || encoding.is_some();
-        read_body(body, &parts.headers, limits, &mut seen.body).await?;
+        read_body(body, &parts.headers, state, &mut seen.body).await?;
         if let Some(encoding) = encoding {
             seen.body.inflate(encoding, limits)?;
         }
@@ -373,12 +384,13 @@ fn on_invalid_null(query: &str) -> Result<bool, ApiError> {
 async fn read_body<B>(
     mut body: B,
     headers: &HeaderMap,
-    limits: &Limits,
+    state: &AppState,
     read: &mut Received,
 ) -> Result<(), ApiError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
+    let (limits, buffers) = (state.limits(), state.buffers());
     let too_large = || ApiError::BodyTooLarge { limit: limits.max_body_bytes };
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -392,11 +404,12 @@ where
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Err(ApiError::BodyBroken) };
             let Ok(data) = frame.into_data() else { continue };
-            read.push(data, declared);
+            read.push(data, declared, buffers);
             if read.bytes().len() > limits.max_body_bytes {
                 return Err(too_large());
             }
         }
+        read.finish(buffers);
         Ok(())
     };
     within(limits.body_timeout, collect)
@@ -424,8 +437,8 @@ async fn answer(
 ) -> Result<Answer, ApiError> {
     let started = is_timed.then(Instant::now);
     let schema = deployment.model.schema();
-    let mut frame = deployment.frames.take(schema);
     let body = seen.body.bytes();
+    let mut frame = deployment.frames.take(schema, body.len());
     let decoded = if body.len() >= LARGE_BODY {
         blocking(|| schema.decode(body, &limits.decode, &mut frame))
     } else {
