@@ -638,7 +638,7 @@ mod tests {
         let (log, writer) = PredictionLog::start(&Sink::Memory(memory.clone()), 8192).unwrap();
         let record = "x".repeat(MOST_BYTES / 2);
         for _ in 0..6 {
-            log.append(&record);
+            log.append(&[record.as_bytes()]);
             assert!(log.shared.lock().buffer.len() <= MOST_BYTES + record.len());
         }
         assert!(log.flush(Duration::from_secs(60)));
@@ -654,7 +654,7 @@ mod tests {
         let locked = memory.0.lock().unwrap();
         let (log, writer) =
             PredictionLog::start_with(&Sink::Memory(memory.clone()), &options).unwrap();
-        (0..1000).for_each(|number| log.append(&number.to_string()));
+        (0..1000).for_each(|number| log.append(&[number.to_string().as_bytes()]));
         drop(locked);
         assert!(log.flush(Duration::from_secs(60)));
         drop(writer);
@@ -673,7 +673,7 @@ mod tests {
         let (log, writer) = PredictionLog::start_with(&sink, &options).unwrap();
         let begun = Instant::now();
         for _ in 0..3 {
-            log.append("{}");
+            log.append(&[b"{}"]);
             assert!(log.flush(Duration::from_secs(60)));
         }
         // The first is tried again, the others are not.
