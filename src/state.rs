@@ -319,6 +319,12 @@ impl AppState {
         &self.limits
     }
 
+    /// Memory for large bodies.
+    #[must_use]
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
     /// With spans of requests sent by this tracer.
     #[must_use]
     pub fn traced_by(mut self, tracer: Option<Tracer>) -> Self {
@@ -333,12 +339,6 @@ impl AppState {
     #[must_use]
     pub fn tracer(&self) -> Option<&Tracer> {
         self.tracer.as_ref()
-    }
-
-    /// Memory for large bodies.
-    #[must_use]
-    pub fn buffers(&self) -> &Buffers {
-        &self.buffers
     }
 
     /// What is counted.
