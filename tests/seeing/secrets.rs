@@ -70,7 +70,7 @@ fn sensitive_values_are_in_no_log_no_metric_and_no_trace() {
     bodies.push(secret.replace("Neighborhood", "neighborhood"));
     bodies.push(secret.replace("inputs", "rows"));
     bodies.push(secret.replace("}]}", "}"));
-    bodies.push(format!("{{\"inputs\":[\"{TEXT}\",{NUMBER},{{\"{OTHER_TEXT}\":1}}]}}"));
+    bodies.push(format!("{{\"inputs\":[\"{TEXT}\",{NUMBER},{{\"unknown\":\"{OTHER_TEXT}\"}}]}}"));
     bodies.push(format!("{TEXT}={NUMBER}"));
     let mut statuses = BTreeMap::new();
     for body in &bodies {
