@@ -3,7 +3,7 @@
 //! The one module that reads the environment. A key that is unknown or has an impossible value stops the start with its name, its
 //! value and where it was set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -486,6 +486,7 @@ impl Settings {
         overrides.push((None, Box::new(variables)));
 
         let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
+        let mut chosen = BTreeSet::new();
         let mut builder = Config::builder().add_source(defaults);
         for (file, source) in overrides {
             let collected = source.collect().map_err(|error| match (&file, error) {
@@ -503,8 +504,12 @@ impl Settings {
                     ),
                 };
                 let origin = Origin { value: shown(&key, &value), place };
-                if !known.contains_key(&key) {
+                let Some(default) = known.get(&key) else {
                     return Err(unknown(&key, origin, known.keys()));
+                };
+                // A copy of the file of defaults chooses nothing.
+                if value.kind != default.kind {
+                    chosen.insert(key.clone());
                 }
                 origins.insert(key, origin);
             }
@@ -523,7 +528,7 @@ impl Settings {
         for (variable, key) in OTEL_VARIABLES {
             let is_off = environment.get("OTEL_SDK_DISABLED").is_some_and(|off| off == "true");
             let value = environment.get(variable).filter(|value| !value.is_empty() && !is_off);
-            if let Some(value) = value.filter(|_| !origins.contains_key(key)) {
+            if let Some(value) = value.filter(|_| !chosen.contains(key)) {
                 let is_base = variable == "OTEL_EXPORTER_OTLP_ENDPOINT";
                 let path = if is_base { "/v1/traces" } else { "" };
                 let set = format!("{}{path}", value.trim_end_matches('/'));
@@ -531,6 +536,7 @@ impl Settings {
                     value: shown(key, &Value::from(value.as_str())),
                     place: format!("the environment ({variable})"),
                 };
+                chosen.insert(key.to_owned());
                 origins.insert(key.to_owned(), origin);
                 builder = builder.set_override(key, set).map_err(read)?;
             }
@@ -800,6 +806,22 @@ mod tests {
             load(&[file], &[profile, bare, ("SEAWORTHY__SERVER__PORT", "2")]).unwrap().server.port,
             3
         );
+    }
+
+    /// The copy of the defaults that lies beside the program silenced these variables.
+    #[test]
+    fn the_standard_variables_of_opentelemetry_count_unless_the_settings_say_otherwise() {
+        let defaults = ("default.toml", DEFAULTS);
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+        let settings = load(&[defaults], &[endpoint, ("OTEL_TRACES_SAMPLER_ARG", "0.5")]).unwrap();
+        assert_eq!(settings.otel.endpoint, "http://collector:4318/v1/traces");
+        assert!((settings.otel.sample - 0.5).abs() < f64::EPSILON);
+        let own = ("SEAWORTHY__OTEL__ENDPOINT", "http://own");
+        assert_eq!(load(&[defaults], &[endpoint, own]).unwrap().otel.endpoint, "http://own");
+        let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://exact/x");
+        assert_eq!(load(&[], &[endpoint, exact]).unwrap().otel.endpoint, "http://exact/x");
+        let off = ("OTEL_SDK_DISABLED", "true");
+        assert_eq!(load(&[], &[endpoint, off]).unwrap().otel.endpoint, "");
     }
 
     #[test]

@@ -63,14 +63,14 @@ fn sensitive_values_are_in_no_log_no_metric_and_no_trace() {
     let secret = good().replace("73.0", NUMBER);
     assert!(secret.contains(NUMBER) && secret.contains(TEXT));
     let wrong = secret.replace(TEXT, OTHER_TEXT);
-    let mut bodies = vec![secret.clone(), wrong.clone()];
+    let mut bodies = vec![secret.clone(), wrong];
     bodies.push(secret.replace("\"Timber\"", "[\"Timber\"]"));
     bodies.push(secret.replace(NUMBER, &format!("\"{NUMBER}\"")));
     bodies.push(secret.replace(NUMBER, &format!("{NUMBER}e999")));
     bodies.push(secret.replace("Neighborhood", "neighborhood"));
     bodies.push(secret.replace("inputs", "rows"));
     bodies.push(secret.replace("}]}", "}"));
-    bodies.push(format!("{{\"inputs\":[\"{TEXT}\",{NUMBER},{{\"{OTHER_TEXT}\":1}}]}}"));
+    bodies.push(format!("{{\"inputs\":[\"{TEXT}\",{NUMBER},{{\"unknown\":\"{OTHER_TEXT}\"}}]}}"));
     bodies.push(format!("{TEXT}={NUMBER}"));
     let mut statuses = BTreeMap::new();
     for body in &bodies {
