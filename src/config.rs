@@ -13,6 +13,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::access::{AccessError, Keys, Limit, Origins};
+use crate::artifact::{NoSigner, Trust};
 use crate::schema::UnknownFields;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -148,6 +149,11 @@ pub struct Models {
     pub default: String,
     /// Which artifacts are loaded.
     pub load: Load,
+    /// Whose signatures count.
+    #[serde(deserialize_with = "list")]
+    pub signers: Vec<String>,
+    /// Whether one of them must have signed.
+    pub require_signature: bool,
 }
 
 /// Which artifacts are loaded.
@@ -482,6 +488,13 @@ impl Settings {
             };
             return Err(invalid(set, &origins, format!("`{other}` must be set as well")));
         }
+        let trust = settings
+            .trust()
+            .map_err(|error| invalid("models.signers", &origins, error.to_string()))?;
+        if trust.is_required() && trust.is_empty() {
+            let problem = "`models.signers` names nobody who could have signed".to_owned();
+            return Err(invalid("models.require_signature", &origins, problem));
+        }
         settings
             .access_problem()
             .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
@@ -505,6 +518,14 @@ impl Settings {
     /// One is none; not after [`Self::load`].
     pub fn origins(&self) -> Result<Option<Origins>, AccessError> {
         Origins::parse(&self.cors.origins, Duration::from_secs(self.cors.max_age_s))
+    }
+
+    /// Whose signatures count.
+    ///
+    /// # Errors
+    /// One is no signer; not after [`Self::load`].
+    pub fn trust(&self) -> Result<Trust, NoSigner> {
+        Trust::new(&self.models.signers, self.models.require_signature)
     }
 
     fn access_problem(&self) -> Option<(&'static str, AccessError)> {
@@ -611,7 +632,9 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "access.open_docs" | "engine.arena" => "expected true or false",
+        "access.open_docs" | "models.require_signature" | "engine.arena" => {
+            "expected true or false"
+        }
         "cors.max_age_s" | "log.queue" | "log.max_text_bytes" => {
             "expected a whole number, 0 or above"
         }

@@ -12,7 +12,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::access::{Access, AccessError, Keys};
-use crate::artifact::{Artifact, store};
+use crate::artifact::{Artifact, ArtifactError, NoSigner, Trust, store};
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
@@ -21,7 +21,7 @@ use crate::http::connection::{Patience, Requests, Socket, Stream, connect};
 use crate::image;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
-use crate::runtime::{self, RuntimeError, SessionOptions};
+use crate::runtime::{self, GraphFile, RuntimeError, SessionOptions};
 use crate::schema::DecodeOptions;
 use crate::state::{AppState, Deployment, Limits, Role};
 use crate::tls::{Identity, TlsError};
@@ -74,6 +74,9 @@ pub enum ServerError {
         #[source]
         source: AccessError,
     },
+    /// A signer is none.
+    #[error("models.signers: {0}")]
+    Signers(#[source] NoSigner),
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -99,18 +102,49 @@ pub enum ServerError {
 /// # Errors
 /// The artifact cannot be loaded, or does not give what training recorded.
 pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
-    load_and_prove_with(dir, SessionOptions::default())
+    load_trusted(dir, &Trust::default())
 }
 
-fn load_and_prove_with(
-    dir: &Path,
-    options: SessionOptions,
-) -> Result<(Predictor, Proof), ServerError> {
+/// As [`load_and_prove`], for those who trust not everybody.
+///
+/// # Errors
+/// As [`load_and_prove`]; or nobody who is trusted has signed the artifact.
+pub fn load_trusted(dir: &Path, trust: &Trust) -> Result<(Predictor, Proof), ServerError> {
+    load_and_prove_with(dir, trust, SessionOptions::default())
+}
+
+/// Opens an artifact that somebody trusted has signed, if that is asked for, and whose graph reads no files but its own.
+///
+/// # Errors
+/// The artifact is not sound, or not trusted.
+pub fn open_artifact(dir: &Path, trust: &Trust) -> Result<Artifact, ServerError> {
     let artifact = if bare::is_graph(dir) {
         bare::load(dir)?
     } else {
         Artifact::open(dir).map_err(LoadError::from)?
     };
+    trust.check(&artifact).map_err(LoadError::from)?;
+    // What a bare graph reads, `bare` has looked at.
+    if !artifact.files().is_empty() {
+        let path = artifact.graph();
+        let read = std::fs::read(&path)
+            .map_err(|source| ArtifactError::Read { path: path.clone(), source });
+        let graph = GraphFile::read(&read.map_err(LoadError::from)?).unwrap_or_default();
+        let below = Path::new(&artifact.manifest().model.file).parent().unwrap_or(Path::new(""));
+        let is_own = |location: &String| artifact.files().contains(&below.join(location));
+        if let Some(location) = graph.external.into_iter().find(|location| !is_own(location)) {
+            return Err(LoadError::from(ArtifactError::External { path, location }).into());
+        }
+    }
+    Ok(artifact)
+}
+
+fn load_and_prove_with(
+    dir: &Path,
+    trust: &Trust,
+    options: SessionOptions,
+) -> Result<(Predictor, Proof), ServerError> {
+    let artifact = open_artifact(dir, trust)?;
     let model = Arc::new(Model::load(artifact)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
@@ -213,6 +247,7 @@ impl Application {
             max_text_bytes: settings.log.max_text_bytes,
             sensitive_key: settings.log.sensitive_key.clone(),
             compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
+            has_tls: !server.tls_certificate.is_empty(),
             access: access(settings)?,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
@@ -538,13 +573,14 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         intra_threads: settings.engine.intra_threads,
         arena: settings.engine.arena,
     };
+    let trust = settings.trust().map_err(ServerError::Signers)?;
     let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
     for dir in dirs {
         let known = |(predictor, _, _): &(Predictor, Proof, Plan)| {
             same(predictor.model().artifact().dir(), &dir)
         };
         if !loaded.iter().any(known) {
-            let (mut predictor, proof) = load_and_prove_with(&dir, options)?;
+            let (mut predictor, proof) = load_and_prove_with(&dir, &trust, options)?;
             let plan = plan(settings, cpus, &mut predictor);
             loaded.push((predictor, proof, plan));
         }

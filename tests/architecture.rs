@@ -29,7 +29,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("state", &["access", "schema", "predictor", "proof", "engine"]),
     // Edge.
-    ("config", &["access", "schema"]),
+    ("config", &["access", "artifact", "schema"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",

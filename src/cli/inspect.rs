@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::Context;
-use crate::artifact::{Artifact, store};
+use super::check::signed_by;
+use crate::artifact::{Artifact, Trust, store};
 use crate::postprocess::{OutputKind, Postprocess};
 use crate::predictor::{LoadError, Model};
 use crate::schema::{Field, Scalar};
@@ -33,11 +34,11 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         return Ok(ExitCode::SUCCESS);
     }
     let model = Model::load(artifact)?;
-    context.printer.result(&describe(&model))?;
+    context.printer.result(&describe(&model, &context.trust))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(model: &Model) -> String {
+fn describe(model: &Model, trust: &Trust) -> String {
     let artifact = model.artifact();
     let manifest = artifact.manifest();
     let mut facts = vec![
@@ -50,6 +51,10 @@ fn describe(model: &Model) -> String {
         ),
         ("golden".to_owned(), format!("{} rows", manifest.golden.rows)),
     ];
+    let signed = signed_by(artifact, trust);
+    if !signed.is_empty() {
+        facts.push(("signed by".to_owned(), signed.join(", ")));
+    }
     facts.extend(manifest.provenance.iter().map(|(key, value)| (key.clone(), flat(value))));
     let mut text = vec![format!("{}@{}", manifest.name, manifest.version)];
     if !manifest.description.is_empty() {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::artifact::Trust;
 use crate::bare::BareError;
 use crate::config::{self, ConfigError, Process, Settings};
 use crate::predictor::{LoadError, PredictError};
@@ -25,6 +26,7 @@ mod predict;
 mod printer;
 mod replay;
 mod serve;
+mod sign;
 mod stream;
 mod tables;
 mod transform;
@@ -74,6 +76,7 @@ impl Arguments {
                 | Command::Transform(_)
                 | Command::Healthcheck(_)
                 | Command::Key(_)
+                | Command::Sign(_)
                 | Command::New(_),
             ) => false,
         }
@@ -100,8 +103,10 @@ enum Command {
     Transform(transform::Options),
     /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
     Healthcheck(healthcheck::Options),
-    /// Make keys: for clients
+    /// Make keys: for clients, and to sign artifacts
     Key(key::Options),
+    /// Sign an artifact, so that servers know whose it is
+    Sign(sign::Options),
     /// Write a project of one's own, with an example model, that builds and runs at once
     New(new::Options),
 }
@@ -109,6 +114,7 @@ enum Command {
 /// What every command may use.
 pub(crate) struct Context {
     settings: Settings,
+    trust: Trust,
     process: Process,
     printer: Printer,
 }
@@ -123,7 +129,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Err(error) => return fail(&printer, &error.into()),
     };
     settings.models.dir = here_or_beside_the_executable(settings.models.dir);
-    let context = Context { settings, process, printer };
+    let trust = match settings.trust() {
+        Ok(trust) => trust,
+        Err(error) => return fail(&printer, &ServerError::Signers(error).into()),
+    };
+    let context = Context { settings, trust, process, printer };
     let result =
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
@@ -136,6 +146,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
             Command::Key(options) => key::run(&options, &context),
+            Command::Sign(options) => sign::run(&options, &context),
             Command::New(options) => new::run(&options, &context),
         };
     result.unwrap_or_else(|error| fail(&context.printer, &error))
