@@ -361,20 +361,33 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// A setting in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Its key, with dots.
+    pub key: String,
+    /// Its value, or `"…"` where it may be a secret.
+    pub value: serde_json::Value,
+    /// Where it was set: `default`, a file with its line, or a variable of the environment.
+    pub origin: String,
+    /// Whether the value is not shown.
+    pub is_hidden: bool,
+}
+
 impl Settings {
     /// Reads the settings from the files in `dir` and the environment of the process.
     ///
     /// # Errors
     /// The first key that is unknown or has an impossible value.
     pub fn read(dir: &Path) -> Result<Self, ConfigError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the module that reads the environment"
-        )]
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::load(dir, environment)
+        Self::load(dir, environment())
     }
 
     /// As [`Self::read`], with the environment given.
@@ -382,6 +395,21 @@ impl Settings {
     /// # Errors
     /// As [`Self::read`].
     pub fn load(dir: &Path, environment: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::load_explained(dir, environment).map(|(settings, _)| settings)
+    }
+
+    /// As [`Self::read`], with where each setting comes from.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_explained(dir: &Path) -> Result<(Self, Vec<Effective>), ConfigError> {
+        Self::load_explained(dir, environment())
+    }
+
+    fn load_explained(
+        dir: &Path,
+        environment: BTreeMap<String, String>,
+    ) -> Result<(Self, Vec<Effective>), ConfigError> {
         let read = |error: ::config::ConfigError| ConfigError::Read(error.to_string());
         let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
         let known = flat(defaults.collect().map_err(read)?);
@@ -417,6 +445,10 @@ impl Settings {
         overrides.push((None, Box::new(variables)));
 
         let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
+        let mut effective: BTreeMap<String, Effective> = known
+            .iter()
+            .map(|(key, value)| (key.clone(), Effective::new(key, value, "default")))
+            .collect();
         let mut builder = Config::builder().add_source(defaults);
         for (file, source) in overrides {
             let collected = source.collect().map_err(|error| match (&file, error) {
@@ -427,7 +459,13 @@ impl Settings {
             })?;
             for (key, value) in flat(collected) {
                 let place = match &file {
-                    Some(path) => format!("`{}`", path.display()),
+                    Some(path) => {
+                        let text = std::fs::read_to_string(path).unwrap_or_default();
+                        match line_of(&text, &key) {
+                            Some(line) => format!("`{}`, line {line}", path.display()),
+                            None => format!("`{}`", path.display()),
+                        }
+                    }
                     None => format!(
                         "the environment ({PREFIX}__{})",
                         key.replace('.', "__").to_uppercase()
@@ -437,6 +475,7 @@ impl Settings {
                 if !known.contains_key(&key) {
                     return Err(unknown(&key, origin, known.keys()));
                 }
+                effective.insert(key.clone(), Effective::new(&key, &value, &origin.place));
                 origins.insert(key, origin);
             }
             builder = builder.add_source(vec![source]);
@@ -450,6 +489,10 @@ impl Settings {
                 invalid("server.port", &origins, problem.to_owned())
             })?;
             builder = builder.set_override("server.port", i64::from(number)).map_err(read)?;
+            let value = Value::from(i64::from(number));
+            let place = "the environment (PORT)";
+            effective
+                .insert("server.port".to_owned(), Effective::new("server.port", &value, place));
         }
         let config = builder.build().map_err(read)?;
         let settings: Self = config.try_deserialize().map_err(|error| match error {
@@ -498,7 +541,7 @@ impl Settings {
         settings
             .access_problem()
             .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
-        Ok(settings)
+        Ok((settings, effective.into_values().collect()))
     }
 }
 
@@ -565,18 +608,63 @@ struct Origin {
     place: String,
 }
 
+impl Effective {
+    fn new(key: &str, value: &Value, origin: &str) -> Self {
+        let is_empty = matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+        let is_hidden = may_be_secret(key) && !is_empty;
+        let value = if is_hidden { "…".into() } else { json(value) };
+        Self { key: key.to_owned(), value, origin: origin.to_owned(), is_hidden }
+    }
+}
+
+/// A value as JSON has it, which TOML writes in the same way.
+fn json(value: &Value) -> serde_json::Value {
+    match &value.kind {
+        ValueKind::Boolean(value) => (*value).into(),
+        ValueKind::I64(value) => (*value).into(),
+        ValueKind::U64(value) => (*value).into(),
+        ValueKind::Float(value) => (*value).into(),
+        ValueKind::Array(values) => values.iter().map(json).collect::<Vec<_>>().into(),
+        ValueKind::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The line of a file in which a key is set, from 1 on; none where it stands in another form than `[section]` and `name = value`.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut section = String::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            name.trim().clone_into(&mut section);
+        } else if let Some((name, _)) = line.split_once('=') {
+            let name: String = name.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+            let whole = if section.is_empty() { name } else { format!("{section}.{name}") };
+            if whole == key {
+                return Some(at + 1);
+            }
+        }
+    }
+    None
+}
+
 /// A value for a message. What may be a secret is not shown, as messages end up in logs.
 fn shown(key: &str, value: &Value) -> String {
-    const SECRET: [&str; 5] = ["key", "secret", "token", "password", "sensitive"];
-    // Paths of files are none.
-    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
-    if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
+    if may_be_secret(key) {
         return "…".to_owned();
     }
     match &value.kind {
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }
+}
+
+/// Whether the value of a key, known or not, may be a secret.
+fn may_be_secret(key: &str) -> bool {
+    const SECRET: [&str; 5] = ["key", "secret", "token", "password", "sensitive"];
+    // Paths of files are none.
+    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
+    SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key)
 }
 
 fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String>) -> ConfigError {
@@ -718,7 +806,7 @@ mod tests {
         refused(
             &[("test.toml", "[server]\nprot = 80\n")],
             &[profile],
-            "unknown setting `server.prot` = 80 in `config/test.toml`; did you mean `server.port`?",
+            "unknown setting `server.prot` = 80 in `config/test.toml`, line 2; did you mean `server.port`?",
         );
         refused(
             &[],

@@ -159,6 +159,45 @@ pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
     runtime::init(&runtime::locate(process.onnxruntime.as_deref())?)
 }
 
+/// What a server would be.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    models: Vec<String>,
+    address: SocketAddr,
+    has_tls: bool,
+    n_keys: usize,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        write!(f, "{} proven, on {scheme}://{}, ", self.models.join(", "), self.address)?;
+        match self.n_keys {
+            0 => f.write_str("for everybody"),
+            1 => f.write_str("for one key"),
+            n => write!(f, "for {n} keys"),
+        }
+    }
+}
+
+/// Does all that comes before the port is bound: loads and proves the models, reads keys and certificates.
+///
+/// # Errors
+/// What would stop the start.
+pub fn check(settings: &Settings, process: &Process) -> Result<Verdict, ServerError> {
+    let access = access(settings)?;
+    let has_tls = tls(settings)?.is_some();
+    open_runtime(process)?;
+    let (deployments, _, _) = deploy(settings)?;
+    let named = |deployment: &Deployment| format!("{}@{}", deployment.name(), deployment.version());
+    Ok(Verdict {
+        models: deployments.iter().map(named).collect(),
+        address: SocketAddr::new(settings.server.host, settings.server.port),
+        has_tls,
+        n_keys: access.keys.as_ref().map_or(0, Keys::len),
+    })
+}
+
 /// A server that has its port but does not answer yet.
 #[derive(Debug)]
 pub struct Application {

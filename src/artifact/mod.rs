@@ -379,7 +379,13 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<Verified, ArtifactErr
     let path = dir.join(SIGNATURES);
     // A link that leads nowhere is there as well.
     let signatures = if path.symlink_metadata().is_ok() {
-        let text = read(dir, &path)?;
+        let text = read(dir, &path).map_err(|error| match error {
+            ArtifactError::Absent { path } => {
+                let problem = "it is a link that leads nowhere".to_owned();
+                ArtifactError::Signature { path, problem }
+            }
+            other => other,
+        })?;
         signature::verify(&text, &sums)
             .map_err(|problem| ArtifactError::Signature { path, problem })?
     } else {

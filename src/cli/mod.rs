@@ -26,6 +26,7 @@ mod predict;
 mod printer;
 mod replay;
 mod serve;
+mod settings;
 mod sign;
 mod stream;
 mod tables;
@@ -75,6 +76,7 @@ impl Arguments {
                 Command::Inspect(_)
                 | Command::Transform(_)
                 | Command::Healthcheck(_)
+                | Command::Config(_)
                 | Command::Key(_)
                 | Command::Sign(_)
                 | Command::New(_),
@@ -103,6 +105,8 @@ enum Command {
     Transform(transform::Options),
     /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
     Healthcheck(healthcheck::Options),
+    /// Print the settings in force, and where each comes from; secrets are hidden
+    Config(settings::Options),
     /// Make keys: for clients, and to sign artifacts
     Key(key::Options),
     /// Sign an artifact, so that servers know whose it is
@@ -124,7 +128,8 @@ pub(crate) struct Context {
 pub fn run(arguments: Arguments) -> ExitCode {
     let printer = Printer::new(arguments.quiet);
     let process = config::process();
-    let mut settings = match Settings::read(&config_dir(arguments.config_dir)) {
+    let config_dir = config_dir(arguments.config_dir);
+    let mut settings = match Settings::read(&config_dir) {
         Ok(settings) => settings,
         Err(error) => return fail(&printer, &error.into()),
     };
@@ -145,6 +150,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
+            Command::Config(options) => settings::run(&options, &config_dir, &context.printer),
             Command::Key(options) => key::run(&options, &context),
             Command::Sign(options) => sign::run(&options, &context),
             Command::New(options) => new::run(&options, &context),
