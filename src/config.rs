@@ -14,6 +14,7 @@ use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::access::{AccessError, Keys, Limit, Origins};
 use crate::artifact::{NoSigner, Trust};
+use crate::observe::sampling::Sampling;
 use crate::schema::UnknownFields;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -45,6 +46,18 @@ pub struct Settings {
     /// `[log]`
     #[validate(nested)]
     pub log: Log,
+    /// `[metrics]`
+    pub metrics: Metrics,
+}
+
+/// `[metrics]`: what is counted, and where it is shown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Whether anything is counted.
+    pub enabled: bool,
+    /// A port for them alone; 0 is the server's own.
+    pub port: u16,
 }
 
 /// `[server]`: the address, the limits, the end.
@@ -248,8 +261,35 @@ pub struct Log {
     pub max_text_bytes: usize,
     /// What is logged of a picture.
     pub images: LoggedImages,
+    /// What becomes of a record when more wait.
+    pub policy: LogPolicy,
+    /// How long it is tried again to write what the sink refuses.
+    #[validate(range(max = 86_400_000, message = "must be at most 86400000 (a day)"))]
+    pub retry_ms: u64,
+    /// A file that would become larger is put aside; 0 for none.
+    pub rotate_bytes: u64,
+    /// A file that is older is put aside; 0 for none.
+    pub rotate_seconds: u64,
+    /// Files that are kept beside the current one; 0 for all.
+    pub keep: usize,
+    /// Whether files that were put aside are compressed.
+    pub compress: bool,
+    /// The share of good requests that is logged, by model.
+    pub sample: String,
+    /// Whether that is so of requests that were refused or failed, too.
+    pub sample_refused: bool,
     /// The key of the hash that replaces sensitive values.
     pub sensitive_key: String,
+}
+
+/// What becomes of a record of the prediction log when too many wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogPolicy {
+    /// Its request waits.
+    Block,
+    /// It is dropped.
+    Drop,
 }
 
 /// What the prediction log holds of a picture.
@@ -522,6 +562,9 @@ impl Settings {
         if let Some(problem) = level_problem(&settings.log.level) {
             return Err(invalid("log.level", &origins, problem));
         }
+        if let Err(problem) = Sampling::parse(&settings.log.sample) {
+            return Err(invalid("log.sample", &origins, problem.to_owned()));
+        }
         let (certificate, key) = (&settings.server.tls_certificate, &settings.server.tls_key);
         if certificate.is_empty() != key.is_empty() {
             let (set, other) = if key.is_empty() {
@@ -674,14 +717,15 @@ fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String
             let whole = strsim::damerau_levenshtein(candidate, key);
             // The right name in the wrong section is a likely slip too.
             let distance = if last(candidate) == last(key) { 1 } else { whole };
-            (distance <= 3).then_some((distance, candidate))
+            // Most likely the server's own is meant.
+            (distance <= 3).then_some((distance, !candidate.starts_with("server."), candidate))
         })
         .min();
     ConfigError::Unknown {
         key: key.to_owned(),
         value: origin.value,
         origin: origin.place,
-        similar: similar.map(|(_, key)| key.clone()),
+        similar: similar.map(|(.., key)| key.clone()),
     }
 }
 
@@ -720,10 +764,14 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "access.open_docs" | "models.require_signature" | "engine.arena" => {
+        "access.open_docs" | "models.require_signature" | "engine.arena" | "metrics.enabled" => {
             "expected true or false"
         }
-        "cors.max_age_s" | "log.queue" | "log.max_text_bytes" => {
+        "metrics.port" => "a port is a number from 0 to 65535",
+        "log.policy" => "expected \"block\" or \"drop\"",
+        "log.compress" | "log.sample_refused" => "expected true or false",
+        "cors.max_age_s" | "log.queue" | "log.max_text_bytes" | "log.retry_ms"
+        | "log.rotate_bytes" | "log.rotate_seconds" | "log.keep" => {
             "expected a whole number, 0 or above"
         }
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",

@@ -11,6 +11,7 @@
 //!
 //! ARCHITECTURE.md says who may use whom; `tests/architecture.rs` sees to it.
 
+mod digest;
 pub mod image;
 
 pub mod schema;

@@ -9,6 +9,7 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::access::{Access, AccessError, Keys};
@@ -19,10 +20,13 @@ use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, P
 use crate::http;
 use crate::http::connection::{Patience, Requests, Socket, Stream, connect};
 use crate::image;
+use crate::observe::metrics::{Metrics, Place, Refused};
+use crate::observe::prediction_log::PredictionLog;
+use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, GraphFile, RuntimeError, SessionOptions};
-use crate::schema::DecodeOptions;
+use crate::schema::{DecodeOptions, Kind};
 use crate::state::{AppState, Deployment, Limits, Role};
 use crate::tls::{Identity, TlsError};
 
@@ -113,7 +117,8 @@ pub fn load_trusted(dir: &Path, trust: &Trust) -> Result<(Predictor, Proof), Ser
     load_and_prove_with(dir, trust, SessionOptions::default())
 }
 
-/// Opens an artifact that somebody trusted has signed, if that is asked for, and whose graph reads no files but its own.
+/// Opens an artifact that somebody trusted has signed, if that is asked for, and whose graph reads no files but its own; or makes one of a
+/// bare ONNX file in memory.
 ///
 /// # Errors
 /// The artifact is not sound, or not trusted.
@@ -144,8 +149,7 @@ fn load_and_prove_with(
     trust: &Trust,
     options: SessionOptions,
 ) -> Result<(Predictor, Proof), ServerError> {
-    let artifact = open_artifact(dir, trust)?;
-    let model = Arc::new(Model::load(artifact)?);
+    let model = Arc::new(Model::load(open_artifact(dir, trust)?)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
@@ -206,6 +210,8 @@ pub struct Application {
     state: AppState,
     ended: Vec<Ended>,
     address: SocketAddr,
+    /// The port for metrics alone, when they have one.
+    metrics: Option<TcpListener>,
     timing: Timing,
     tls: Option<Identity>,
 }
@@ -284,19 +290,33 @@ impl Application {
                 },
             },
             max_text_bytes: settings.log.max_text_bytes,
+            sample_refused: settings.log.sample_refused,
             sensitive_key: settings.log.sensitive_key.clone(),
             compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
             has_tls: !server.tls_certificate.is_empty(),
             access: access(settings)?,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
+        let place = match &settings.metrics {
+            settings if !settings.enabled => Place::Off,
+            settings if settings.port == 0 => Place::Here,
+            _ => Place::OwnPort,
+        };
+        let metrics = Metrics::new(place, &runtime::build_id().unwrap_or_default());
         let tls = tls(settings)?;
-        let state = AppState::new(deployments, default, limits)
+        let state = AppState::new(deployments, default, limits, metrics)
             .expect("the default is one of the deployments");
         let address = SocketAddr::new(server.host, server.port);
         let bound = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let address = listener.local_addr().map_err(bound)?;
+        let metrics = if place == Place::OwnPort {
+            let address = SocketAddr::new(server.host, settings.metrics.port);
+            let bound = |source| ServerError::Bind { address, source };
+            Some(TcpListener::bind(address).await.map_err(bound)?)
+        } else {
+            None
+        };
         tracing::info!(
             startup.duration_ms = started.elapsed().as_millis(),
             startup.models = state.deployments().len(),
@@ -313,7 +333,14 @@ impl Application {
                 .filter(|wait| !wait.is_zero()),
         };
         let router = http::router(state.clone());
-        Ok(Self { listener, router, state, ended, address, timing, tls })
+        Ok(Self { listener, router, state, ended, address, metrics, timing, tls })
+    }
+
+    /// Shows in the metrics what becomes of this prediction log.
+    #[must_use]
+    pub fn watching(self, log: &PredictionLog) -> Self {
+        self.state.metrics().watch_log(log.clone());
+        self
     }
 
     /// Its routes, to be called without a socket.
@@ -333,7 +360,10 @@ impl Application {
     /// # Errors
     /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`].
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, router, state, ended, address, timing, tls } = self;
+        let Self { listener, router, state, ended, address, metrics, timing, tls } = self;
+        if let Some(listener) = metrics {
+            tokio::spawn(serve_metrics(listener, state.clone(), timing));
+        }
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
@@ -435,13 +465,15 @@ impl Server {
     fn serve(&self, tcp: TcpStream, watcher: Watcher) {
         let Some(identity) = &self.tls else {
             let streams = connect(Socket::Plain(tcp), &self.router, &self.state, self.patience);
-            tokio::spawn(serve_connection(self.server.clone(), streams, watcher));
+            let metrics = Arc::clone(self.state.metrics());
+            tokio::spawn(serve_connection(self.server.clone(), streams, watcher, metrics));
             return;
         };
         // Who does not finish the handshake in time is as slow as who does not send a head.
         let handshake = tokio::time::timeout(self.patience.header, identity.acceptor().accept(tcp));
         let (server, router) = (self.server.clone(), self.router.clone());
         let (state, patience) = (self.state.clone(), self.patience);
+        let metrics = Arc::clone(state.metrics());
         tokio::spawn(async move {
             let tls = match handshake.await {
                 Ok(Ok(tls)) => tls,
@@ -456,7 +488,7 @@ impl Server {
                 }
             };
             let streams = connect(Socket::Tls(Box::new(tls)), &router, &state, patience);
-            serve_connection(server, streams, watcher).await;
+            serve_connection(server, streams, watcher, metrics).await;
         });
     }
 }
@@ -465,9 +497,13 @@ async fn serve_connection(
     server: auto::Builder<TokioExecutor>,
     (stream, requests): (Stream, Requests),
     watcher: Watcher,
+    metrics: Arc<Metrics>,
 ) {
     let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
     if let Err(error) = watcher.watch(connection).await {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            metrics.refused(Refused::MalformedHead);
+        }
         tracing::debug!(error, "a connection ended with an error");
     }
 }
@@ -549,6 +585,27 @@ async fn accept_until<T>(
             },
         }
     }
+}
+
+/// Serves metrics on a port of their own, until the process ends: also while it drains, so that nobody is blind then.
+async fn serve_metrics(listener: TcpListener, state: AppState, timing: Timing) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics are at http://{address}/metrics");
+    }
+    let router = http::metrics_router(state);
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(timing.header_timeout);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
+    let serve = |stream| {
+        let service = TowerToHyperService::new(router.clone());
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection for metrics ended with an error");
+            }
+        });
+    };
+    accept_until(&listener, &serve, &mut std::future::pending::<()>()).await;
 }
 
 async fn first_ended(ended: Vec<Ended>) {
@@ -640,6 +697,8 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
     let roles: Vec<Role> = (0..ids.len())
         .map(|index| if is_primary(index) { Role::Primary } else { Role::Standby })
         .collect();
+    // Checked when the settings were read.
+    let sampling = Sampling::parse(&settings.log.sample).unwrap_or_default();
     let mut deployments = Vec::new();
     let mut ended = Vec::new();
     for ((predictor, proof, plan), role) in loaded.into_iter().zip(roles) {
@@ -650,7 +709,8 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         }
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         ended.push(end);
-        let deployment = Deployment::new(model, proof, engine, role);
+        let mut deployment = Deployment::new(model, proof, engine, role);
+        deployment.sample = sampling.of(deployment.name(), &deployment.version().to_string());
         tracing::info!(
             model.name = deployment.name(),
             model.version = %deployment.version(),
@@ -691,9 +751,13 @@ fn shown(cpus: Cpus) -> String {
 fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
     let engine = &settings.engine;
     let (row_cost, batch_row_cost) = measure(predictor);
+    let takes_pictures =
+        predictor.model().schema().fields().iter().any(|field| field.kind() == Kind::Image);
     let lane = match engine.lane {
         LaneChoice::Inline => Lane::Inline,
         LaneChoice::Worker => Lane::Worker,
+        // A golden picture may be small; the next one need not be.
+        LaneChoice::Auto if takes_pictures => Lane::Worker,
         LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
         LaneChoice::Auto => Lane::Worker,
     };

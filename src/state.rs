@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::access::Access;
 use crate::engine::Engine;
+use crate::observe::metrics::{Metrics, ModelMetrics};
+use crate::observe::sampling::Sample;
 use crate::predictor::Model;
 use crate::proof::Proof;
 use crate::schema::{Column, DecodeOptions, Frame, Kind, Schema};
@@ -81,6 +83,10 @@ pub struct Deployment {
     pub frames: Frames,
     /// The indices of fields whose values are kept out of the log.
     pub sensitive: Vec<usize>,
+    /// What is counted of it.
+    pub metrics: ModelMetrics,
+    /// The share of its requests that is logged, when not all are.
+    pub sample: Option<Sample>,
 }
 
 impl Deployment {
@@ -102,7 +108,19 @@ impl Deployment {
         let answer_version =
             format!(",\"version\":{}", json(&artifact.manifest().version.to_string()));
         let frames = Frames::default();
-        Self { model, proof, engine, role, log_prefix, answer_version, frames, sensitive }
+        let metrics = ModelMetrics::default();
+        Self {
+            model,
+            proof,
+            engine,
+            role,
+            log_prefix,
+            answer_version,
+            frames,
+            sensitive,
+            metrics,
+            sample: None,
+        }
     }
 
     /// Whether the field of this key holds a picture.
@@ -153,6 +171,8 @@ pub struct Limits {
     pub decode: DecodeOptions,
     /// Of a body that is not JSON this much is logged.
     pub max_text_bytes: usize,
+    /// Whether requests that were refused or failed are logged by the sample only, too.
+    pub sample_refused: bool,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
     /// An answer of this size is compressed for those who take it; none when no answer is.
@@ -171,6 +191,7 @@ pub struct AppState {
     deployments: Arc<[Deployment]>,
     default: usize,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
 }
 
@@ -178,11 +199,17 @@ impl AppState {
     /// The state of a server of these deployments; `default` is the index of the one that `POST /v1/predict` asks. `None`
     /// when there is no such deployment.
     #[must_use]
-    pub fn new(deployments: Vec<Deployment>, default: usize, limits: Limits) -> Option<Self> {
+    pub fn new(
+        deployments: Vec<Deployment>,
+        default: usize,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Option<Self> {
         (default < deployments.len()).then(|| Self {
             deployments: deployments.into(),
             default,
             limits: Arc::new(limits),
+            metrics: Arc::new(metrics),
             draining: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -215,6 +242,12 @@ impl AppState {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Whether the server is about to stop: it still answers, but is not ready for more.

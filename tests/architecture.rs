@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
+    ("digest", &[]),
     ("image", &[]),
     ("schema", &["image", "tensor"]),
     ("tensor", &[]),
     ("pipeline", &["image", "schema", "tensor"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
-    ("artifact", &["schema", "pipeline", "postprocess"]),
+    ("artifact", &["digest", "schema", "pipeline", "postprocess"]),
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
-    ("bare", &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
+    ("bare", &["digest", "schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
     ("compare", &["schema", "postprocess", "artifact", "predictor"]),
     // Files of rows; no threads.
     ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
@@ -27,14 +28,15 @@ const RULES: &[(&str, &[&str])] = &[
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
     ("tls", &[]),
-    ("state", &["access", "schema", "predictor", "proof", "engine"]),
+    ("state", &["access", "schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["access", "artifact", "schema"]),
+    ("config", &["access", "artifact", "schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",
         &[
             "access",
+            "digest",
             "image",
             "schema",
             "pipeline",
@@ -60,6 +62,7 @@ const RULES: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "engine",
+            "observe",
             "state",
             "config",
             "http",

@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::digest::{hex, sha256};
 
 mod error;
 mod manifest;
@@ -193,7 +195,7 @@ fn hash(dir: &Path, path: &Path) -> Result<String, ArtifactError> {
     let mut piece = vec![0; 256 * 1024];
     loop {
         match file.read(&mut piece) {
-            Ok(0) => return Ok(format!("{:x}", Hex(hash.finalize().as_slice()))),
+            Ok(0) => return Ok(hex(&hash.finalize())),
             Ok(length) => hash.update(&piece[..length]),
             Err(source) => return Err(ArtifactError::Read { path: path.to_owned(), source }),
         }
@@ -391,7 +393,7 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<Verified, ArtifactErr
     } else {
         Vec::new()
     };
-    let digest = format!("sha256:{:x}", Hex(Sha256::digest(&sums).as_slice()));
+    let digest = format!("sha256:{}", sha256(&sums));
     Ok(Verified { digest, files: listed, signatures })
 }
 
@@ -420,14 +422,6 @@ fn list_files(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), 
     }
     found.sort();
     Ok(())
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl std::fmt::LowerHex for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 fn read_golden(dir: &Path, manifest: &Manifest) -> Result<Vec<GoldenRow>, ArtifactError> {

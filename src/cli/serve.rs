@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use super::Context;
 use crate::bare::is_graph;
 use crate::config::{Load, Settings};
+use crate::observe::prediction_log::PredictionLog;
 use crate::startup::{self, Application};
 use crate::telemetry;
 
@@ -42,7 +43,8 @@ pub(super) fn run(
         .build()
         .context("no threads can be started")?;
     let result = runtime.block_on(async {
-        let application = Application::build(&settings, &context.process).await?;
+        let application = Application::build(&settings, &context.process).await?.watching(&log);
+        tokio::spawn(reopen_when_told(log.clone()));
         application.run_until_stopped().await
     });
     // Connections that did not end in time are given up.
@@ -64,4 +66,21 @@ fn check(mut settings: Settings, context: &Context) -> anyhow::Result<ExitCode> 
     let verdict = startup::check(&settings, &context.process)?;
     context.printer.result(&format!("it would start: {verdict}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// SIGHUP says that somebody has put the prediction log aside. It would end the process otherwise.
+async fn reopen_when_told(log: PredictionLog) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            while hangup.recv().await.is_some() {
+                tracing::info!("SIGHUP: the prediction log is opened anew");
+                log.reopen();
+            }
+        }
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "SIGHUP cannot be listened to");
+        }
+    }
 }

@@ -1,9 +1,12 @@
 //! Cheap models: a pool of predictors, run where the request is.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::times::{Times, Watch};
 use super::{EngineError, Predict};
 use crate::predictor::Predictions;
 use crate::schema::Frame;
@@ -13,6 +16,23 @@ use crate::schema::Frame;
 pub(super) struct Pool {
     predictors: Arc<Mutex<Vec<Box<dyn Predict>>>>,
     free: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Counts a request as long as it waits, also when its client leaves meanwhile.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(number: &'a AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::Relaxed);
+        Self(number)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Pool {
@@ -38,7 +58,22 @@ impl Drop for Taken<'_> {
 impl Pool {
     pub(super) fn new(predictors: Vec<Box<dyn Predict>>) -> Self {
         let free = Arc::new(Semaphore::new(predictors.len()));
-        Self { predictors: Arc::new(Mutex::new(predictors)), free }
+        Self { predictors: Arc::new(Mutex::new(predictors)), free, waiting: Arc::default() }
+    }
+
+    /// Requests that wait for a predictor.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// A permit, and whether it was not there at once.
+    async fn permit(&self) -> Result<(SemaphorePermit<'_>, bool), EngineError> {
+        if let Ok(permit) = self.free.try_acquire() {
+            return Ok((permit, false));
+        }
+        let _waiting = Waiting::new(&self.waiting);
+        let permit = self.free.acquire().await.map_err(|_closed| EngineError::Stopped)?;
+        Ok((permit, true))
     }
 
     /// Runs a predictor in this thread, as soon as one is free. `blocking` says that it will take long enough for other tasks of the
@@ -47,12 +82,14 @@ impl Pool {
         &self,
         frame: &Frame,
         blocking: bool,
-    ) -> Result<Predictions, EngineError> {
-        let _permit = self.free.acquire().await.map_err(|_closed| EngineError::Stopped)?;
+        queued: Option<Instant>,
+    ) -> Result<(Predictions, Option<Times>), EngineError> {
+        let (_permit, has_waited) = self.permit().await?;
+        let mut watch = Watch::start(queued, has_waited);
         let predictor = self.predictors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut taken = Taken { pool: self, predictor };
         let Some(predictor) = taken.predictor.as_mut() else { return Err(EngineError::Stopped) };
-        let mut run = || predictor.predict(frame);
+        let mut run = || predictor.predict_watched(frame, &mut |stage| watch.passed(stage));
         let multi_thread = tokio::runtime::RuntimeFlavor::MultiThread;
         let result =
             if blocking && tokio::runtime::Handle::current().runtime_flavor() == multi_thread {
@@ -60,6 +97,6 @@ impl Pool {
             } else {
                 run()
             };
-        Ok(result?)
+        Ok((result?, watch.stop(frame.n_rows())))
     }
 }

@@ -9,8 +9,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 use super::batch::{self, Batching};
-use super::{EngineError, Predict};
-use crate::predictor::Predictions;
+use super::{EngineError, Predict, Predicted};
 use crate::schema::Frame;
 
 /// The sending end of the queue.
@@ -23,7 +22,9 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) frame: Frame,
-    pub(super) reply: oneshot::Sender<Result<(Predictions, Frame), EngineError>>,
+    /// Since when, if times are wanted.
+    pub(super) queued: Option<Instant>,
+    pub(super) reply: oneshot::Sender<Result<Predicted, EngineError>>,
 }
 
 /// Starts a thread for each predictor. The receiver tells when the first of them ends.
@@ -95,9 +96,18 @@ fn gather(
 }
 
 impl Queue {
-    pub(super) async fn predict(&self, frame: Frame) -> Result<(Predictions, Frame), EngineError> {
+    /// Requests that wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) async fn predict(
+        &self,
+        frame: Frame,
+        queued: Option<Instant>,
+    ) -> Result<Predicted, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job { frame, reply }).map_err(|error| match error {
+        self.jobs.try_send(Job { frame, queued, reply }).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Overloaded,
             TrySendError::Disconnected(_) => EngineError::Stopped,
         })?;

@@ -27,6 +27,7 @@ use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
 use super::predict;
+use crate::observe::metrics::{Metrics, Refused};
 use crate::state::AppState;
 
 /// How long a client may go on sending what nobody wants, after it has its answer.
@@ -52,6 +53,13 @@ struct Progress {
     n_open: AtomicUsize,
     /// Whether it has several streams, of which hyper takes care with pings.
     is_http2: AtomicBool,
+    metrics: Arc<Metrics>,
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.metrics.end_connection();
+    }
 }
 
 /// What the bytes come from and go to.
@@ -133,7 +141,9 @@ pub(crate) fn connect(
         may_send: AtomicBool::new(true),
         n_open: AtomicUsize::new(0),
         is_http2: AtomicBool::new(false),
+        metrics: Arc::clone(state.metrics()),
     });
+    state.metrics().begin_connection();
     let stream = Stream {
         socket,
         progress: Arc::clone(&progress),
@@ -200,6 +210,9 @@ impl AsyncRead for Stream {
         if (read.is_pending() || !self.progress.has_begun.load(Ordering::Relaxed))
             && self.is_too_silent(context)
         {
+            if !self.progress.has_begun.load(Ordering::Relaxed) {
+                self.progress.metrics.refused(Refused::HeadTimeout);
+            }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
@@ -273,6 +286,7 @@ struct Open(Arc<Progress>);
 impl Open {
     fn new(progress: &Arc<Progress>) -> Self {
         progress.n_open.fetch_add(1, Ordering::Relaxed);
+        progress.metrics.begin_request();
         Self(Arc::clone(progress))
     }
 }
@@ -280,6 +294,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.n_open.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.end_request();
     }
 }
 

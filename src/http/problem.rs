@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,7 @@ use super::gate::{self, Caller};
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
 use crate::engine::EngineError;
+use crate::observe::metrics::Route;
 use crate::schema::{SyntaxError, shorten};
 use crate::state::AppState;
 
@@ -336,6 +337,7 @@ pub(super) async fn finish(
     let id = request_id::of(request.headers());
     let trace_id = request_id::trace_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = Route::of(request.extensions().get().map(MatchedPath::as_str));
     request.extensions_mut().insert(id.clone());
     let access = &state.limits().access;
     let origin =
@@ -354,6 +356,7 @@ pub(super) async fn finish(
         },
     };
     let status = response.status();
+    let mut is_counted = response.extensions().get::<Logged>().is_some();
     if status.is_client_error() || status.is_server_error() {
         let finished = response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON);
         let logged = response.extensions().get::<Logged>().is_some();
@@ -365,11 +368,17 @@ pub(super) async fn finish(
             );
             if !logged {
                 error.report(&id);
-                let record = Record::new(started, &id, trace_id.as_deref(), caller.key_name());
+                let counted = (state.metrics().as_ref(), route);
+                let key = caller.key_name();
+                let record = Record::new(started, &id, trace_id.as_deref(), key, counted);
                 record::rejected(record, &method, &path, &error);
+                is_counted = true;
             }
             response = error.to_response(&id).map(Body::new);
         }
+    }
+    if !is_counted {
+        state.metrics().answered(route, status.as_u16(), started.elapsed());
     }
     dress(&mut response, &id, &state, &caller, origin.as_ref());
     if encoding::is_large(&response, state.limits().compress_from) {

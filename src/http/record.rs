@@ -1,20 +1,21 @@
 //! What the prediction log holds of a request: one JSON object, written once.
 
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use time::OffsetDateTime;
 
 use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
+use crate::digest::{hex, sha256};
 use crate::image;
+use crate::observe::metrics::{Metrics, Route};
 use crate::observe::prediction_log;
-use crate::schema;
+use crate::schema::{self, Cells};
 use crate::state::{Deployment, Limits};
 
 /// A record that is being written.
@@ -23,6 +24,8 @@ pub(super) struct Record<'a> {
     request_id: &'a RequestId,
     trace_id: Option<&'a str>,
     key: Option<&'a str>,
+    metrics: &'a Metrics,
+    route: Route,
 }
 
 impl<'a> Record<'a> {
@@ -31,8 +34,9 @@ impl<'a> Record<'a> {
         request_id: &'a RequestId,
         trace_id: Option<&'a str>,
         key: Option<&'a str>,
+        (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id, key }
+        Self { started, request_id, trace_id, key, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -62,12 +66,22 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn end(&self, mut line: Vec<u8>, status: u16) {
-        let _infallible = write!(line, ",\"latency_us\":{}}}", self.started.elapsed().as_micros());
+    /// Counts the request; returns what it took.
+    fn count(&self, status: u16) -> Duration {
+        let duration = self.started.elapsed();
+        self.metrics.answered(self.route, status, duration);
+        duration
+    }
+
+    /// The last part; and the request is counted. Returns what it took.
+    fn end(&self, mut line: Vec<u8>, status: u16) -> Duration {
+        let duration = self.count(status);
+        let _infallible = write!(line, ",\"latency_us\":{}}}", duration.as_micros());
         // Everything in it was text.
         let line = String::from_utf8(line)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         prediction_log::emit(&line, status >= 500);
+        duration
     }
 }
 
@@ -113,8 +127,21 @@ pub(super) struct Exchanged<'a> {
     pub(super) total_errors: usize,
 }
 
-/// Logs a request to a predict route, answered or refused.
-pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &Limits) {
+/// Logs and counts a request to a predict route, answered or refused. Returns what it took.
+pub(super) fn exchanged(
+    record: &Record<'_>,
+    exchange: &Exchanged<'_>,
+    limits: &Limits,
+) -> Duration {
+    let sample = exchange.deployment.and_then(|deployment| deployment.sample);
+    let is_good = exchange.status == 200 && exchange.errors.is_empty();
+    if let Some(sample) = sample
+        && (is_good || limits.sample_refused)
+        && !sample.has(record.request_id.as_str())
+    {
+        record.metrics.sampled_out();
+        return record.count(exchange.status);
+    }
     let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
     let mut line =
         Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
@@ -131,6 +158,10 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
     let _infallible = write!(line, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
     if exchange.on_invalid_null {
         line.extend_from_slice(b",\"on_invalid\":\"null\"");
+    }
+    if let Some(sample) = sample.filter(|_| is_good || limits.sample_refused) {
+        // What a record stands for.
+        let _infallible = write!(line, ",\"sample\":{}", sample.share());
     }
     line.extend_from_slice(b",\"inputs\":");
     match (exchange.inputs, exchange.deployment) {
@@ -155,10 +186,10 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
         None => line.extend_from_slice(b"\"predictions\":null"),
     }
     errors(&mut line, exchange.errors, exchange.total_errors);
-    record.end(line, exchange.status);
+    record.end(line, exchange.status)
 }
 
-/// Logs a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
+/// Logs and counts a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
 pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &ApiError) {
     let status = error.status().as_u16();
     let mut line = Vec::with_capacity(512);
@@ -170,6 +201,7 @@ pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &
     let items = error.items();
     errors(&mut line, &items, items.len());
     record.end(line, status);
+    record.metrics.rejected(error.kind().0);
 }
 
 fn request(line: &mut Vec<u8>, method: &Method, path: &str) {
@@ -279,38 +311,13 @@ fn picture(value: &str) -> String {
             serde_json::json!({"text_bytes": value.len()}).to_string()
         };
     };
-    let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(&file);
     let media_type = image::Format::of(&file).map(image::Format::media_type).ok();
     serde_json::json!({"sha256": digest, "bytes": file.len(), "type": media_type}).to_string()
 }
 
 /// A value in the place of a picture that is none is shown up to this length.
 const MOST_SHOWN: usize = 200;
-
-/// The keys and values of an object, in their order, each key as often as it is there.
-struct Cells<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Cells<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Cells<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells<'de>, A::Error> {
-                let mut cells = Vec::new();
-                while let Some(cell) = map.next_entry()? {
-                    cells.push(cell);
-                }
-                Ok(Cells(cells))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
 
 /// HMAC-SHA256 of the value's JSON text, its first 128 bits.
 fn hash(value: &str, key: &str) -> String {
@@ -322,12 +329,7 @@ fn hash(value: &str, key: &str) -> String {
         return "redacted".to_owned();
     };
     mac.update(value.as_bytes());
-    let digest = mac.finalize().into_bytes();
-    let mut text = "hmac:".to_owned();
-    for byte in digest.iter().take(16) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    format!("hmac:{}", hex(&mac.finalize().into_bytes()[..16]))
 }
 
 #[cfg(test)]

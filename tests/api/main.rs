@@ -9,6 +9,7 @@ mod encoding;
 mod faults;
 mod helpers;
 mod images;
+mod metrics;
 mod models;
 mod outputs;
 mod predict;

@@ -112,7 +112,8 @@ fn a_signed_artifact_that_somebody_has_changed_is_refused_also_where_nobody_asks
         assert_eq!(load(&copy, &trust), Ok(()), "{file}");
     }
     // The signature of another artifact.
-    let (other, _, _) = signed();
+    let other = Copy::of_house_prices();
+    key.sign(&Artifact::open(other.dir()).unwrap()).unwrap();
     let theirs = other.read("SIGNATURES");
     copy.write("SIGNATURES", theirs);
     assert!(load(&copy, &Trust::default()).unwrap_err().contains("is not one of this SHA256SUMS"));
