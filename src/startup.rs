@@ -447,6 +447,7 @@ fn access(settings: &Settings) -> Result<Access, ServerError> {
     Ok(Access {
         keys: (!keys.is_empty()).then_some(keys),
         has_open_docs: access.open_docs,
+        has_open_metrics: settings.metrics.enabled && settings.metrics.port != 0,
         origins: settings.origins().map_err(wrong("cors.origins"))?,
     })
 }
