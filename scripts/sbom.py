@@ -3,9 +3,10 @@
 
     python3 scripts/sbom.py target/sbom.cdx.json
 
-What there is comes out of `cargo metadata --locked` (only what the program is built of, for Linux: no test tools), the hashes out of
-Cargo.lock, and ONNX Runtime, which is loaded at start, out of onnxruntime.txt beside this file. The same sources give the same
-bytes. Validating needs the package cyclonedx-python-lib, which carries the schema; `make sbom` sees to it.
+What there is comes out of `cargo metadata --locked` (only what the program is built of, for Linux: no test tools), the
+hashes out of Cargo.lock, and ONNX Runtime, which is loaded at start, out of onnxruntime.txt beside this file. The same
+sources give the same bytes. Validating needs the package cyclonedx-python-lib, which carries the schema; `make sbom`
+sees to it.
 """
 
 from __future__ import annotations
@@ -115,9 +116,7 @@ def document() -> dict:
         "version": 1,
         "metadata": {"component": component(packages[root], hashes, "application")},
         "components": sorted(components, key=lambda made: made["bom-ref"]),
-        "dependencies": [
-            {"ref": ref, "dependsOn": sorted(set(needs))} for ref, needs in sorted(dependencies.items())
-        ],
+        "dependencies": [{"ref": ref, "dependsOn": sorted(set(needs))} for ref, needs in sorted(dependencies.items())],
     }
 
 
