@@ -211,7 +211,7 @@ fn an_artifact_of_too_many_files_is_refused() {
     let list = String::from_utf8(copy.read("SHA256SUMS")).unwrap();
     let line = format!("{}  x/{{}}\n", sha256(b""));
     std::fs::create_dir(copy.path("x")).unwrap();
-    let mut long = list.clone();
+    let mut long = list;
     for at in 0..1001 {
         copy.write(&format!("x/{at}"), "");
         long.push_str(&line.replace("{}", &at.to_string()));
