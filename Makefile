@@ -148,6 +148,15 @@ tools: ## Compile cargo-deny into target/tools, for `make check`
 	@command -v cargo-deny >/dev/null || \
 	$(CARGO) install --locked --root "$(TOOLS)" --version $(CARGO_DENY_VERSION) cargo-deny
 
+.PHONY: audit
+audit: $(if $(CI),tools) ## Ask the database of advisories about every dependency (needs the network)
+	$(CARGO) deny --locked check advisories
+
+.PHONY: sbom
+sbom: ## Write what is linked into the program to target/sbom.cdx.json (CycloneDX 1.6), and validate it
+	@$(PYTHON) scripts/venv.py target/venv-sbom --requirements deploy/requirements-sbom.txt
+	target/venv-sbom/bin/python scripts/sbom.py target/sbom.cdx.json
+
 .PHONY: models
 models: ## Train the models again and write their artifacts into models/
 	$(PYTHON) python/make_models.py

@@ -13,6 +13,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::access::{AccessError, Keys, Limit, Origins};
+use crate::artifact::{NoSigner, Trust};
 use crate::observe::otlp;
 use crate::observe::sampling::Sampling;
 use crate::schema::UnknownFields;
@@ -196,6 +197,11 @@ pub struct Models {
     pub default: String,
     /// Which artifacts are loaded.
     pub load: Load,
+    /// Whose signatures count.
+    #[serde(deserialize_with = "list")]
+    pub signers: Vec<String>,
+    /// Whether one of them must have signed.
+    pub require_signature: bool,
 }
 
 /// Which artifacts are loaded.
@@ -430,20 +436,33 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// A setting in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Its key, with dots.
+    pub key: String,
+    /// Its value, or `"…"` where it may be a secret.
+    pub value: serde_json::Value,
+    /// Where it was set: `default`, a file with its line, or a variable of the environment.
+    pub origin: String,
+    /// Whether the value is not shown.
+    pub is_hidden: bool,
+}
+
 impl Settings {
     /// Reads the settings from the files in `dir` and the environment of the process.
     ///
     /// # Errors
     /// The first key that is unknown or has an impossible value.
     pub fn read(dir: &Path) -> Result<Self, ConfigError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the module that reads the environment"
-        )]
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::load(dir, environment)
+        Self::load(dir, environment())
     }
 
     /// As [`Self::read`], with the environment given.
@@ -451,6 +470,21 @@ impl Settings {
     /// # Errors
     /// As [`Self::read`].
     pub fn load(dir: &Path, environment: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::load_explained(dir, environment).map(|(settings, _)| settings)
+    }
+
+    /// As [`Self::read`], with where each setting comes from.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_explained(dir: &Path) -> Result<(Self, Vec<Effective>), ConfigError> {
+        Self::load_explained(dir, environment())
+    }
+
+    fn load_explained(
+        dir: &Path,
+        environment: BTreeMap<String, String>,
+    ) -> Result<(Self, Vec<Effective>), ConfigError> {
         let read = |error: ::config::ConfigError| ConfigError::Read(error.to_string());
         let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
         let known = flat(defaults.collect().map_err(read)?);
@@ -487,6 +521,10 @@ impl Settings {
 
         let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
         let mut chosen = BTreeSet::new();
+        let mut effective: BTreeMap<String, Effective> = known
+            .iter()
+            .map(|(key, value)| (key.clone(), Effective::new(key, value, "default")))
+            .collect();
         let mut builder = Config::builder().add_source(defaults);
         for (file, source) in overrides {
             let collected = source.collect().map_err(|error| match (&file, error) {
@@ -497,7 +535,13 @@ impl Settings {
             })?;
             for (key, value) in flat(collected) {
                 let place = match &file {
-                    Some(path) => format!("`{}`", path.display()),
+                    Some(path) => {
+                        let text = std::fs::read_to_string(path).unwrap_or_default();
+                        match line_of(&text, &key) {
+                            Some(line) => format!("`{}`, line {line}", path.display()),
+                            None => format!("`{}`", path.display()),
+                        }
+                    }
                     None => format!(
                         "the environment ({PREFIX}__{})",
                         key.replace('.', "__").to_uppercase()
@@ -511,6 +555,7 @@ impl Settings {
                 if value.kind != default.kind {
                     chosen.insert(key.clone());
                 }
+                effective.insert(key.clone(), Effective::new(&key, &value, &origin.place));
                 origins.insert(key, origin);
             }
             builder = builder.add_source(vec![source]);
@@ -524,6 +569,10 @@ impl Settings {
                 invalid("server.port", &origins, problem.to_owned())
             })?;
             builder = builder.set_override("server.port", i64::from(number)).map_err(read)?;
+            let value = Value::from(i64::from(number));
+            let place = "the environment (PORT)";
+            effective
+                .insert("server.port".to_owned(), Effective::new("server.port", &value, place));
         }
         for (variable, key) in OTEL_VARIABLES {
             let is_off = environment.get("OTEL_SDK_DISABLED").is_some_and(|off| off == "true");
@@ -537,6 +586,8 @@ impl Settings {
                     place: format!("the environment ({variable})"),
                 };
                 chosen.insert(key.to_owned());
+                let value = Value::from(set.as_str());
+                effective.insert(key.to_owned(), Effective::new(key, &value, &origin.place));
                 origins.insert(key.to_owned(), origin);
                 builder = builder.set_override(key, set).map_err(read)?;
             }
@@ -584,10 +635,17 @@ impl Settings {
             };
             return Err(invalid(set, &origins, format!("`{other}` must be set as well")));
         }
+        let trust = settings
+            .trust()
+            .map_err(|error| invalid("models.signers", &origins, error.to_string()))?;
+        if trust.is_required() && trust.is_empty() {
+            let problem = "`models.signers` names nobody who could have signed".to_owned();
+            return Err(invalid("models.require_signature", &origins, problem));
+        }
         settings
             .access_problem()
             .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
-        Ok(settings)
+        Ok((settings, effective.into_values().collect()))
     }
 }
 
@@ -621,6 +679,14 @@ impl Settings {
     /// One is none; not after [`Self::load`].
     pub fn origins(&self) -> Result<Option<Origins>, AccessError> {
         Origins::parse(&self.cors.origins, Duration::from_secs(self.cors.max_age_s))
+    }
+
+    /// Whose signatures count.
+    ///
+    /// # Errors
+    /// One is no signer; not after [`Self::load`].
+    pub fn trust(&self) -> Result<Trust, NoSigner> {
+        Trust::new(&self.models.signers, self.models.require_signature)
     }
 
     fn access_problem(&self) -> Option<(&'static str, AccessError)> {
@@ -660,18 +726,63 @@ struct Origin {
     place: String,
 }
 
+impl Effective {
+    fn new(key: &str, value: &Value, origin: &str) -> Self {
+        let is_empty = matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+        let is_hidden = may_be_secret(key) && !is_empty;
+        let value = if is_hidden { "…".into() } else { json(value) };
+        Self { key: key.to_owned(), value, origin: origin.to_owned(), is_hidden }
+    }
+}
+
+/// A value as JSON has it, which TOML writes in the same way.
+fn json(value: &Value) -> serde_json::Value {
+    match &value.kind {
+        ValueKind::Boolean(value) => (*value).into(),
+        ValueKind::I64(value) => (*value).into(),
+        ValueKind::U64(value) => (*value).into(),
+        ValueKind::Float(value) => (*value).into(),
+        ValueKind::Array(values) => values.iter().map(json).collect::<Vec<_>>().into(),
+        ValueKind::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The line of a file in which a key is set, from 1 on; none where it stands in another form than `[section]` and `name = value`.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut section = String::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            name.trim().clone_into(&mut section);
+        } else if let Some((name, _)) = line.split_once('=') {
+            let name: String = name.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+            let whole = if section.is_empty() { name } else { format!("{section}.{name}") };
+            if whole == key {
+                return Some(at + 1);
+            }
+        }
+    }
+    None
+}
+
 /// A value for a message. What may be a secret is not shown, as messages end up in logs.
 fn shown(key: &str, value: &Value) -> String {
-    const SECRET: [&str; 6] = ["key", "secret", "token", "password", "sensitive", "headers"];
-    // Paths of files are none.
-    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
-    if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
+    if may_be_secret(key) {
         return "…".to_owned();
     }
     match &value.kind {
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }
+}
+
+/// Whether the value of a key, known or not, may be a secret.
+fn may_be_secret(key: &str) -> bool {
+    const SECRET: [&str; 6] = ["key", "secret", "token", "password", "sensitive", "headers"];
+    // Paths of files are none.
+    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
+    SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key)
 }
 
 fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String>) -> ConfigError {
@@ -728,7 +839,9 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "access.open_docs" | "engine.arena" | "metrics.enabled" => "expected true or false",
+        "access.open_docs" | "models.require_signature" | "engine.arena" | "metrics.enabled" => {
+            "expected true or false"
+        }
         "metrics.port" => "a port is a number from 0 to 65535",
         "otel.sample" => "expected a share from 0 to 1",
         "otel.timeout_ms" => "expected a whole number, 1 or above",
@@ -834,7 +947,7 @@ mod tests {
         refused(
             &[("test.toml", "[server]\nprot = 80\n")],
             &[profile],
-            "unknown setting `server.prot` = 80 in `config/test.toml`; did you mean `server.port`?",
+            "unknown setting `server.prot` = 80 in `config/test.toml`, line 2; did you mean `server.port`?",
         );
         refused(
             &[],

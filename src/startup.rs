@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::access::{Access, AccessError, Keys};
-use crate::artifact::{Artifact, store};
+use crate::artifact::{Artifact, ArtifactError, NoSigner, Trust, store};
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Otel, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
@@ -26,7 +26,7 @@ use crate::observe::prediction_log::PredictionLog;
 use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
-use crate::runtime::{self, RuntimeError, SessionOptions};
+use crate::runtime::{self, GraphFile, RuntimeError, SessionOptions};
 use crate::schema::{DecodeOptions, Kind};
 use crate::state::{AppState, Deployment, Limits, Role};
 use crate::tls::{Identity, TlsError};
@@ -79,6 +79,9 @@ pub enum ServerError {
         #[source]
         source: AccessError,
     },
+    /// A signer is none.
+    #[error("models.signers: {0}")]
+    Signers(#[source] NoSigner),
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -107,28 +110,53 @@ pub enum ServerError {
 /// # Errors
 /// The artifact cannot be loaded, or does not give what training recorded.
 pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
-    load_and_prove_with(dir, SessionOptions::default())
+    load_trusted(dir, &Trust::default())
+}
+
+/// As [`load_and_prove`], for those who trust not everybody.
+///
+/// # Errors
+/// As [`load_and_prove`]; or nobody who is trusted has signed the artifact.
+pub fn load_trusted(dir: &Path, trust: &Trust) -> Result<(Predictor, Proof), ServerError> {
+    load_and_prove_with(dir, trust, SessionOptions::default())
+}
+
+/// Opens an artifact that somebody trusted has signed, if that is asked for, and whose graph reads no files but its own; or makes one of a
+/// bare ONNX file in memory.
+///
+/// # Errors
+/// The artifact is not sound, or not trusted.
+pub fn open_artifact(dir: &Path, trust: &Trust) -> Result<Artifact, ServerError> {
+    let artifact = if bare::is_graph(dir) {
+        bare::load(dir)?
+    } else {
+        Artifact::open(dir).map_err(LoadError::from)?
+    };
+    trust.check(&artifact).map_err(LoadError::from)?;
+    // What a bare graph reads, `bare` has looked at.
+    if !artifact.files().is_empty() {
+        let path = artifact.graph();
+        let read = std::fs::read(&path)
+            .map_err(|source| ArtifactError::Read { path: path.clone(), source });
+        let graph = GraphFile::read(&read.map_err(LoadError::from)?).unwrap_or_default();
+        let below = Path::new(&artifact.manifest().model.file).parent().unwrap_or(Path::new(""));
+        let is_own = |location: &String| artifact.files().contains(&below.join(location));
+        if let Some(location) = graph.external.into_iter().find(|location| !is_own(location)) {
+            return Err(LoadError::from(ArtifactError::External { path, location }).into());
+        }
+    }
+    Ok(artifact)
 }
 
 fn load_and_prove_with(
     dir: &Path,
+    trust: &Trust,
     options: SessionOptions,
 ) -> Result<(Predictor, Proof), ServerError> {
-    let model = Arc::new(Model::load(open_artifact(dir)?)?);
+    let model = Arc::new(Model::load(open_artifact(dir, trust)?)?);
     let mut predictor = Predictor::open(&model, options)?;
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
-}
-
-/// Opens an artifact, or makes one of a bare ONNX file in memory.
-///
-/// # Errors
-/// A file is not what `SHA256SUMS` or the format says; ONNX Runtime cannot open the graph.
-pub fn open_artifact(path: &Path) -> Result<Artifact, ServerError> {
-    if bare::is_graph(path) {
-        return Ok(bare::load(path)?);
-    }
-    Ok(Artifact::open(path).map_err(LoadError::from)?)
 }
 
 /// Opens ONNX Runtime for this process.
@@ -137,6 +165,45 @@ pub fn open_artifact(path: &Path) -> Result<Artifact, ServerError> {
 /// There is no library, or it is too old.
 pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
     runtime::init(&runtime::locate(process.onnxruntime.as_deref())?)
+}
+
+/// What a server would be.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    models: Vec<String>,
+    address: SocketAddr,
+    has_tls: bool,
+    n_keys: usize,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        write!(f, "{} proven, on {scheme}://{}, ", self.models.join(", "), self.address)?;
+        match self.n_keys {
+            0 => f.write_str("for everybody"),
+            1 => f.write_str("for one key"),
+            n => write!(f, "for {n} keys"),
+        }
+    }
+}
+
+/// Does all that comes before the port is bound: loads and proves the models, reads keys and certificates.
+///
+/// # Errors
+/// What would stop the start.
+pub fn check(settings: &Settings, process: &Process) -> Result<Verdict, ServerError> {
+    let access = access(settings)?;
+    let has_tls = tls(settings)?.is_some();
+    open_runtime(process)?;
+    let (deployments, _, _) = deploy(settings)?;
+    let named = |deployment: &Deployment| format!("{}@{}", deployment.name(), deployment.version());
+    Ok(Verdict {
+        models: deployments.iter().map(named).collect(),
+        address: SocketAddr::new(settings.server.host, settings.server.port),
+        has_tls,
+        n_keys: access.keys.as_ref().map_or(0, Keys::len),
+    })
 }
 
 /// A server that has its port but does not answer yet.
@@ -230,6 +297,7 @@ impl Application {
             sample_refused: settings.log.sample_refused,
             sensitive_key: settings.log.sensitive_key.clone(),
             compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
+            has_tls: !server.tls_certificate.is_empty(),
             access: access(settings)?,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
@@ -413,6 +481,7 @@ fn access(settings: &Settings) -> Result<Access, ServerError> {
     Ok(Access {
         keys: (!keys.is_empty()).then_some(keys),
         has_open_docs: access.open_docs,
+        has_open_metrics: settings.metrics.enabled && settings.metrics.port != 0,
         origins: settings.origins().map_err(wrong("cors.origins"))?,
     })
 }
@@ -638,13 +707,14 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         intra_threads: settings.engine.intra_threads,
         arena: settings.engine.arena,
     };
+    let trust = settings.trust().map_err(ServerError::Signers)?;
     let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
     for dir in dirs {
         let known = |(predictor, _, _): &(Predictor, Proof, Plan)| {
             same(predictor.model().artifact().dir(), &dir)
         };
         if !loaded.iter().any(known) {
-            let (mut predictor, proof) = load_and_prove_with(&dir, options)?;
+            let (mut predictor, proof) = load_and_prove_with(&dir, &trust, options)?;
             let plan = plan(settings, cpus, &mut predictor);
             loaded.push((predictor, proof, plan));
         }

@@ -250,6 +250,8 @@ pub struct Limits {
     pub sensitive_key: String,
     /// An answer of this size is compressed for those who take it; none when no answer is.
     pub compress_from: Option<u64>,
+    /// Whether connections are encrypted here, and not by a proxy.
+    pub has_tls: bool,
     /// Who may ask.
     pub access: Access,
     /// Whether pictures are logged whole, and not only by their digest.

@@ -13,12 +13,12 @@ use super::diff::{CompareOptions, changes, common_labels, side};
 use super::stream::{End, Flow, INTERRUPTED, Interrupt, in_order};
 use super::tables::{self, Progress, thousands};
 use super::{Context, FAILED};
-use crate::artifact::store;
+use crate::artifact::{Trust, store};
 use crate::compare::{Answer, Difference, Pair, Side};
 use crate::predictor::{LoadError, Model, PredictError, Predictor};
 use crate::runtime::SessionOptions;
 use crate::schema::{DecodeOptions, Frame, Kind};
-use crate::startup::{ServerError, load_and_prove, open_runtime};
+use crate::startup::{ServerError, load_trusted, open_runtime};
 use crate::tabular::{self, Format, Lines, Source, TableError};
 
 #[derive(Debug, clap::Args)]
@@ -184,6 +184,7 @@ impl ReplayError {
 #[derive(Debug)]
 struct Models {
     dir: std::path::PathBuf,
+    trust: Trust,
     loaded: Mutex<BTreeMap<String, Arc<Model>>>,
     /// The one that all records are run on.
     on: Option<Arc<Model>>,
@@ -207,7 +208,7 @@ impl Models {
             None => {
                 let dir = store::find(&self.dir, &key)
                     .map_err(|error| ServerError::from(LoadError::from(error)))?;
-                let model = Arc::clone(load_and_prove(&dir)?.0.model());
+                let model = Arc::clone(load_trusted(&dir, &self.trust)?.0.model());
                 loaded.insert(key.clone(), Arc::clone(&model));
                 model
             }
@@ -665,8 +666,12 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     };
     let labels = on.as_ref().map(|on| common_labels(on, on)).unwrap_or_default();
     let mut whole = Difference::new(options.compare.settings(), labels);
-    let models =
-        Arc::new(Models { dir: context.settings.models.dir.clone(), loaded: Mutex::default(), on });
+    let models = Arc::new(Models {
+        dir: context.settings.models.dir.clone(),
+        trust: context.trust.clone(),
+        loaded: Mutex::default(),
+        on,
+    });
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let n_threads = options.threads.map_or_else(cores, usize::from);
     let decode = DecodeOptions {
@@ -726,7 +731,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let words = match (&models.on, versions.as_slice()) {
         (Some(on), [only]) => store::find(&models.dir, only)
             .ok()
-            .and_then(|dir| load_and_prove(&dir).ok())
+            .and_then(|dir| load_trusted(&dir, &context.trust).ok())
             .map(|(logged, _)| changes(logged.model(), on))
             .unwrap_or_default(),
         _ => Vec::new(),

@@ -350,3 +350,20 @@ async fn without_origins_no_answer_speaks_of_them() {
     let request = request.header("origin", APP).header("access-control-request-method", "POST");
     assert_eq!(request.send().await.unwrap().status(), 405);
 }
+
+/// Who scrapes them has no key, and clients cannot reach them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_on_a_port_of_their_own_need_no_key() {
+    let (mut settings, key, _) = with_keys("");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    settings.metrics.port = free;
+    let app = spawn_with(&settings).await;
+    assert_eq!(post(&app, "/v1/predict", &new_id("metrics"), &[]).await.status(), 401);
+    let text = reqwest::get(format!("http://127.0.0.1:{free}/metrics")).await.unwrap();
+    assert_eq!(text.status(), 200);
+    let text = text.text().await.unwrap();
+    assert!(text.contains("seaworthy_rejected_total{reason=\"unauthorized\"} 1"), "{text}");
+    assert!(!text.contains(&key[4..]));
+    let request = app.client.get(app.url("/metrics"));
+    assert_eq!(request.send().await.unwrap().status(), 404);
+}

@@ -8,3 +8,4 @@ mod graph;
 mod helpers;
 mod manifest;
 mod proof;
+mod signature;
