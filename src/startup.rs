@@ -1,7 +1,8 @@
 //! Who builds what: settings in, a bound server out, and its orderly end.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,13 +17,13 @@ use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
-use crate::http::connection::{Patience, Requests, Stream};
+use crate::http::connection::{Bounds, Connections, Patience};
 use crate::image;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
 use crate::schema::DecodeOptions;
-use crate::state::{AppState, Deployment, Limits, Role};
+use crate::state::{AppState, Bodies, Deployment, Limits, Loading, Role, Step};
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +61,9 @@ pub enum ServerError {
     /// The signals cannot be listened to.
     #[error("the signals that end the server cannot be listened to")]
     Signals(#[source] std::io::Error),
+    /// The thread that loaded models in the background ended without a result.
+    #[error("the thread that loads the models has ended")]
+    LoadingEnded,
     /// A thread that predicts ended before the server: nothing can be predicted any more.
     #[error("a thread that predicts has ended")]
     PredictorEnded,
@@ -70,13 +74,15 @@ pub enum ServerError {
 /// # Errors
 /// The artifact cannot be loaded, or does not give what training recorded.
 pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
-    load_and_prove_with(dir, SessionOptions::default())
+    load_and_prove_with(dir, SessionOptions::default(), &|_step| {})
 }
 
 fn load_and_prove_with(
     dir: &Path,
     options: SessionOptions,
+    step: &dyn Fn(Step),
 ) -> Result<(Predictor, Proof), ServerError> {
+    step(Step::Opening);
     let artifact = if bare::is_graph(dir) {
         bare::load(dir)?
     } else {
@@ -84,6 +90,7 @@ fn load_and_prove_with(
     };
     let model = Arc::new(Model::load(artifact)?);
     let mut predictor = Predictor::open(&model, options)?;
+    step(Step::Proving);
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
 }
@@ -100,41 +107,71 @@ pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
 #[derive(Debug)]
 pub struct Application {
     listener: TcpListener,
+    address: SocketAddr,
+    timing: Timing,
+    heads: Heads,
+    bounds: Bounds,
+    models: Models,
+}
+
+/// What an application is to serve.
+#[derive(Debug)]
+enum Models {
+    Proven(Serving),
+    /// Still to be loaded, by these settings.
+    Unproven(Box<Settings>),
+}
+
+/// Proven models behind their routes.
+#[derive(Debug)]
+struct Serving {
     router: Router,
     state: AppState,
     ended: Vec<Ended>,
-    address: SocketAddr,
-    timing: Timing,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Timing {
-    header_timeout: Duration,
-    keep_alive: Duration,
+    patience: Patience,
     drain_delay: Duration,
     drain_timeout: Duration,
+}
+
+/// How large the heads of requests may be.
+#[derive(Debug, Clone, Copy)]
+struct Heads {
+    max_bytes: usize,
+    max_headers: usize,
 }
 
 /// Why the server is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// SIGTERM: somebody else sends requests until told that the server is not ready.
+    /// SIGTERM, or SIGINT without a terminal: somebody else sends requests until told that the server is not ready.
     Terminate,
-    /// SIGINT: somebody at a terminal.
+    /// SIGINT at a terminal: somebody waits.
     Interrupt,
     PredictorEnded,
 }
 
 impl Application {
-    /// Loads and proves the models, starts their engines and binds the port, in this order.
+    /// Loads and proves the models, starts their engines and binds the port, in this order; or, with `models.background`, only binds the
+    /// port.
     ///
     /// # Errors
     /// The first thing that fails; no port is bound then.
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let (deployments, default, ended) = deploy(settings)?;
-        Self::bind(settings, deployments, default, ended, started).await
+        let models = if settings.models.background {
+            // What is not there at all need not be waited for.
+            find(settings)?;
+            Models::Unproven(Box::new(settings.clone()))
+        } else {
+            let deployed = deploy(settings, &Loading::default())?;
+            Models::Proven(Serving::new(settings, deployed, started))
+        };
+        Self::bind(settings, models).await
     }
 
     /// As [`Self::build`], with the engine of the default model given: tests put a slow or failing one here.
@@ -149,65 +186,44 @@ impl Application {
     ) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let (mut deployments, default, mut ended) = deploy(settings)?;
+        let mut deployed = deploy(settings, &Loading::default())?;
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
-        deployments[default].engine = engine;
+        deployed.deployments[deployed.default].engine = engine;
         // The threads of the engine that was there end now, as they should.
-        ended[default] = end;
-        Self::bind(settings, deployments, default, ended, started).await
+        deployed.ended[deployed.default] = end;
+        Self::bind(settings, Models::Proven(Serving::new(settings, deployed, started))).await
     }
 
-    async fn bind(
-        settings: &Settings,
-        deployments: Vec<Deployment>,
-        default: usize,
-        ended: Vec<Ended>,
-        started: Instant,
-    ) -> Result<Self, ServerError> {
+    async fn bind(settings: &Settings, models: Models) -> Result<Self, ServerError> {
         let server = &settings.server;
-        let limits = Limits {
-            request_timeout: Duration::from_millis(server.request_timeout_ms),
-            body_timeout: Duration::from_millis(server.body_timeout_ms),
-            max_body_bytes: server.max_body_bytes,
-            decode: DecodeOptions {
-                unknown_fields: settings.schema.unknown_fields,
-                max_rows: server.max_rows,
-                max_errors: server.max_errors,
-                images: image::Limits {
-                    max_bytes: settings.images.max_bytes,
-                    max_pixels: settings.images.max_pixels,
-                    max_request_pixels: settings.images.max_request_pixels,
-                },
-            },
-            max_text_bytes: settings.log.max_text_bytes,
-            sensitive_key: settings.log.sensitive_key.clone(),
-            log_whole_images: settings.log.images == LoggedImages::Full,
-        };
-        let state = AppState::new(deployments, default, limits)
-            .expect("the default is one of the deployments");
         let address = SocketAddr::new(server.host, server.port);
         let bound = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let address = listener.local_addr().map_err(bound)?;
-        tracing::info!(
-            startup.duration_ms = started.elapsed().as_millis(),
-            startup.models = state.deployments().len(),
-            onnxruntime.build = runtime::build_info(),
-            onnxruntime.path = runtime::loaded_from().map(|path| path.display().to_string()),
-            "all models are loaded and proven"
-        );
+        let ms = Duration::from_millis;
         let timing = Timing {
-            header_timeout: Duration::from_millis(server.header_timeout_ms),
-            keep_alive: Duration::from_millis(server.keep_alive_ms),
-            drain_delay: Duration::from_millis(server.drain_delay_ms),
-            drain_timeout: Duration::from_millis(server.drain_timeout_ms),
+            patience: Patience {
+                header: ms(server.header_timeout_ms),
+                keep_alive: ms(server.keep_alive_ms),
+                write: ms(server.write_timeout_ms),
+            },
+            drain_delay: ms(server.drain_delay_ms),
+            drain_timeout: ms(server.drain_timeout_ms),
         };
-        Ok(Self { listener, router: http::router(state.clone()), state, ended, address, timing })
+        let heads = Heads { max_bytes: server.max_header_bytes, max_headers: server.max_headers };
+        let bounds = Bounds {
+            connections: within_open_files(server.max_connections),
+            requests: server.max_requests,
+        };
+        Ok(Self { listener, address, timing, heads, bounds, models })
     }
 
-    /// Its routes, to be called without a socket.
-    pub fn router(&self) -> Router {
-        self.router.clone()
+    /// Its routes, to be called without a socket; none when the models are still to be loaded.
+    pub fn router(&self) -> Option<Router> {
+        match &self.models {
+            Models::Proven(serving) => Some(serving.router.clone()),
+            Models::Unproven(_) => None,
+        }
     }
 
     /// The address, with the port the system gave.
@@ -216,13 +232,13 @@ impl Application {
         self.address
     }
 
-    /// Serves until SIGTERM, SIGINT or the end of a thread that predicts. Then readiness says no, requests are taken for the drain delay (after
-    /// SIGTERM), the port is closed, and requests under way may finish. A second signal ends at once.
+    /// Serves until SIGTERM, SIGINT or the end of a thread that predicts. Then readiness says no, requests are taken for the drain delay, the
+    /// port is closed, and requests under way may finish. A second signal ends at once.
     ///
     /// # Errors
-    /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`].
+    /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`]; or what went wrong while models were loaded in the background.
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, router, state, ended, address, timing } = self;
+        let Self { listener, address, timing, heads, bounds, models } = self;
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
@@ -231,26 +247,43 @@ impl Application {
         };
         tracing::info!(%address, "listening on http://{shown}");
         let graceful = GracefulShutdown::new();
-        let mut server = auto::Builder::new(TokioExecutor::new());
+        let loading = Loading::default();
+        let connections = Connections::new(loading.clone(), timing.patience, bounds);
+        let serving = match models {
+            Models::Proven(serving) => serving,
+            Models::Unproven(settings) => {
+                let server = http_server(timing, heads, false);
+                let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
+                let load = tokio::task::spawn_blocking(move || load(&settings, &loading));
+                let mut loaded = std::pin::pin!(async {
+                    tokio::select! {
+                        stop = signals.next() => Err(stop),
+                        loaded = load => Ok(loaded),
+                    }
+                });
+                match accept_until(&listener, &serve, &mut loaded).await {
+                    Ok(Ok(loaded)) => loaded?,
+                    Ok(Err(_panicked)) => return Err(ServerError::LoadingEnded),
+                    Err(cause) => {
+                        tracing::info!(cause = ?cause, "stopped while models were being loaded");
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        let Serving { router, state, ended } = serving;
+        connections.serve(router, state.clone());
         // A client that closes its side may have left, or may only have said everything. A short prediction is made and answered in any
         // case; a long one is given up, as most likely nobody waits for it.
         let is_short = |deployment: &Deployment| deployment.engine.plan().lane == Lane::Inline;
-        server
-            .http1()
-            .timer(TokioTimer::new())
-            // `http::connection` has a cheaper one.
-            .header_read_timeout(None)
-            .half_close(state.deployments().iter().all(is_short));
-        server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
+        let server = http_server(timing, heads, state.deployments().iter().all(is_short));
         let mut stop = std::pin::pin!(async {
             tokio::select! {
                 stop = signals.next() => stop,
                 () = first_ended(ended) => Stop::PredictorEnded,
             }
         });
-        let patience = Patience { header: timing.header_timeout, keep_alive: timing.keep_alive };
-        let connect = |stream| http::connection::connect(stream, &router, &state, patience);
-        let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
+        let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
         state.start_draining();
@@ -259,7 +292,7 @@ impl Application {
         let drained = async move {
             if cause == Stop::Terminate {
                 let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
-                let serve = |stream| serve_connection(&server, connect(stream), graceful.watcher());
+                let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
                 accept_until(&listener, &serve, &mut delay).await;
             }
             drop(listener);
@@ -277,12 +310,99 @@ impl Application {
     }
 }
 
-/// Serves one connection in a task of its own.
+impl Serving {
+    fn new(settings: &Settings, deployed: Deployed, started: Instant) -> Self {
+        let Deployed { deployments, default, ended } = deployed;
+        let server = &settings.server;
+        let limits = Limits {
+            request_timeout: Duration::from_millis(server.request_timeout_ms),
+            body_timeout: Duration::from_millis(server.body_timeout_ms),
+            max_body_bytes: server.max_body_bytes,
+            bodies: Bodies::new(server.max_total_body_bytes),
+            decode: DecodeOptions {
+                unknown_fields: settings.schema.unknown_fields,
+                max_rows: server.max_rows,
+                max_errors: server.max_errors,
+                images: image::Limits {
+                    max_bytes: settings.images.max_bytes,
+                    max_pixels: settings.images.max_pixels,
+                    max_request_pixels: settings.images.max_request_pixels,
+                },
+            },
+            max_text_bytes: settings.log.max_text_bytes,
+            sensitive_key: settings.log.sensitive_key.clone(),
+            log_whole_images: settings.log.images == LoggedImages::Full,
+        };
+        let state = AppState::new(deployments, default, limits)
+            .expect("the default is one of the deployments");
+        tracing::info!(
+            startup.duration_ms = started.elapsed().as_millis(),
+            startup.models = state.deployments().len(),
+            onnxruntime.build = runtime::build_info(),
+            onnxruntime.path = runtime::loaded_from().map(|path| path.display().to_string()),
+            "all models are loaded and proven"
+        );
+        Self { router: http::router(state.clone()), state, ended }
+    }
+}
+
+/// Loads and proves the models while the port is bound already.
+fn load(settings: &Settings, loading: &Loading) -> Result<Serving, ServerError> {
+    let started = Instant::now();
+    Ok(Serving::new(settings, deploy(settings, loading)?, started))
+}
+
+/// What speaks HTTP on a connection.
+fn http_server(timing: Timing, heads: Heads, half_close: bool) -> auto::Builder<TokioExecutor> {
+    /// As many hyper reads without memory of its own.
+    const USUAL_HEADERS: usize = 100;
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        // `http::connection` has a cheaper one.
+        .header_read_timeout(None)
+        .max_buf_size(heads.max_bytes)
+        .half_close(half_close);
+    if heads.max_headers != USUAL_HEADERS {
+        server.http1().max_headers(heads.max_headers);
+    }
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(timing.patience.keep_alive)
+        .max_header_list_size(u32::try_from(heads.max_bytes).unwrap_or(u32::MAX));
+    server
+}
+
+/// As many connections as asked for, or as the process may open files besides those it needs for itself.
+fn within_open_files(wanted: usize) -> usize {
+    const OWN: usize = 64;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|values| values.split_whitespace().next()?.parse::<usize>().ok());
+    match limit {
+        Some(limit) if limit.saturating_sub(OWN) < wanted => {
+            let possible = limit.saturating_sub(OWN).max(1);
+            tracing::warn!(
+                "the process may open {limit} files, so that {possible} connections are taken at a time, and not the {wanted} of server.max_connections"
+            );
+            possible
+        }
+        _ => wanted,
+    }
+}
+
+/// Serves one connection in a task of its own; one of far too many is closed.
 fn serve_connection(
     server: &auto::Builder<TokioExecutor>,
-    (stream, requests): (Stream, Requests),
+    connections: &Arc<Connections>,
+    tcp: TcpStream,
     watcher: Watcher,
 ) {
+    let Some((stream, requests)) = connections.connect(tcp) else { return };
     let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
     let connection = watcher.watch(connection);
     tokio::spawn(async move {
@@ -346,13 +466,23 @@ impl Signals {
     async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.terminate.recv() => Stop::Terminate,
-            _ = self.interrupt.recv() => Stop::Interrupt,
+            _ = self.interrupt.recv() => {
+                if std::io::stdin().is_terminal() { Stop::Interrupt } else { Stop::Terminate }
+            }
         }
     }
 }
 
-/// Loads everything that the settings ask for. Returns the deployments and the index of the default one.
-fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), ServerError> {
+/// Models with their engines.
+struct Deployed {
+    deployments: Vec<Deployment>,
+    /// The index of the one that `POST /v1/predict` asks.
+    default: usize,
+    ended: Vec<Ended>,
+}
+
+/// The directories of the models that the settings ask for, the default one first.
+fn find(settings: &Settings) -> Result<Vec<PathBuf>, ServerError> {
     let models = &settings.models;
     let find = |model: &str| store::find(&models.dir, model).map_err(LoadError::from);
     let default = if models.default.is_empty() {
@@ -373,6 +503,20 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
             dirs.extend(store::versions(&dir).iter().map(|version| dir.join(version.to_string())));
         }
     }
+    let mut distinct: Vec<PathBuf> = Vec::new();
+    for dir in dirs {
+        if !distinct.iter().any(|known| same(known, &dir)) {
+            distinct.push(dir);
+        }
+    }
+    Ok(distinct)
+}
+
+/// Loads everything that the settings ask for, and notes how far that is.
+fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerError> {
+    let dirs = find(settings)?;
+    loading.note(|loaded| loaded.total = dirs.len());
+    let step = |step| loading.note(|loaded| loaded.step = step);
     let cpus = Cpus::find();
     tracing::info!(cpus.allowed, cpus.quota, "{}", shown(cpus));
     let options = SessionOptions {
@@ -381,15 +525,14 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
     };
     let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
     for dir in dirs {
-        let known = |(predictor, _, _): &(Predictor, Proof, Plan)| {
-            same(predictor.model().artifact().dir(), &dir)
-        };
-        if !loaded.iter().any(known) {
-            let (mut predictor, proof) = load_and_prove_with(&dir, options)?;
-            let plan = plan(settings, cpus, &mut predictor);
-            loaded.push((predictor, proof, plan));
-        }
+        loading.note(|loaded| loaded.model = dir.display().to_string());
+        let (mut predictor, proof) = load_and_prove_with(&dir, options, &step)?;
+        step(Step::Measuring);
+        let plan = plan(settings, cpus, &mut predictor);
+        loaded.push((predictor, proof, plan));
+        loading.note(|noted| noted.done = loaded.len());
     }
+    step(Step::Starting);
     // The first is the default; of every other model the highest version answers for it.
     let id = |index: usize| {
         let manifest = loaded[index].0.model().artifact().manifest();
@@ -434,7 +577,7 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         );
         deployments.push(deployment);
     }
-    Ok((deployments, 0, ended))
+    Ok(Deployed { deployments, default: 0, ended })
 }
 
 fn same(one: &Path, other: &Path) -> bool {
@@ -476,6 +619,7 @@ fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
             rows: engine.batch_rows,
             delay: Duration::from_micros(engine.batch_delay_us),
         },
+        max_wait: (engine.max_wait_ms > 0).then(|| Duration::from_millis(engine.max_wait_ms)),
         row_cost,
         batch_row_cost,
         is_measured: engine.lane == LaneChoice::Auto,

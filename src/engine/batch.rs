@@ -39,13 +39,13 @@ pub(super) fn run(predictor: &mut dyn Predict, jobs: Vec<Job>, merged: &mut Merg
         && predictions.rows.len() == jobs.iter().map(|job| job.frame.n_rows()).sum::<usize>()
     {
         // From the last one on, so that the rest stays where it is.
-        for Job { frame, reply } in jobs.into_iter().rev() {
+        for Job { frame, reply, .. } in jobs.into_iter().rev() {
             let own = predictions.split_off(predictions.rows.len() - frame.n_rows());
             let _client_gone = reply.send(Ok((own, frame)));
         }
         return;
     }
-    for Job { frame, reply } in jobs {
+    for Job { frame, reply, .. } in jobs {
         let result = predictor.predict(&frame).map_err(EngineError::from);
         let _client_gone = reply.send(result.map(|predictions: Predictions| (predictions, frame)));
     }

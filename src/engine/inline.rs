@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{EngineError, Predict};
+use super::admission::Admission;
+use super::{EngineError, Plan, Predict};
 use crate::predictor::Predictions;
 use crate::schema::Frame;
 
@@ -13,6 +14,8 @@ use crate::schema::Frame;
 pub(super) struct Pool {
     predictors: Arc<Mutex<Vec<Box<dyn Predict>>>>,
     free: Arc<Semaphore>,
+    /// Those that wait for a permit.
+    waiting: Admission,
 }
 
 impl std::fmt::Debug for Pool {
@@ -36,9 +39,22 @@ impl Drop for Taken<'_> {
 }
 
 impl Pool {
-    pub(super) fn new(predictors: Vec<Box<dyn Predict>>) -> Self {
+    pub(super) fn new(predictors: Vec<Box<dyn Predict>>, plan: Plan) -> Self {
         let free = Arc::new(Semaphore::new(predictors.len()));
-        Self { predictors: Arc::new(Mutex::new(predictors)), free }
+        Self { predictors: Arc::new(Mutex::new(predictors)), free, waiting: Admission::new(plan) }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.free.available_permits() == 0 && self.waiting.is_full()
+    }
+
+    /// A permit, at once in most cases. Nothing is counted then.
+    async fn permit(&self, n_rows: usize) -> Result<SemaphorePermit<'_>, EngineError> {
+        if let Ok(permit) = self.free.try_acquire() {
+            return Ok(permit);
+        }
+        let _waits = self.waiting.admit(n_rows)?;
+        self.free.acquire().await.map_err(|_closed| EngineError::Stopped)
     }
 
     /// Runs a predictor in this thread, as soon as one is free. `blocking` says that it will take long enough for other tasks of the
@@ -48,7 +64,7 @@ impl Pool {
         frame: &Frame,
         blocking: bool,
     ) -> Result<Predictions, EngineError> {
-        let _permit = self.free.acquire().await.map_err(|_closed| EngineError::Stopped)?;
+        let _permit = self.permit(frame.n_rows()).await?;
         let predictor = self.predictors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut taken = Taken { pool: self, predictor };
         let Some(predictor) = taken.predictor.as_mut() else { return Err(EngineError::Stopped) };

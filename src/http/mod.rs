@@ -12,6 +12,7 @@ use crate::state::AppState;
 pub(crate) mod connection;
 mod form;
 mod health;
+mod loading;
 mod models;
 mod openapi;
 mod pages;

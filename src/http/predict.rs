@@ -17,9 +17,10 @@ use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
+use crate::engine::EngineError;
 use crate::predictor::Predictions;
 use crate::schema::{Decoded, Schema};
-use crate::state::{AppState, Deployment, Limits};
+use crate::state::{AppState, Deployment, Held, Limits};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -51,6 +52,8 @@ where
     response
 }
 
+/// A body up to this size is not counted among what all bodies may hold.
+const SMALL_BODY: usize = 64 * 1024;
 /// A body from this size on is decoded after the thread's other tasks have been moved away.
 const LARGE_BODY: usize = 256 * 1024;
 
@@ -73,6 +76,8 @@ struct Received {
     first: Bytes,
     /// All pieces, when there are several.
     whole: Vec<u8>,
+    /// Its share of what all bodies may hold, when it is large.
+    held: Option<Held>,
 }
 
 impl Received {
@@ -306,8 +311,14 @@ where
             let Ok(frame) = frame else { return Err(ApiError::BodyBroken) };
             let Ok(data) = frame.into_data() else { continue };
             read.push(data, declared);
-            if read.bytes().len() > limits.max_body_bytes {
+            let n_bytes = read.bytes().len();
+            if n_bytes > limits.max_body_bytes {
                 return Err(too_large());
+            }
+            if n_bytes > SMALL_BODY
+                && !read.held.get_or_insert_with(|| limits.bodies.hold()).grow_to(n_bytes)
+            {
+                return Err(ApiError::BodiesTooLarge);
             }
         }
         Ok(())
@@ -334,6 +345,10 @@ async fn answer(
     id: &RequestId,
     seen: &mut Seen,
 ) -> Result<Answer, ApiError> {
+    // Reading rows, and pictures above all, takes its time as well.
+    if deployment.engine.is_full() {
+        return Err(EngineError::Overloaded.into());
+    }
     let schema = deployment.model.schema();
     let mut frame = deployment.frames.take(schema);
     let body = seen.body.bytes();

@@ -151,12 +151,20 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
 }
 
 /// Logs a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
-pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &ApiError) {
+/// What is not HTTP has neither method nor path.
+pub(super) fn rejected(
+    record: Record<'_>,
+    request_line: Option<(&Method, &str)>,
+    error: &ApiError,
+) {
     let status = error.status().as_u16();
     let mut line = Vec::with_capacity(512);
     record.begin(&mut line, status);
     line.extend_from_slice(b",\"model\":null,\"version\":null,\"artifact\":null,\"role\":null");
-    request(&mut line, method, path);
+    match request_line {
+        Some((method, path)) => request(&mut line, method, path),
+        None => line.extend_from_slice(b",\"method\":null,\"path\":null"),
+    }
     let _infallible =
         write!(line, ",\"status\":{status},\"rows\":0,\"inputs\":null,\"predictions\":null");
     let items = error.items();

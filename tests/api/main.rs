@@ -4,9 +4,14 @@
 
 mod bad_requests;
 mod connections;
+#[path = "../support/fault.rs"]
+mod fault;
 mod faults;
 mod helpers;
+mod hygiene;
 mod images;
+mod limits;
+mod loading;
 mod models;
 mod outputs;
 mod predict;
