@@ -123,7 +123,7 @@ impl Feeding {
             }
         }
         let mut without_rows = Vec::new();
-        for name in postprocess.tensors() {
+        for (at, name) in postprocess.tensors().iter().enumerate() {
             let Some(output) = model.outputs.iter().find(|output| output.name == *name) else {
                 let known: Vec<&str> =
                     model.outputs.iter().map(|output| output.name.as_str()).collect();
@@ -150,7 +150,7 @@ impl Feeding {
                 return Err(format!("the output `{name}` has no dimension for the rows"));
             }
             postprocess
-                .check(output_type, &shape)
+                .check(at, output_type, &shape)
                 .map_err(|problem| format!("the output `{name}` {problem}"))?;
             without_rows.push(alone);
         }

@@ -142,6 +142,10 @@ _add(
     parameters={"loss": "log_loss", "random_state": 0},
 )  # fmt: skip
 _add("Linear models", _LINEAR + "SGDClassifier", targets="two three", kind="label", parameters={"random_state": 0})
+_add(
+    "Linear models", _LINEAR + "SGDClassifier", variant="modified_huber", targets="two three",
+    parameters={"loss": "modified_huber", "random_state": 0},
+)  # fmt: skip
 for _name in ("RidgeClassifier", "Perceptron"):
     _add("Linear models", _LINEAR + _name, targets="two words", kind="label")
 _add("Linear models", "sklearn.svm.LinearSVC", targets="two words", kind="label", parameters={"random_state": 0})
@@ -157,6 +161,10 @@ for _kernel in ("linear", "rbf", "poly", "sigmoid"):
     )  # fmt: skip
 _add("Support vectors", "sklearn.svm.NuSVR", targets="number")
 _add("Support vectors", "sklearn.svm.NuSVC", targets="two words", kind="label", parameters={"nu": 0.2})
+_add(
+    "Support vectors", "sklearn.svm.SVC", variant="with probabilities", targets="two words",
+    parameters={"probability": True, "random_state": 0},
+)  # fmt: skip
 _add("Support vectors", "sklearn.svm.OneClassSVM", targets="none", parameters={"nu": 0.1})
 
 _TIES = "a row whose k-th neighbour is one of several at the same distance may differ, see docs/exporter.md"

@@ -141,11 +141,12 @@ def _compare(result: Result, model: Any, described: Outputs, rows: pd.DataFrame,
         numbers = np.asarray(model.predict(frame), dtype=np.float64).reshape(len(frame), -1)
         got = np.asarray(answers["predictions"], dtype=np.float64).reshape(len(frame), -1)
     else:
-        expected = [json_label(label) for label in described.answers(model, frame, lambda v: v)[0]]
+        labels, probabilities = described.answers(model, frame, lambda v: v)
+        expected = [json_label(label) for label in labels]
         result.wrong_labels = sum(a != b for a, b in zip(expected, answers["predictions"]))
-        if described.keys is None:
+        if probabilities is None or described.keys is None:
             return
-        numbers = described.tensor(model, frame)
+        numbers = probabilities
         got = np.array([[row[key] for key in described.keys] for row in answers["probabilities"]])
     difference = np.abs(got - numbers)
     result.absolute = float(difference.max())
@@ -257,6 +258,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.getLogger("seaworthy_export").setLevel(logging.WARNING)
     wanted = [case for case in CASES if re.search(options.only, case.name)]
+    if not wanted:
+        print(f"no estimator matches {options.only!r}; there are: {', '.join(case.name for case in CASES)}")
+        return 1
     lacking = {case.name: why for case in wanted if (why := available(case))}
     for name, why in lacking.items():
         print(f"skipped: {name}: {why}")

@@ -141,14 +141,17 @@ def export(
     _require_names(name, version, description)
     plan = _plan(pipeline, inputs, target, fields, aliases, postprocess, native_until)
     estimator = plan.estimator
+    threshold = plan.threshold if threshold is None else threshold
     described = describe(estimator, plan.features, output_names)
+    if threshold is not None:
+        # It is the threshold then that makes a label of probabilities.
+        described = dataclasses.replace(described, has_label=False)
     labels = described.labels
     if labels is not None and plan.postprocess:
         raise ExportError("postprocess is for regressions; a classifier's probabilities are served as they are")
     graph = build_graph(estimator, plan.features, described)
     _check_estimator_input(plan, estimator)
-    threshold = plan.threshold if threshold is None else threshold
-    outputs = described.spec(graph.outputs[0]["name"], threshold, top_k)
+    outputs = described.spec([entry["name"] for entry in graph.outputs], threshold, top_k)
     if golden_rows < 1:
         raise ExportError("golden_rows is at least 1: an artifact without proof is refused")
 
@@ -939,8 +942,12 @@ def _compared(
 ) -> tuple[list[float], list[float]]:
     """The numbers that Python recorded for a row, and those that the graph gives."""
     found = tensor.tolist()
+    if described.kind == "label" or described.has_label:
+        label = [float((described.labels or []).index(output["prediction"]))]
+    else:
+        label = []
     if described.keys is not None:
-        return [output["probabilities"][key] for key in described.keys], found
+        return [output["probabilities"][key] for key in described.keys] + label, found
     if described.kind == "label":
-        return [float((described.labels or []).index(output["prediction"]))], found
+        return label, found
     return (output["prediction"] if described.names is not None else [output["prediction"]]), found

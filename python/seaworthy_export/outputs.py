@@ -6,7 +6,6 @@ and `multilabel`. A graph gives its answer as one tensor, of the name of the kin
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from .errors import ExportError
 from .values import class_name, json_scalar
 
-log = logging.getLogger("seaworthy_export")
 MULTILABEL_THRESHOLD = 0.5
 Array = NDArray[Any]
 
@@ -33,6 +31,8 @@ class Outputs:
     """Of several numbers."""
     is_supervised: bool = True
     """Whether the labels are those of training rows, and not of clusters or outliers."""
+    has_label: bool = False
+    """Whether a classifier with probabilities says its label apart, since it is not that of the largest one."""
 
     @property
     def keys(self) -> list[str] | None:
@@ -42,7 +42,7 @@ class Outputs:
     @property
     def width(self) -> int:
         """The columns of the tensor."""
-        return 1 if self.kind == "label" else len(self.labels or self.names or (0,))
+        return 1 if self.kind == "label" else len(self.labels or self.names or (0,)) + self.has_label
 
     @property
     def task(self) -> str:
@@ -56,17 +56,26 @@ class Outputs:
         return "binary_classification" if len(self.labels or ()) == 2 else "multiclass_classification"
 
     def tensor(self, estimator: Any, matrix: Any) -> Array:
-        """What the graph has to give, `[n, width]`: float64, or int64 for indices of labels."""
+        """What the graph has to give, `[n, width]`: float64, or int64 for indices of labels.
+
+        A label that is said apart is the last column.
+        """
         if self.kind in ("probabilities", "multilabel"):
             found = estimator.predict_proba(matrix)
             if isinstance(found, list):  # one matrix for each output
                 found = np.column_stack([_positive(p, c) for p, c in zip(found, estimator.classes_)])
+            if self.has_label:
+                found = np.column_stack([found, self._positions(estimator, matrix)])
             return np.asarray(found, dtype=np.float64)
-        found = np.asarray(estimator.predict(matrix))
         if self.kind == "label":
-            known = {label: i for i, label in enumerate(self.labels or ())}
-            return np.array([[known[json_scalar(label)]] for label in found.ravel()], dtype=np.int64)
+            return self._positions(estimator, matrix)
+        found = np.asarray(estimator.predict(matrix))
         return np.asarray(found, dtype=np.float64).reshape(len(found), -1)
+
+    def _positions(self, estimator: Any, matrix: Any) -> Array:
+        known = {label: i for i, label in enumerate(self.labels or ())}
+        found = np.asarray(estimator.predict(matrix)).ravel()
+        return np.array([[known[json_scalar(label)]] for label in found], dtype=np.int64)
 
     def answers(
         self, estimator: Any, matrix: Any, postprocess: Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -79,15 +88,15 @@ class Outputs:
             probabilities = self.tensor(estimator, matrix)
             return [self.above(row) for row in probabilities], probabilities
         labels = [json_scalar(label) for label in np.asarray(estimator.predict(matrix)).ravel()]
-        return labels, self.tensor(estimator, matrix) if self.kind == "probabilities" else None
+        return labels, self.tensor(estimator, matrix)[:, : len(self.labels or ())] if self.keys is not None else None
 
     def above(self, probabilities: Sequence[float] | Array) -> list[Any]:
         """The labels whose probability is above the threshold."""
         return [label for label, p in zip(self.labels or (), probabilities) if p > MULTILABEL_THRESHOLD]
 
-    def spec(self, tensor: str, threshold: float | None, top_k: int | None) -> dict[str, Any]:
-        """`outputs` of the manifest."""
-        labels = self.labels or []
+    def spec(self, tensors: Sequence[str], threshold: float | None, top_k: int | None) -> dict[str, Any]:
+        """`outputs` of the manifest; `tensors` are the names of the graph's."""
+        tensor, labels = tensors[0], self.labels or []
         if self.kind != "probabilities" and (threshold is not None or top_k is not None):
             given = "a threshold" if threshold is not None else "top_k"
             raise ExportError(f"{given} is for classifiers with probabilities")
@@ -101,7 +110,9 @@ class Outputs:
             raise ExportError(f"a threshold is for two classes; there are {len(labels)}")
         if top_k is not None and not 1 <= top_k <= len(labels):
             raise ExportError(f"top_k is a number from 1 to that of the classes, {len(labels)}")
-        more = {} if top_k is None else {"top_k": top_k}
+        more: dict[str, Any] = {} if top_k is None else {"top_k": top_k}
+        if self.has_label:
+            more["label"] = tensors[1]
         return {"probabilities": {"tensor": tensor, "labels": labels, "threshold": threshold, **more}}
 
 
@@ -143,27 +154,19 @@ def describe(estimator: Any, features: Array, names: Sequence[str] | None = None
         labels = [_label(c) for c in classes] if names is None and not one_each and len(classes) == width else named
         return Outputs("multilabel", labels=labels)
     labels = [_label(label) for label in np.ravel(classes)]
-    if not hasattr(estimator, "predict_proba") or _decides_apart(estimator):
+    if not hasattr(estimator, "predict_proba"):
         return Outputs("label", labels=labels)
-    return Outputs("probabilities", labels=labels)
+    return Outputs("probabilities", labels=labels, has_label=_decides_apart(estimator))
 
 
 def _decides_apart(estimator: Any) -> bool:
-    """Whether `predict` is not the class of the largest probability, so that an answer could not hold both.
+    """Whether `predict` is not the class of the largest probability.
 
-    In libsvm labels come of votes, and probabilities are fitted on their own; SGD's Huber loss has probabilities that
-    are all zero or one far from the border. Labels are what such a model is asked for; in a CalibratedClassifierCV it
-    has both.
+    In libsvm labels come of votes, and probabilities are fitted on their own; of three classes and more, the
+    probabilities of SGD's Huber loss are all zero or one far from the border.
     """
     name, classes = type(estimator).__name__, estimator.classes_
-    apart = name in ("SVC", "NuSVC") or (name == "SGDClassifier" and estimator.loss != "log_loss" and len(classes) > 2)
-    if apart:
-        log.warning(
-            "%s does not predict the class of the largest probability, so labels are served without probabilities\n"
-            "hint: for both, wrap it in CalibratedClassifierCV",
-            class_name(estimator),
-        )
-    return apart
+    return name in ("SVC", "NuSVC") or (name == "SGDClassifier" and estimator.loss != "log_loss" and len(classes) > 2)
 
 
 def _groups(estimator: Any) -> list[int] | None:

@@ -291,8 +291,8 @@ class Interpreter:
         if kind == "multilabel":
             return {"prediction": [k for k, p in zip(labels, raw) if p > threshold], "probabilities": probabilities}
         best = raw.index(max(raw)) if threshold is None else int(raw[1] >= threshold)
-        if "predicted" in spec:
-            best = int(self.session.run([spec["predicted"]], {signature["name"]: tensor})[0].ravel()[0])
+        if "label" in spec:
+            best = int(self.session.run([spec["label"]], {signature["name"]: tensor})[0].ravel()[0])
         return {"prediction": labels[best], "probabilities": probabilities}
 
 

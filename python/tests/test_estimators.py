@@ -279,7 +279,7 @@ def test_a_graph_in_which_rows_depend_on_their_neighbours_is_refused(tmp_path: A
     def with_exp(estimator: Any, n_features: int, outputs: Any) -> Any:
         writer = Writer(n_features)
         # ONNX Runtime computes it four at a time, and what is left over in another way.
-        return writer.finish(Value(writer, writer.node("Exp", [writer.features.sum().name])[0], 1), "prediction")
+        return writer.finish({"prediction": Value(writer, writer.node("Exp", [writer.features.sum().name])[0], 1)})
 
     monkeypatch.setattr(module, "write_graph", with_exp)
     monkeypatch.setattr(module, "_reproduces", lambda *_: True)

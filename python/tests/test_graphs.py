@@ -40,7 +40,7 @@ THREE = np.searchsorted(np.quantile(SCORE, [0.3, 0.6]), SCORE)
 
 
 def run(value: Any, rows: Any) -> Any:
-    graph = value.writer.finish(value, "prediction")
+    graph = value.writer.finish({"prediction": value})
     return run_graph(open_session(graph), graph, np.asarray(rows, dtype=np.float64))
 
 
@@ -90,8 +90,15 @@ def test_probabilities_of_libsvm_are_coupled_as_it_does() -> None:
         writer = Writer(5)
         value = ask("probabilities", estimator, writer.features)
         np.testing.assert_allclose(run(value, X), estimator.predict_proba(X), rtol=1e-11, atol=1e-13)
-        # Its label is that of the votes, which an answer with probabilities could not hold.
-        assert describe(estimator, X).kind == "label"
+        # Its label is that of the votes, which is a tensor of its own.
+        outputs = describe(estimator, X)
+        assert (outputs.kind, outputs.has_label) == ("probabilities", True)
+        graph = build_graph(estimator, X, outputs)
+        assert [(entry["name"], entry["type"]) for entry in graph.outputs] == [
+            ("probabilities", "float64"), ("label", "int64"),
+        ]  # fmt: skip
+        found = run_graph(open_session(graph), graph, X)
+        assert [outputs.labels[int(i)] for i in found[:, -1]] == estimator.predict(X).tolist()  # type: ignore[index]
 
 
 def test_a_factor_beside_a_product_is_not_rounded_to_float32() -> None:
@@ -181,7 +188,7 @@ def test_rows_near_a_border_of_float32_are_golden_rows(tmp_path: Any, monkeypatc
         writer = Writer(n_features)
         node = [np.array(part) for part in ([0, 0, 0], [step, 0.0, 0.0], [1, -1, -1], [2, -1, -1])]
         tree = Tree(node[0], node[1], node[2], node[3], np.array([[0.0], [1.0], [2.0]]))
-        return writer.finish(ensemble(writer.features.cast("float32"), [tree], 1), "prediction")
+        return writer.finish({"prediction": ensemble(writer.features.cast("float32"), [tree], 1)})
 
     class Stump(GradientBoostingRegressor):
         def predict(self, rows: Any) -> Any:

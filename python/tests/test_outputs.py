@@ -65,12 +65,13 @@ def test_kind_labels_and_names(estimator: Any, target: Any, kind: str, labels: A
         assert probabilities is not None
     else:
         assert predictions == own.tolist()
-    assert list(found.spec("t", None, None)) == [kind]
+    assert list(found.spec(["t", "l"], None, None)) == [kind]
 
 
 def test_names_are_those_that_are_given() -> None:
     fitted = LinearRegression().fit(X, X[:, :2])
-    assert describe(fitted, X, ["a", "b"]).spec("y", None, None) == {"prediction": {"tensor": "y", "names": ["a", "b"]}}
+    found = describe(fitted, X, ["a", "b"])
+    assert found.spec(["y"], None, None) == {"prediction": {"tensor": "y", "names": ["a", "b"]}}
     fitted = MultiOutputClassifier(LogisticRegression()).fit(X, SEVERAL)
     assert describe(fitted, X, ["a", "b"]).keys == ["a", "b"]
     with pytest.raises(ExportError, match="predicts 2 value"):
@@ -87,9 +88,9 @@ def test_outputs_of_several_classes_each_are_refused() -> None:
 
 def test_the_most_probable_labels() -> None:
     found = describe(LogisticRegression().fit(X, TERNARY), X)
-    assert found.spec("p", None, 2)["probabilities"]["top_k"] == 2
+    assert found.spec(["p"], None, 2)["probabilities"]["top_k"] == 2
     for threshold, top_k, message in ((0.5, None, "two classes"), (None, 4, "from 1 to")):
         with pytest.raises(ExportError, match=message):
-            found.spec("p", threshold, top_k)
+            found.spec(["p"], threshold, top_k)
     with pytest.raises(ExportError, match="top_k is for classifiers with probabilities"):
-        describe(SVC().fit(X, BINARY), X).spec("l", None, 1)
+        describe(SVC().fit(X, BINARY), X).spec(["l"], None, 1)

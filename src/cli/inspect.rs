@@ -115,11 +115,13 @@ fn outputs(postprocess: &Postprocess) -> Vec<String> {
         OutputKind::Numbers(names) => {
             vec![format!("The prediction is an array of {}: {}", names.len(), names.join(", "))]
         }
-        OutputKind::Probabilities { threshold, top_k } => {
+        OutputKind::Probabilities { threshold, top_k, has_label } => {
+            let label = has_label
+                .then(|| "The label is said by the graph, not by the largest probability".to_owned());
             let threshold = threshold
                 .map(|threshold| format!("The second label is predicted from {threshold} on"));
             let top_k = top_k.map(|k| format!("An answer holds the {k} most probable"));
-            [labels].into_iter().chain(threshold).chain(top_k).collect()
+            [labels].into_iter().chain(threshold).chain(label).chain(top_k).collect()
         }
         OutputKind::Label => vec![labels],
         OutputKind::Multilabel { threshold } => {

@@ -50,6 +50,9 @@ pub struct ProbabilitiesSpec {
     pub tensor: String,
     /// The labels, in the order of the tensor's columns.
     pub labels: Vec<Scalar>,
+    /// A tensor of integers, of shape `[n]` or `[n, 1]`: the index of the label, where it is not that of the largest probability.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// For two labels: the second is predicted where its probability is at least this.
     #[serde(default)]
     pub threshold: Option<f64>,
@@ -189,6 +192,19 @@ pub struct Outputs {
     pub faults: Vec<(usize, OutputFault)>,
 }
 
+impl Outputs {
+    /// Appends the label of a row, or says why there is none.
+    fn push_label(&mut self, row: usize, label: Result<usize, OutputFault>) {
+        self.predictions.push(match label {
+            Ok(label) => Prediction::Label(label),
+            Err(fault) => {
+                self.faults.push((row, fault));
+                Prediction::None
+            }
+        });
+    }
+}
+
 /// What kind of prediction a model makes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutputKind {
@@ -202,6 +218,8 @@ pub enum OutputKind {
         threshold: Option<f64>,
         /// An answer holds only so many labels, the most probable first.
         top_k: Option<usize>,
+        /// Whether the graph says the label apart.
+        has_label: bool,
     },
     /// A label alone.
     Label,
@@ -218,7 +236,7 @@ pub enum OutputKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Postprocess {
     kind: OutputKind,
-    /// The tensors of the graph that are needed: one, but for [`OutputKind::Tensors`].
+    /// The tensors of the graph that are needed: one, but for [`OutputKind::Tensors`], and a label beside probabilities.
     tensors: Vec<String>,
     labels: Vec<Scalar>,
     /// The labels as JSON values, and as the keys of a JSON object.
@@ -274,7 +292,7 @@ impl Postprocess {
             let kind = names.clone().map_or(OutputKind::Number, OutputKind::Numbers);
             (kind, vec![tensor.clone()], Vec::new())
         } else if let Some(spec) = probabilities {
-            let ProbabilitiesSpec { tensor, labels, threshold, top_k } = spec;
+            let ProbabilitiesSpec { tensor, labels, label, threshold, top_k } = spec;
             if labels.len() < 2 {
                 return wrong(format!("outputs: {} label(s), expected at least 2", labels.len()));
             }
@@ -285,14 +303,22 @@ impl Postprocess {
                     "outputs: a threshold needs two labels and lies between 0 and 1".to_owned(),
                 );
             }
+            if threshold.is_some() && label.is_some() {
+                return wrong("outputs: `threshold` and `label` exclude one another".to_owned());
+            }
             if top_k.is_some_and(|k| k == 0 || k > labels.len()) {
                 return wrong(format!(
                     "outputs: `top_k` is a number from 1 to that of the labels, {}",
                     labels.len()
                 ));
             }
-            let kind = OutputKind::Probabilities { threshold: *threshold, top_k: *top_k };
-            (kind, vec![tensor.clone()], labels.clone())
+            let kind = OutputKind::Probabilities {
+                threshold: *threshold,
+                top_k: *top_k,
+                has_label: label.is_some(),
+            };
+            let needed = [Some(tensor), label.as_ref()].into_iter().flatten().cloned().collect();
+            (kind, needed, labels.clone())
         } else if let Some(LabelSpec { tensor, labels }) = label {
             (OutputKind::Label, vec![tensor.clone()], labels.clone())
         } else if let Some(MultilabelSpec { tensor, labels, threshold }) = multilabel {
@@ -375,21 +401,31 @@ impl Postprocess {
         }
     }
 
-    /// Checks a tensor of the graph, one of [`Self::tensors`], against what is made of it.
+    /// Checks the tensor of the graph at the position `at` of [`Self::tensors`] against what is made of it.
     ///
     /// # Errors
     /// What does not fit: `has the shape …, expected …`.
-    pub fn check(&self, r#type: ElementType, shape: &[Option<u64>]) -> Result<(), String> {
+    pub fn check(
+        &self,
+        at: usize,
+        r#type: ElementType,
+        shape: &[Option<u64>],
+    ) -> Result<(), String> {
+        let is_label = match self.kind {
+            OutputKind::Label => true,
+            OutputKind::Probabilities { has_label, .. } => has_label && at == 1,
+            _ => false,
+        };
         let fits = match r#type {
             ElementType::String | ElementType::Bool => matches!(self.kind, OutputKind::Tensors(_)),
-            other => !matches!(self.kind, OutputKind::Label) || other.is_integer(),
+            other => !is_label || other.is_integer(),
         };
         if !fits {
-            let expected =
-                if matches!(self.kind, OutputKind::Label) { "integers" } else { "numbers" };
+            let expected = if is_label { "integers" } else { "numbers" };
             return Err(format!("is of type {type}, expected a type of {expected}"));
         }
         let Some(width) = self.width() else { return Ok(()) };
+        let width = if is_label { 1 } else { width };
         let fits = match shape {
             [_] => width == 1,
             [_, last] => last.is_none_or(|last| last == width as u64),
@@ -429,17 +465,15 @@ impl Postprocess {
         }
         let mut result = Outputs::default();
         if matches!(self.kind, OutputKind::Label) {
-            for (row, value) in tensor.elements().enumerate() {
-                let Element::Int(found) = value else { return Err(wrong_shape()) };
-                let known = self.labels.len();
-                let label = usize::try_from(found).ok().filter(|label| *label < known);
-                if label.is_none() {
-                    result.faults.push((row, OutputFault::NoSuchLabel { found, known }));
-                }
-                result.predictions.push(label.map_or(Prediction::None, Prediction::Label));
+            for (row, label) in self.label_indices(tensor, name, n_rows)?.into_iter().enumerate() {
+                result.push_label(row, label);
             }
             return Ok(result);
         }
+        let mut labels = match tensors.get(1) {
+            Some(labels) => self.label_indices(labels, &self.tensors[1], n_rows)?.into_iter(),
+            None => Vec::new().into_iter(),
+        };
         let mut values = tensor.to_f64().ok_or_else(wrong_shape)?;
         for operation in &self.operations {
             match operation {
@@ -465,6 +499,7 @@ impl Postprocess {
                 let some = OutputFault::SomeNotFinite { n: n_bad, of: width };
                 result.faults.push((row, if is_array { some } else { OutputFault::NotFinite }));
             }
+            let label = labels.next();
             result.predictions.push(match &self.kind {
                 OutputKind::Numbers(_) => Prediction::Numbers(values.into()),
                 _ if n_bad > 0 => Prediction::None,
@@ -472,10 +507,16 @@ impl Postprocess {
                     // `load` has seen to it that there are two.
                     Prediction::Label(usize::from(values[values.len() - 1] >= *threshold))
                 }
-                OutputKind::Probabilities { threshold: None, .. } => Prediction::Label(
-                    (1..values.len())
-                        .fold(0, |best, at| if values[at] > values[best] { at } else { best }),
-                ),
+                OutputKind::Probabilities { threshold: None, .. } => {
+                    if let Some(label) = label {
+                        result.push_label(row, label);
+                        continue;
+                    }
+                    Prediction::Label(
+                        (1..values.len())
+                            .fold(0, |best, at| if values[at] > values[best] { at } else { best }),
+                    )
+                }
                 OutputKind::Multilabel { threshold } => {
                     Prediction::Labels((0..width).filter(|at| values[*at] > *threshold).collect())
                 }
@@ -486,6 +527,33 @@ impl Postprocess {
             result.probabilities = values;
         }
         Ok(result)
+    }
+
+    /// The labels that a tensor of indices says, row by row.
+    fn label_indices(
+        &self,
+        tensor: &Tensor,
+        name: &str,
+        n_rows: usize,
+    ) -> Result<Vec<Result<usize, OutputFault>>, OutputsError> {
+        let known = self.labels.len();
+        let label = |element| match element {
+            Element::Int(found) => Some(
+                usize::try_from(found)
+                    .ok()
+                    .filter(|label| *label < known)
+                    .ok_or(OutputFault::NoSuchLabel { found, known }),
+            ),
+            _ => None,
+        };
+        let labels: Option<Vec<_>> = tensor.elements().map(label).collect();
+        labels.filter(|labels| labels.len() == n_rows).ok_or_else(|| {
+            OutputsError(format!(
+                "the tensor `{name}` is {} of the shape {:?}, expected integers of [{n_rows}, 1]",
+                tensor.element_type(),
+                tensor.shape()
+            ))
+        })
     }
 
     /// The slices of tensors, row by row.
@@ -589,6 +657,33 @@ mod tests {
             .run(&[tensor(&[2, 2], &[0.75, 0.25, 0.8, 0.2])], 2)
             .unwrap();
         assert_eq!(outputs.predictions, [Prediction::Label(1), Prediction::Label(0)]);
+    }
+
+    #[test]
+    fn a_label_beside_probabilities_is_taken_as_the_graph_says_it() {
+        let spec = |more: serde_json::Value| {
+            let mut spec = json!({"tensor": "p", "labels": ["a", "b"], "label": "l"});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            json!({"probabilities": spec})
+        };
+        let postprocess = load(spec(json!({})), json!([])).unwrap();
+        assert_eq!(postprocess.tensors(), ["p", "l"]);
+        let labels = |found: &[i64]| {
+            Tensor::Int64(ArrayD::from_shape_vec(IxDyn(&[found.len(), 1]), found.to_vec()).unwrap())
+        };
+        let p = tensor(&[3, 2], &[0.6, 0.4, 0.6, 0.4, 0.1, f64::NAN]);
+        let outputs = postprocess.run(&[p.clone(), labels(&[1, 2, 0])], 3).unwrap();
+        assert_eq!(outputs.predictions, [Prediction::Label(1), Prediction::None, Prediction::None]);
+        assert_eq!(
+            outputs.faults,
+            [(1, OutputFault::NoSuchLabel { found: 2, known: 2 }), (2, OutputFault::NotFinite)]
+        );
+        assert!(postprocess.run(&[p, labels(&[1])], 3).is_err());
+        assert!(postprocess.check(1, ElementType::Float64, &[None, Some(1)]).is_err());
+        assert!(postprocess.check(1, ElementType::Int64, &[None, Some(2)]).is_err());
+        assert!(postprocess.check(1, ElementType::Int64, &[None]).is_ok());
+        let both = load(spec(json!({"threshold": 0.5})), json!([])).unwrap_err();
+        assert_eq!(both.to_string(), "outputs: `threshold` and `label` exclude one another");
     }
 
     #[test]

@@ -24,6 +24,8 @@ Known = Callable[[Label], Iterable[Any]]
 
 # Nobody calls a category so.
 _UNSEEN = ("\x01 never seen", "\x02 nor this one")
+# A column that held nothing but missing values is one of numbers to some steps, which then read text as numbers.
+_NUMBERS = ("-7.001953125e-77", "nan")
 _ATTEMPTS = 100
 
 
@@ -314,7 +316,7 @@ def _unseen(column: Column, keys: Sequence[Any]) -> list[Any]:
     if dtype in ("bool", "boolean"):
         return []
     if column.kind == CATEGORY:
-        return list(_UNSEEN)
+        return [*_UNSEEN, *(() if keys else _NUMBERS)]
     numbers = [int(key) for key in keys if abs(key) < 2**31] or [0]
     if dtype in ("int8", "uint8", "int16", "uint16"):
         free = [value for value in range(128) if value not in keys]

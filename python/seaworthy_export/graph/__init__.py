@@ -52,11 +52,13 @@ def write_graph(estimator: Any, n_features: int, outputs: Outputs) -> Graph | No
     """The graph by formulas of ours; None where there are none."""
     writer = Writer(n_features)
     try:
-        value = ask(_ANSWERS[outputs.kind], estimator, writer.features)
+        values = {outputs.kind: ask(_ANSWERS[outputs.kind], estimator, writer.features)}
+        if outputs.has_label:
+            values["label"] = ask("label", estimator, writer.features)
     except NotExpressibleError as error:
         log.info("%s", error)
         return None
-    return writer.finish(value, outputs.kind)
+    return writer.finish(values)
 
 
 def _reproduces(graph: Graph, estimator: Any, features: Matrix, outputs: Outputs) -> bool:

@@ -81,8 +81,9 @@ def open_session(graph: Graph) -> Any:
 
 
 def run_graph(session: Any, graph: Graph, features: Matrix) -> NDArray[Any]:
-    """The graph's output for these features, cast as the server does it."""
+    """The graph's output for these features, cast as the server does it; several stand side by side."""
     signature = graph.inputs[0]
     with np.errstate(over="ignore"):
         tensor = np.ascontiguousarray(features, dtype=signature["type"])
-    return np.asarray(session.run([graph.outputs[0]["name"]], {signature["name"]: tensor})[0])
+    found = session.run([entry["name"] for entry in graph.outputs], {signature["name"]: tensor})
+    return np.asarray(found[0] if len(found) == 1 else np.column_stack(found))

@@ -7,7 +7,7 @@ scalar goes through the C library, one value at a time, and does not. Sums over 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Union
 
 import numpy as np
@@ -83,34 +83,40 @@ class Writer:
             [numpy_helper.from_array(array, name) for name, array in self._constants.items()],
         )
 
-    def finish(self, output: Value, name: str) -> Graph:
-        """The graph with this value as its only output; what does not lead to it is left out."""
-        wanted = {output.name}
+    def finish(self, outputs: Mapping[str, Value]) -> Graph:
+        """The graph with these values, by name, as its outputs; what does not lead to one is left out."""
+        names = {value.name: name for name, value in outputs.items()}
+        if INPUT in names:
+            given = self.node("Identity", [INPUT])[0]
+            names[given] = names.pop(INPUT)
+        wanted = set(names)
         nodes: list[Any] = []
         for node in reversed(self._nodes):
             if wanted & set(node.output):
                 nodes.insert(0, node)
                 wanted |= set(node.input)
-        if output.name == INPUT:
-            nodes.append(helper.make_node("Identity", [INPUT], [name]))
-        for node in nodes if output.name != INPUT else []:
-            for names in (node.input, node.output):
-                for i, found in enumerate(names):
-                    if found == output.name:
-                        names[i] = name
-        element = _TYPES[output.dtype]
+        for node in nodes:
+            for used in (node.input, node.output):
+                for i, found in enumerate(used):
+                    used[i] = names.get(found, found)
         graph = helper.make_graph(
             nodes,
             "estimator",
             [helper.make_tensor_value_info(INPUT, TensorProto.DOUBLE, ["batch", self.n_features])],
-            [helper.make_tensor_value_info(name, element, ["batch", output.width])],
+            [
+                helper.make_tensor_value_info(name, _TYPES[value.dtype], ["batch", value.width])
+                for name, value in outputs.items()
+            ],
             [numpy_helper.from_array(array, key) for key, array in self._constants.items() if key in wanted],
         )
         opsets = [helper.make_opsetid("", OPSET)]
         if any(node.domain for node in nodes):
             opsets.append(helper.make_opsetid("ai.onnx.ml", ML_OPSET))
-        precision = "float32" if output.dtype == "float32" else self.precision
-        return finish(helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION), precision)
+        is_float32 = any(value.dtype == "float32" for value in outputs.values())
+        return finish(
+            helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION),
+            "float32" if is_float32 else self.precision,
+        )
 
 
 class Value:

@@ -25,7 +25,7 @@ def by_skl2onnx(estimator: Any, features: Matrix, outputs: Outputs) -> Graph:
             f"{class_name(estimator)} is not known here, so its graph is made by skl2onnx, which is not installed\n"
             "hint: pip install 'seaworthy-export[onnx]', in the environment that the model was trained in"
         ) from error
-    if outputs.kind in ("label", "multilabel"):
+    if outputs.kind in ("label", "multilabel") or outputs.has_label:
         raise ExportError(
             f"{class_name(estimator)} is not known here, and skl2onnx is only asked for numbers and probabilities\n"
             "hint: put an estimator with probabilities at the end of the pipeline"
