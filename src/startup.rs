@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::artifact::{Artifact, store};
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
-use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
+use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict, Turns};
 use crate::http;
 use crate::http::connection::{Bounds, Connections, Patience};
 use crate::image;
@@ -319,6 +319,10 @@ impl Serving {
             body_timeout: Duration::from_millis(server.body_timeout_ms),
             max_body_bytes: server.max_body_bytes,
             bodies: Bodies::new(server.max_total_body_bytes),
+            turns: Turns::new(Plan {
+                max_wait: max_wait(settings),
+                ..Plan::new(Lane::Inline, Cpus::find().threads(), settings.engine.queue)
+            }),
             decode: DecodeOptions {
                 unknown_fields: settings.schema.unknown_fields,
                 max_rows: server.max_rows,
@@ -596,6 +600,12 @@ fn shown(cpus: Cpus) -> String {
     format!("{} CPU(s), {quota}: {} thread(s) compute", cpus.allowed, cpus.threads())
 }
 
+/// How long a request may have to wait, where that is set.
+fn max_wait(settings: &Settings) -> Option<Duration> {
+    let ms = settings.engine.max_wait_ms;
+    (ms > 0).then(|| Duration::from_millis(ms))
+}
+
 /// How a model is to be run: by what its golden rows cost, unless the settings say it.
 fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
     let engine = &settings.engine;
@@ -619,7 +629,7 @@ fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
             rows: engine.batch_rows,
             delay: Duration::from_micros(engine.batch_delay_us),
         },
-        max_wait: (engine.max_wait_ms > 0).then(|| Duration::from_millis(engine.max_wait_ms)),
+        max_wait: max_wait(settings),
         row_cost,
         batch_row_cost,
         is_measured: engine.lane == LaneChoice::Auto,

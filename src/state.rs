@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, Turns};
 use crate::predictor::Model;
 use crate::proof::Proof;
 use crate::schema::{Column, DecodeOptions, Frame, Kind, Schema};
@@ -255,6 +255,8 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// What the bodies of all requests under way hold, and may hold.
     pub bodies: Bodies,
+    /// Turns for reading the large ones.
+    pub turns: Turns,
     /// How rows are read.
     pub decode: DecodeOptions,
     /// Of a body that is not JSON this much is logged.

@@ -116,8 +116,9 @@ fn outputs(postprocess: &Postprocess) -> Vec<String> {
             vec![format!("The prediction is an array of {}: {}", names.len(), names.join(", "))]
         }
         OutputKind::Probabilities { threshold, top_k, has_label } => {
-            let label = has_label
-                .then(|| "The label is said by the graph, not by the largest probability".to_owned());
+            let label = has_label.then(|| {
+                "The label is said by the graph, not by the largest probability".to_owned()
+            });
             let threshold = threshold
                 .map(|threshold| format!("The second label is predicted from {threshold} on"));
             let top_k = top_k.map(|k| format!("An answer holds the {k} most probable"));

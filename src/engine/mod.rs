@@ -16,10 +16,12 @@ mod admission;
 mod batch;
 mod cpus;
 mod inline;
+mod turns;
 mod worker;
 
 pub use batch::Batching;
 pub use cpus::Cpus;
+pub use turns::{Turn, Turns};
 
 /// A prediction that takes longer than this is not run in the thread of a request.
 pub const INLINE_AT_MOST: Duration = Duration::from_micros(100);

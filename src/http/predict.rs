@@ -17,7 +17,7 @@ use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Lane};
 use crate::predictor::Predictions;
 use crate::schema::{Decoded, Schema};
 use crate::state::{AppState, Deployment, Held, Limits};
@@ -352,7 +352,9 @@ async fn answer(
     let schema = deployment.model.schema();
     let mut frame = deployment.frames.take(schema);
     let body = seen.body.bytes();
+    let mut turn = None;
     let decoded = if body.len() >= LARGE_BODY {
+        turn = Some(limits.turns.take(body.len()).await?);
         blocking(|| schema.decode(body, &limits.decode, &mut frame))
     } else {
         schema.decode(body, &limits.decode, &mut frame)
@@ -363,6 +365,8 @@ async fn answer(
     let (predictions, frame) = if of_the_whole || (frame.n_rows() == 0 && decoded.n_errors > 0) {
         (Predictions::default(), frame)
     } else {
+        // Workers have a queue of their own.
+        let _ended = turn.take_if(|_| deployment.engine.plan().lane == Lane::Worker);
         deployment.engine.predict(frame).await?
     };
     let n_predicted = frame.n_rows();
