@@ -5,11 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ::config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
+use crate::access::{AccessError, Keys, Limit, Origins};
 use crate::schema::UnknownFields;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -22,6 +25,11 @@ pub struct Settings {
     /// `[server]`
     #[validate(nested)]
     pub server: Server,
+    /// `[access]`
+    pub access: Access,
+    /// `[cors]`
+    #[validate(nested)]
+    pub cors: Cors,
     /// `[models]`
     #[validate(nested)]
     pub models: Models,
@@ -119,6 +127,32 @@ pub struct Server {
     /// How long requests under way may take after that.
     #[validate(range(max = 3_600_000, message = "must be at most 3600000 (an hour)"))]
     pub drain_timeout_ms: u64,
+}
+
+/// `[access]`: who may ask.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// The keys, as [`Keys::parse`] reads them.
+    pub keys: String,
+    /// A file with more of them; empty for none.
+    pub keys_file: String,
+    /// The quota of a key that names none; empty for none.
+    pub rate_limit: String,
+    /// Whether pages and document need no key.
+    pub open_docs: bool,
+}
+
+/// `[cors]`: the web pages that may use this server.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Their origins.
+    #[serde(deserialize_with = "list")]
+    pub origins: Vec<String>,
+    /// How long a browser remembers that it may.
+    #[validate(range(max = 86_400, message = "must be at most 86400 (a day)"))]
+    pub max_age_s: u64,
 }
 
 /// `[models]`: what is served.
@@ -252,6 +286,32 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Texts, as a list or between commas in one text: the environment knows no lists.
+fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    struct Texts;
+    impl<'de> Visitor<'de> for Texts {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of texts, or texts between commas")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Vec<String>, E> {
+            let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
+            Ok(texts.map(str::to_owned).collect())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Vec<String>, A::Error> {
+            let mut texts = Vec::new();
+            while let Some(text) = sequence.next_element()? {
+                texts.push(text);
+            }
+            Ok(texts)
+        }
+    }
+    deserializer.deserialize_any(Texts)
 }
 
 /// A setting that is not sound.
@@ -435,7 +495,40 @@ impl Settings {
         if let Some(problem) = level_problem(&settings.log.level) {
             return Err(invalid("log.level", &origins, problem));
         }
+        settings
+            .access_problem()
+            .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
         Ok(settings)
+    }
+}
+
+impl Settings {
+    /// The limit of a key that names none.
+    ///
+    /// # Errors
+    /// It is no limit; not after [`Self::load`].
+    pub fn default_limit(&self) -> Result<Option<Limit>, AccessError> {
+        let text = self.access.rate_limit.trim();
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+    }
+
+    /// The origins of the pages that may use this server.
+    ///
+    /// # Errors
+    /// One is none; not after [`Self::load`].
+    pub fn origins(&self) -> Result<Option<Origins>, AccessError> {
+        Origins::parse(&self.cors.origins, Duration::from_secs(self.cors.max_age_s))
+    }
+
+    fn access_problem(&self) -> Option<(&'static str, AccessError)> {
+        let limit = match self.default_limit() {
+            Ok(limit) => limit,
+            Err(error) => return Some(("access.rate_limit", error)),
+        };
+        if let Err(error) = Keys::parse(&self.access.keys, limit) {
+            return Some(("access.keys", error));
+        }
+        self.origins().err().map(|error| ("cors.origins", error))
     }
 }
 
@@ -467,7 +560,9 @@ struct Origin {
 /// A value for a message. What may be a secret is not shown, as messages end up in logs.
 fn shown(key: &str, value: &Value) -> String {
     const SECRET: [&str; 5] = ["key", "secret", "token", "password", "sensitive"];
-    if SECRET.iter().any(|word| key.contains(word)) {
+    // Paths of files are none.
+    const SHOWN: [&str; 1] = ["access.keys_file"];
+    if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
         return "…".to_owned();
     }
     match &value.kind {
@@ -529,8 +624,10 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "engine.arena" | "models.background" => "expected true or false",
-        "log.queue" | "log.max_text_bytes" => "expected a whole number, 0 or above",
+        "access.open_docs" | "engine.arena" | "models.background" => "expected true or false",
+        "cors.max_age_s" | "log.queue" | "log.max_text_bytes" => {
+            "expected a whole number, 0 or above"
+        }
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",
         _ => return None,

@@ -12,6 +12,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::access::{Access, AccessError, Keys};
 use crate::artifact::{Artifact, store};
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
@@ -49,6 +50,30 @@ pub enum ServerError {
     /// The threads of an engine cannot be started.
     #[error("the threads that predict cannot be started")]
     Engine(#[source] std::io::Error),
+    /// The file of keys cannot be read.
+    #[error("the file of keys `{}` (access.keys_file) cannot be read", .path.display())]
+    KeysFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file of keys holds none: everybody would be let in.
+    #[error("the file of keys `{}` (access.keys_file) holds no key", .path.display())]
+    NoKeys {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The keys cannot be used.
+    #[error("{place}: {source}")]
+    Keys {
+        /// Where they stand.
+        place: String,
+        /// What is wrong with them.
+        #[source]
+        source: AccessError,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -119,7 +144,7 @@ pub struct Application {
 enum Models {
     Proven(Serving),
     /// Still to be loaded, by these settings.
-    Unproven(Box<Settings>),
+    Unproven(Box<Settings>, Access),
 }
 
 /// Proven models behind their routes.
@@ -163,13 +188,14 @@ impl Application {
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
+        let access = access(settings)?;
         let models = if settings.models.background {
             // What is not there at all need not be waited for.
             find(settings)?;
-            Models::Unproven(Box::new(settings.clone()))
+            Models::Unproven(Box::new(settings.clone()), access)
         } else {
             let deployed = deploy(settings, &Loading::default())?;
-            Models::Proven(Serving::new(settings, deployed, started))
+            Models::Proven(Serving::new(settings, access, deployed, started))
         };
         Self::bind(settings, models).await
     }
@@ -191,7 +217,8 @@ impl Application {
         deployed.deployments[deployed.default].engine = engine;
         // The threads of the engine that was there end now, as they should.
         deployed.ended[deployed.default] = end;
-        Self::bind(settings, Models::Proven(Serving::new(settings, deployed, started))).await
+        let serving = Serving::new(settings, access(settings)?, deployed, started);
+        Self::bind(settings, Models::Proven(serving)).await
     }
 
     async fn bind(settings: &Settings, models: Models) -> Result<Self, ServerError> {
@@ -222,7 +249,7 @@ impl Application {
     pub fn router(&self) -> Option<Router> {
         match &self.models {
             Models::Proven(serving) => Some(serving.router.clone()),
-            Models::Unproven(_) => None,
+            Models::Unproven(..) => None,
         }
     }
 
@@ -251,10 +278,10 @@ impl Application {
         let connections = Connections::new(loading.clone(), timing.patience, bounds);
         let serving = match models {
             Models::Proven(serving) => serving,
-            Models::Unproven(settings) => {
+            Models::Unproven(settings, access) => {
                 let server = http_server(timing, heads, false);
                 let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
-                let load = tokio::task::spawn_blocking(move || load(&settings, &loading));
+                let load = tokio::task::spawn_blocking(move || load(&settings, access, &loading));
                 let mut loaded = std::pin::pin!(async {
                     tokio::select! {
                         stop = signals.next() => Err(stop),
@@ -311,7 +338,7 @@ impl Application {
 }
 
 impl Serving {
-    fn new(settings: &Settings, deployed: Deployed, started: Instant) -> Self {
+    fn new(settings: &Settings, access: Access, deployed: Deployed, started: Instant) -> Self {
         let Deployed { deployments, default, ended } = deployed;
         let server = &settings.server;
         let limits = Limits {
@@ -335,6 +362,7 @@ impl Serving {
             },
             max_text_bytes: settings.log.max_text_bytes,
             sensitive_key: settings.log.sensitive_key.clone(),
+            access,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
         let state = AppState::new(deployments, default, limits)
@@ -351,9 +379,9 @@ impl Serving {
 }
 
 /// Loads and proves the models while the port is bound already.
-fn load(settings: &Settings, loading: &Loading) -> Result<Serving, ServerError> {
+fn load(settings: &Settings, access: Access, loading: &Loading) -> Result<Serving, ServerError> {
     let started = Instant::now();
-    Ok(Serving::new(settings, deploy(settings, loading)?, started))
+    Ok(Serving::new(settings, access, deploy(settings, loading)?, started))
 }
 
 /// What speaks HTTP on a connection.
@@ -397,6 +425,35 @@ fn within_open_files(wanted: usize) -> usize {
         }
         _ => wanted,
     }
+}
+
+/// Who may ask, by the settings and the file that they name.
+fn access(settings: &Settings) -> Result<Access, ServerError> {
+    let access = &settings.access;
+    let wrong = |place: &str| {
+        let place = place.to_owned();
+        move |source| ServerError::Keys { place, source }
+    };
+    let limit = settings.default_limit().map_err(wrong("access.rate_limit"))?;
+    let mut listed = access.keys.clone();
+    Keys::parse(&listed, limit).map_err(wrong("access.keys"))?;
+    if !access.keys_file.is_empty() {
+        let path = PathBuf::from(&access.keys_file);
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| ServerError::KeysFile { path: path.clone(), source })?;
+        let place = format!("`{}` (access.keys_file)", path.display());
+        if Keys::parse(&text, limit).map_err(wrong(&place))?.is_empty() {
+            return Err(ServerError::NoKeys { path });
+        }
+        listed.push('\n');
+        listed.push_str(&text);
+    }
+    let keys = Keys::parse(&listed, limit).map_err(wrong("access.keys with access.keys_file"))?;
+    Ok(Access {
+        keys: (!keys.is_empty()).then_some(keys),
+        has_open_docs: access.open_docs,
+        origins: settings.origins().map_err(wrong("cors.origins"))?,
+    })
 }
 
 /// Serves one connection in a task of its own; one of far too many is closed.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::access::Access;
 use crate::engine::{Engine, Turns};
 use crate::predictor::Model;
 use crate::proof::Proof;
@@ -244,8 +245,8 @@ impl Drop for Held {
     }
 }
 
-/// What a request may cost.
-#[derive(Debug, Clone)]
+/// What a request may cost, and who may ask.
+#[derive(Debug)]
 pub struct Limits {
     /// A request is given up after this long.
     pub request_timeout: Duration,
@@ -263,6 +264,8 @@ pub struct Limits {
     pub max_text_bytes: usize,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
+    /// Who may ask.
+    pub access: Access,
     /// Whether pictures are logged whole, and not only by their digest.
     pub log_whole_images: bool,
 }

@@ -23,15 +23,17 @@ const RULES: &[(&str, &[&str])] = &[
     // Files of rows; no threads.
     ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
     // Service: threads and time.
+    ("access", &[]),
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
-    ("state", &["schema", "predictor", "proof", "engine"]),
+    ("state", &["access", "schema", "predictor", "proof", "engine"]),
     // Edge.
-    ("config", &["schema"]),
+    ("config", &["access", "schema"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",
         &[
+            "access",
             "image",
             "schema",
             "pipeline",
@@ -48,6 +50,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "startup",
         &[
+            "access",
             "image",
             "bare",
             "schema",
@@ -64,6 +67,7 @@ const RULES: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "access",
             "image",
             "bare",
             "schema",
@@ -114,6 +118,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "compare",
+            "access",
             "http",
         ],
     ),

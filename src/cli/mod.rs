@@ -18,6 +18,7 @@ mod diff;
 mod healthcheck;
 mod init;
 mod inspect;
+mod key;
 mod new;
 mod output;
 mod predict;
@@ -74,6 +75,7 @@ impl Arguments {
                 Command::Inspect(_)
                 | Command::Transform(_)
                 | Command::Healthcheck(_)
+                | Command::Key(_)
                 | Command::New(_),
             ) => false,
         }
@@ -100,6 +102,8 @@ enum Command {
     Transform(transform::Options),
     /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
     Healthcheck(healthcheck::Options),
+    /// Make keys: for clients
+    Key(key::Options),
     /// Write a project of one's own, with an example model, that builds and runs at once
     New(new::Options),
 }
@@ -133,6 +137,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
+            Command::Key(options) => key::run(&options, &context),
             Command::New(options) => new::run(&options, &context),
         };
     result.unwrap_or_else(|error| fail(&context.printer, &error))

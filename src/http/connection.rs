@@ -391,7 +391,7 @@ impl Service<Request<Incoming>> for Requests {
             } else {
                 ApiError::Busy { what: "requests", limit: connections.bounds.requests }
             };
-            let response = problem::refuse(&request, &busy);
+            let response = problem::refuse(&request, &busy, Some(&serving.state));
             return Box::pin(std::future::ready(Ok(closing(response.map(Either::Left)))));
         }
         let serving = Arc::clone(serving);

@@ -30,7 +30,7 @@ pub(super) fn answer<B>(request: &Request<B>, loading: &Loading) -> Response<Ful
             };
             (StatusCode::SERVICE_UNAVAILABLE, serde_json::to_value(body).unwrap_or_default())
         }
-        _ => return problem::refuse(request, &ApiError::Loading),
+        _ => return problem::refuse(request, &ApiError::Loading, None),
     };
     let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = status;

@@ -11,6 +11,7 @@ use crate::state::AppState;
 
 pub(crate) mod connection;
 mod form;
+mod gate;
 mod health;
 mod loading;
 mod models;

@@ -4,9 +4,10 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Uri;
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
 
+use super::gate::Caller;
 use super::problem::{self, ApiError};
 use crate::artifact::{ModelSpec, Task};
 use crate::engine::{Lane, Plan};
@@ -102,6 +103,7 @@ async fn list_models(State(state): State<AppState>) -> Json<serde_json::Value> {
 async fn find_model(
     State(state): State<AppState>,
     name: Result<Path<String>, PathRejection>,
+    caller: Option<Extension<Caller>>,
     uri: Uri,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     // A name that is not UTF-8 is no model's.
@@ -109,6 +111,7 @@ async fn find_model(
     let found: Vec<&Deployment> =
         state.deployments().iter().filter(|deployment| deployment.name() == name).collect();
     let Some(first) = found.first() else { return Err(unknown(&state, &name)) };
+    caller.unwrap_or_default().may_ask(first.name())?;
     let versions = found.iter().map(|deployment| version(&state, deployment)).collect();
     let response = ModelResponse { name: first.name(), versions };
     Ok(Json(serde_json::to_value(response).unwrap_or_default()))

@@ -208,6 +208,8 @@ impl Documents {
             max_body_bytes: limits.max_body_bytes,
             max_rows: limits.decode.max_rows,
             unknown_fields: limits.decode.unknown_fields,
+            needs_key: limits.access.keys.is_some(),
+            has_open_docs: limits.access.has_open_docs,
         };
         let default = models.iter().find(|model| model.is_default);
         Ok(Self {

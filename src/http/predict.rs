@@ -13,6 +13,7 @@ use axum::routing::post;
 use http_body_util::{BodyExt as _, Full};
 
 use super::form::{self, MediaType};
+use super::gate::{self, Caller};
 use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
@@ -44,11 +45,15 @@ where
 {
     let (parts, body) = request.into_parts();
     let id = request_id::of(&parts.headers);
-    let answering = predict(state, Ok(state.default_deployment()), &parts, body, &id);
+    let access = &state.limits().access;
+    let admission = gate::admit(access, &parts.headers, DIRECT);
+    let deployment = admission.refused.map_or_else(|| Ok(state.default_deployment()), Err);
+    let answering = predict(state, deployment, &parts, body, &id, &admission.caller);
     let mut response = problem::caught(answering)
         .await
         .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
-    problem::dress(&mut response, &id, state);
+    let origin = access.origins.as_ref().and_then(|_| parts.headers.get(header::ORIGIN));
+    problem::dress(&mut response, &id, state, &admission.caller, origin);
     response
 }
 
@@ -189,8 +194,9 @@ async fn create_prediction(
         .get::<RequestId>()
         .cloned()
         .unwrap_or_else(|| request_id::of(&parts.headers));
+    let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let deployment = find(&state, params, parts.uri.path());
-    let mut response = predict(&state, deployment, &parts, body, &id).await.map(Body::new);
+    let mut response = predict(&state, deployment, &parts, body, &id, &caller).await.map(Body::new);
     response.extensions_mut().insert(Logged);
     response
 }
@@ -201,6 +207,7 @@ async fn predict<B>(
     parts: &Parts,
     body: B,
     id: &RequestId,
+    caller: &Caller,
 ) -> Response<Full<Bytes>>
 where
     B: HttpBody<Data = Bytes> + Unpin,
@@ -209,7 +216,7 @@ where
     let trace_id = request_id::trace_id(&parts.headers);
     let limits = state.limits();
     let mut exchange = Exchange {
-        record: Record::new(started, id, trace_id.as_deref()),
+        record: Record::new(started, id, trace_id.as_deref(), caller.key_name()),
         parts,
         deployment,
         limits,
@@ -219,6 +226,7 @@ where
     let seen = &mut exchange.seen;
     let answered = problem::caught(async {
         let deployment = exchange.deployment.as_ref().map_err(ApiError::clone)?;
+        caller.may_ask(deployment.name())?;
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
         let schema = deployment.model.schema();
         let media_type = form::media_type(&parts.headers, schema)?;

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::gate::{self, Caller};
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
 use crate::engine::EngineError;
@@ -45,6 +46,34 @@ pub enum ApiError {
     MethodNotAllowed {
         /// The method.
         method: Method,
+    },
+    /// A key is needed.
+    #[error("a key is needed, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; found {given}")]
+    Unauthorized {
+        /// What came instead; never the key.
+        given: &'static str,
+    },
+    /// The key is for other models.
+    #[error("the key `{key}` is not for the model `{model}`")]
+    Forbidden {
+        /// The key's name.
+        key: String,
+        /// What was asked.
+        model: String,
+    },
+    /// A page asks whether it may.
+    #[error("pages of the origin `{origin}` may not; the setting `cors.origins` says which may")]
+    Origin {
+        /// Where it is from.
+        origin: String,
+    },
+    /// The key's quota is used up.
+    #[error("the quota of the key `{key}` is used up; try again in {retry_after_s} s")]
+    TooManyRequests {
+        /// The key's name.
+        key: String,
+        /// When to come back.
+        retry_after_s: u64,
     },
     /// A query parameter that cannot be.
     #[error("the query parameter `{name}` is `{found}`, expected {expected}")]
@@ -186,6 +215,9 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::NotFound { .. } | Self::UnknownModel { .. } => StatusCode::NOT_FOUND,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::Forbidden { .. } | Self::Origin { .. } => StatusCode::FORBIDDEN,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Query { .. }
             | Self::Syntax(_)
@@ -220,6 +252,10 @@ impl ApiError {
             Self::NotFound { .. } => ("not-found", "Not found"),
             Self::UnknownModel { .. } => ("unknown-model", "Unknown model"),
             Self::MethodNotAllowed { .. } => ("method-not-allowed", "Method not allowed"),
+            Self::Unauthorized { .. } => ("unauthorized", "A key is needed"),
+            Self::Forbidden { .. } => ("forbidden", "The key is for other models"),
+            Self::Origin { .. } => ("origin-not-allowed", "Pages of this origin may not"),
+            Self::TooManyRequests { .. } => ("too-many-requests", "The quota is used up"),
             Self::Query { .. } => ("invalid-query", "Invalid query"),
             Self::BodyTimeout { .. } => ("body-timeout", "The body came too slowly"),
             Self::BodyBroken => ("broken-body", "The body could not be read"),
@@ -292,6 +328,7 @@ impl ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        gate::explain(response.headers_mut(), self);
         response
     }
 }
@@ -320,7 +357,21 @@ pub(super) async fn finish(
     let trace_id = request_id::trace_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
+    let access = &state.limits().access;
+    let origin =
+        access.origins.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
+    let admission = gate::admit(access, request.headers(), &path);
+    let caller = admission.caller;
+    let mut response = match gate::preflight(access, &method, request.headers()) {
+        Some(answer) => answer.unwrap_or_else(ApiError::into_response),
+        None => match admission.refused {
+            Some(error) => error.into_response(),
+            None => {
+                request.extensions_mut().insert(caller.clone());
+                next.run(request).await
+            }
+        },
+    };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         let finished = response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON);
@@ -333,20 +384,27 @@ pub(super) async fn finish(
             );
             if !logged {
                 error.report(&id);
-                let record = Record::new(started, &id, trace_id.as_deref());
+                let record = Record::new(started, &id, trace_id.as_deref(), caller.key_name());
                 record::rejected(record, Some((&method, &path)), &error);
             }
             response = error.to_response(&id).map(Body::new);
         }
     }
-    dress(&mut response, &id, &state);
+    dress(&mut response, &id, &state, &caller, origin.as_ref());
     response
 }
 
-/// What every answer carries: the request's id; and that the connection ends, when the server does.
-pub(super) fn dress<B>(response: &mut Response<B>, id: &RequestId, state: &AppState) {
+/// What every answer carries: the request's id; what a page of another origin needs; the quota; and that the connection ends, when the server does.
+pub(super) fn dress<B>(
+    response: &mut Response<B>,
+    id: &RequestId,
+    state: &AppState,
+    caller: &Caller,
+    origin: Option<&HeaderValue>,
+) {
     let headers = response.headers_mut();
     headers.insert(request_id::HEADER, id.header());
+    gate::dress(headers, &state.limits().access, caller, origin);
     if state.is_draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -393,15 +451,20 @@ pub(super) fn refused_silently() {
 pub(super) fn refuse<B>(
     request: &axum::http::Request<B>,
     error: &ApiError,
+    state: Option<&AppState>,
 ) -> Response<Full<Bytes>> {
     let started = Instant::now();
     let id = request_id::of(request.headers());
     let trace_id = request_id::trace_id(request.headers());
     error.report(&id);
-    let record = Record::new(started, &id, trace_id.as_deref());
+    let record = Record::new(started, &id, trace_id.as_deref(), None);
     record::rejected(record, Some((request.method(), request.uri().path())), error);
     let mut response = error.to_response(&id);
     response.headers_mut().insert(request_id::HEADER, id.header());
+    if let Some(state) = state {
+        let (access, origin) = (&state.limits().access, request.headers().get(header::ORIGIN));
+        gate::dress(response.headers_mut(), access, &Caller::default(), origin);
+    }
     response
 }
 
@@ -427,7 +490,7 @@ impl Rejected {
     pub(super) fn answer(self) -> Bytes {
         let Self(error) = self;
         let id = request_id::of(&HeaderMap::new());
-        record::rejected(Record::new(Instant::now(), &id, None), None, &error);
+        record::rejected(Record::new(Instant::now(), &id, None, None), None, &error);
         let (head, body) = error.to_response(&id).into_parts();
         let body = body.into_inner().unwrap_or_default();
         let mut answer = format!(

@@ -22,6 +22,7 @@ pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
     trace_id: Option<&'a str>,
+    key: Option<&'a str>,
 }
 
 impl<'a> Record<'a> {
@@ -29,8 +30,9 @@ impl<'a> Record<'a> {
         started: Instant,
         request_id: &'a RequestId,
         trace_id: Option<&'a str>,
+        key: Option<&'a str>,
     ) -> Self {
-        Self { started, request_id, trace_id }
+        Self { started, request_id, trace_id, key }
     }
 
     /// The part that all records begin with.
@@ -51,6 +53,12 @@ impl<'a> Record<'a> {
                 line.push(b'"');
             }
             None => line.extend_from_slice(b"null"),
+        }
+        // Its characters too are those that JSON takes as they are.
+        if let Some(key) = self.key {
+            line.extend_from_slice(b",\"key\":\"");
+            line.extend_from_slice(key.as_bytes());
+            line.push(b'"');
         }
     }
 

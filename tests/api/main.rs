@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+mod access;
 mod bad_requests;
 mod connections;
 #[path = "../support/fault.rs"]

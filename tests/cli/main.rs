@@ -9,6 +9,7 @@ mod help;
 mod helpers;
 mod init;
 mod inspect;
+mod key;
 mod library;
 mod new;
 mod output;

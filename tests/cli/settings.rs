@@ -18,6 +18,11 @@ fn a_wrong_setting_is_named() {
         ("PORT", "http"),
         ("PORT", ""),
         ("SEAWORTHY_PROFILE", "staging"),
+        ("SEAWORTHY__ACCESS__KEYS", "frontend sha256:12"),
+        ("SEAWORTHY__ACCESS__KEYS", "sw_a-key-in-the-place-of-its-name"),
+        ("SEAWORTHY__ACCESS__RATE_LIMIT", "600"),
+        ("SEAWORTHY__CORS__ORIGINS", "https://a.example.com, *"),
+        ("SEAWORTHY__CORS__ORIGINS", "https://a.example.com/"),
     ]
     .map(|(key, value)| seaworthy(&["check"]).env(key, value).show());
     assert_shown!(shown.join("\n"));

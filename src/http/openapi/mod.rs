@@ -15,6 +15,7 @@ use crate::tensor::ElementType;
 
 mod narrow;
 mod row;
+mod security;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,10 @@ pub(super) struct DocumentOptions<'a> {
     pub(super) max_rows: usize,
     /// What becomes of a key that is no field.
     pub(super) unknown_fields: UnknownFields,
+    /// Whether requests must show a key.
+    pub(super) needs_key: bool,
+    /// Whether this document is for those without one too.
+    pub(super) has_open_docs: bool,
 }
 
 /// A loaded version of a model.
@@ -184,7 +189,7 @@ pub(super) fn document(models: &[Described<'_>], options: &DocumentOptions<'_>) 
         paths.insert(path, predict_path(model, &id, "this version"));
     }
     shared::put_paths(models, &mut paths);
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Seaworthy",
@@ -208,9 +213,11 @@ pub(super) fn document(models: &[Described<'_>], options: &DocumentOptions<'_>) 
                     "schema": { "type": "string" },
                 },
             },
-            "responses": shared::problem_responses(),
+            "responses": shared::problem_responses(|status| !matches!(status, 401 | 403 | 429)),
         },
-    })
+    });
+    security::put_security(&mut document, options.needs_key, options.has_open_docs);
+    document
 }
 
 /// A version as a segment of a path: build metadata follows a plus, which some clients read as a space.

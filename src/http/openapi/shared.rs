@@ -285,7 +285,7 @@ const fn problem(
     ProblemKind { status, kind, title, when, detail }
 }
 
-pub(super) const PROBLEMS: [ProblemKind; 18] = [
+pub(super) const PROBLEMS: [ProblemKind; 22] = [
     problem(
         400,
         "malformed-json",
@@ -313,6 +313,27 @@ pub(super) const PROBLEMS: [ProblemKind; 18] = [
         "malformed-request",
         "The request is not HTTP",
         "the request's line or its headers are not those of HTTP",
+        None,
+    ),
+    problem(
+        401,
+        "unauthorized",
+        "A key is needed",
+        "keys are asked for, and none that is known came with the request",
+        Some("a key is needed, as `Authorization: Bearer KEY` or `X-API-Key: KEY`; found none"),
+    ),
+    problem(
+        403,
+        "forbidden",
+        "The key is for other models",
+        "the key is for other models",
+        Some("the key `frontend` is not for the model `house-prices`"),
+    ),
+    problem(
+        403,
+        "origin-not-allowed",
+        "Pages of this origin may not",
+        "a page of an origin that is not in `cors.origins` asks whether it may send a request",
         None,
     ),
     problem(
@@ -360,6 +381,13 @@ pub(super) const PROBLEMS: [ProblemKind; 18] = [
         Some("1 problem in 1 of 3 rows"),
     ),
     problem(
+        429,
+        "too-many-requests",
+        "The quota is used up",
+        "the quota of the key is used up",
+        Some("the quota of the key `frontend` is used up; try again in 2 s"),
+    ),
+    problem(
         431,
         "head-too-large",
         "The headers are too large",
@@ -394,12 +422,15 @@ pub(super) const PROBLEMS: [ProblemKind; 18] = [
 fn response_component(status: u16) -> &'static str {
     match status {
         400 => "BadRequest",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "NotFound",
         405 => "MethodNotAllowed",
         408 => "RequestTimeout",
         413 => "ContentTooLarge",
         414 => "UriTooLong",
         415 => "UnsupportedMediaType",
+        429 => "TooManyRequests",
         422 => "UnprocessableContent",
         431 => "RequestHeaderFieldsTooLarge",
         503 => "ServiceUnavailable",
@@ -416,10 +447,11 @@ pub(super) fn problem_references(statuses: &[u16]) -> Map<String, Value> {
     statuses.iter().map(reference).collect()
 }
 
-pub(super) fn problem_responses() -> Map<String, Value> {
+/// The responses of the problems of some statuses.
+pub(super) fn problem_responses(wanted: impl Fn(u16) -> bool) -> Map<String, Value> {
     let mut responses = Map::new();
     for of_status in PROBLEMS.chunk_by(|one, next| one.status == next.status) {
-        let Some(first) = of_status.first() else { continue };
+        let Some(first) = of_status.first().filter(|first| wanted(first.status)) else { continue };
         let when: Vec<String> = of_status
             .iter()
             .map(|problem| format!("`{}`: {}", problem.kind, problem.when))
@@ -427,7 +459,8 @@ pub(super) fn problem_responses() -> Map<String, Value> {
         let mut headers = request_id_header();
         let extra = match first.status {
             405 => Some(("Allow", "The methods that are possible.")),
-            503 => Some(("Retry-After", "When to try again, in seconds.")),
+            401 => Some(("WWW-Authenticate", "That a key is needed (RFC 6750).")),
+            429 | 503 => Some(("Retry-After", "When to try again, in seconds.")),
             _ => None,
         };
         if let (Some(headers), Some((name, description))) = (headers.as_object_mut(), extra) {

@@ -65,6 +65,8 @@ const OPTIONS: DocumentOptions<'static> = DocumentOptions {
     max_body_bytes: 1_000,
     max_rows: 10,
     unknown_fields: UnknownFields::Ignore,
+    needs_key: false,
+    has_open_docs: false,
 };
 
 /// Names that differ only in what an identifier cannot have.
