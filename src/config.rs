@@ -44,6 +44,18 @@ pub struct Settings {
     /// `[log]`
     #[validate(nested)]
     pub log: Log,
+    /// `[metrics]`
+    pub metrics: Metrics,
+}
+
+/// `[metrics]`: what is counted, and where it is shown.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Whether anything is counted.
+    pub enabled: bool,
+    /// A port for them alone; 0 is the server's own.
+    pub port: u16,
 }
 
 /// `[server]`: the address, the limits, the end.
@@ -578,14 +590,15 @@ fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String
             let whole = strsim::damerau_levenshtein(candidate, key);
             // The right name in the wrong section is a likely slip too.
             let distance = if last(candidate) == last(key) { 1 } else { whole };
-            (distance <= 3).then_some((distance, candidate))
+            // Most likely the server's own is meant.
+            (distance <= 3).then_some((distance, !candidate.starts_with("server."), candidate))
         })
         .min();
     ConfigError::Unknown {
         key: key.to_owned(),
         value: origin.value,
         origin: origin.place,
-        similar: similar.map(|(_, key)| key.clone()),
+        similar: similar.map(|(.., key)| key.clone()),
     }
 }
 
@@ -624,10 +637,13 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "access.open_docs" | "engine.arena" | "models.background" => "expected true or false",
+        "access.open_docs" | "engine.arena" | "metrics.enabled" | "models.background" => {
+            "expected true or false"
+        }
         "cors.max_age_s" | "log.queue" | "log.max_text_bytes" => {
             "expected a whole number, 0 or above"
         }
+        "metrics.port" => "a port is a number from 0 to 65535",
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",
         _ => return None,

@@ -195,6 +195,17 @@ impl Predictions {
     }
 }
 
+/// A part of a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The pipeline, up to the tensors.
+    Preprocess,
+    /// The graph.
+    Inference,
+    /// From the graph's outputs to predictions.
+    Postprocess,
+}
+
 /// What one thread needs to run a model.
 #[derive(Debug)]
 pub struct Predictor {
@@ -241,6 +252,18 @@ impl Predictor {
     /// # Errors
     /// The graph could not be run at all.
     pub fn predict(&mut self, frame: &Frame) -> Result<Predictions, PredictError> {
+        self.predict_watched(frame, &mut |_stage| {})
+    }
+
+    /// As [`Self::predict`]; `passed` is told when a stage is over, several times when the graph is run several times.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    pub fn predict_watched(
+        &mut self,
+        frame: &Frame,
+        passed: &mut dyn FnMut(Stage),
+    ) -> Result<Predictions, PredictError> {
         let model = Arc::clone(&self.model);
         model.pipeline.run(frame, &mut self.workspace);
         let workspace = &self.workspace;
@@ -254,11 +277,13 @@ impl Predictor {
                 || RuntimeError::Run { reason: "the features do not fill a matrix".to_owned() };
             let features =
                 Tensor::from_features(input_type, workspace.features(), n_passed, n_features);
-            let tensors =
-                self.session.run(&[features.ok_or_else(broken)?], model.postprocess.tensors())?;
+            let features = features.ok_or_else(broken)?;
+            passed(Stage::Preprocess);
+            let tensors = self.session.run(&[features], model.postprocess.tensors())?;
+            passed(Stage::Inference);
             model.postprocess.run(&tensors, n_passed)?
         } else {
-            self.feed(&model, frame)?
+            self.feed(&model, frame, passed)?
         };
         let workspace = &self.workspace;
         let fault = |fault: &crate::pipeline::RowFault| RowError {
@@ -294,11 +319,17 @@ impl Predictor {
             errors.sort_by_key(|error| error.row);
         }
         result.errors = errors;
+        passed(Stage::Postprocess);
         Ok(result)
     }
 
     /// Runs the graph on the rows that passed the pipeline, in as many runs as they need.
-    fn feed(&mut self, model: &Model, frame: &Frame) -> Result<Outputs, PredictError> {
+    fn feed(
+        &mut self,
+        model: &Model,
+        frame: &Frame,
+        passed_stage: &mut dyn FnMut(Stage),
+    ) -> Result<Outputs, PredictError> {
         let Self { session, order, workspace, .. } = self;
         let (feeding, postprocess) = (&model.feeding, &model.postprocess);
         let passed: Vec<usize> = (0..frame.n_rows()).filter(|row| workspace.passed(*row)).collect();
@@ -322,7 +353,10 @@ impl Predictor {
                 .collect();
             let inputs: Vec<Tensor> =
                 order.iter().filter_map(|at| tensors.get_mut(*at)?.take()).collect();
-            let outputs = match session.run(&inputs, postprocess.tensors()) {
+            passed_stage(Stage::Preprocess);
+            let outputs = session.run(&inputs, postprocess.tensors());
+            passed_stage(Stage::Inference);
+            let outputs = match outputs {
                 Ok(outputs) => outputs,
                 // One row may be to blame; the others shall not suffer for it.
                 Err(RuntimeError::Run { .. }) if run.len() > 1 => {
@@ -345,6 +379,7 @@ impl Predictor {
                 )
                 .collect();
             let found = postprocess.run(&outputs, run.len())?;
+            passed_stage(Stage::Postprocess);
             all.faults.extend(found.faults.into_iter().map(|(at, fault)| (run[at], fault)));
             for (at, (row, prediction)) in run.iter().zip(found.predictions).enumerate() {
                 all.predictions[*row] = prediction;

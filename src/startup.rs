@@ -10,6 +10,7 @@ use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::access::{Access, AccessError, Keys};
@@ -20,6 +21,8 @@ use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, P
 use crate::http;
 use crate::http::connection::{Bounds, Connections, Patience};
 use crate::image;
+use crate::observe::metrics::{Metrics, Place};
+use crate::observe::prediction_log::PredictionLog;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
@@ -136,6 +139,9 @@ pub struct Application {
     timing: Timing,
     heads: Heads,
     bounds: Bounds,
+    /// The port for metrics alone, when they have one.
+    own_port: Option<TcpListener>,
+    metrics: Arc<Metrics>,
     models: Models,
 }
 
@@ -188,16 +194,17 @@ impl Application {
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let access = access(settings)?;
+        let (access, metrics) = (access(settings)?, metrics(settings));
         let models = if settings.models.background {
             // What is not there at all need not be waited for.
             find(settings)?;
             Models::Unproven(Box::new(settings.clone()), access)
         } else {
             let deployed = deploy(settings, &Loading::default())?;
-            Models::Proven(Serving::new(settings, access, deployed, started))
+            let shared = (access, Arc::clone(&metrics));
+            Models::Proven(Serving::new(settings, shared, deployed, started))
         };
-        Self::bind(settings, models).await
+        Self::bind(settings, metrics, models).await
     }
 
     /// As [`Self::build`], with the engine of the default model given: tests put a slow or failing one here.
@@ -217,17 +224,30 @@ impl Application {
         deployed.deployments[deployed.default].engine = engine;
         // The threads of the engine that was there end now, as they should.
         deployed.ended[deployed.default] = end;
-        let serving = Serving::new(settings, access(settings)?, deployed, started);
-        Self::bind(settings, Models::Proven(serving)).await
+        let metrics = metrics(settings);
+        let shared = (access(settings)?, Arc::clone(&metrics));
+        let serving = Serving::new(settings, shared, deployed, started);
+        Self::bind(settings, metrics, Models::Proven(serving)).await
     }
 
-    async fn bind(settings: &Settings, models: Models) -> Result<Self, ServerError> {
+    async fn bind(
+        settings: &Settings,
+        metrics: Arc<Metrics>,
+        models: Models,
+    ) -> Result<Self, ServerError> {
         let server = &settings.server;
         let address = SocketAddr::new(server.host, server.port);
         let bound = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let address = listener.local_addr().map_err(bound)?;
         let ms = Duration::from_millis;
+        let own_port = if place(settings) == Place::OwnPort {
+            let address = SocketAddr::new(server.host, settings.metrics.port);
+            let bound = |source| ServerError::Bind { address, source };
+            Some(TcpListener::bind(address).await.map_err(bound)?)
+        } else {
+            None
+        };
         let timing = Timing {
             patience: Patience {
                 header: ms(server.header_timeout_ms),
@@ -242,7 +262,14 @@ impl Application {
             connections: within_open_files(server.max_connections),
             requests: server.max_requests,
         };
-        Ok(Self { listener, address, timing, heads, bounds, models })
+        Ok(Self { listener, address, timing, heads, bounds, own_port, metrics, models })
+    }
+
+    /// Shows in the metrics what becomes of this prediction log.
+    #[must_use]
+    pub fn watching(self, log: &PredictionLog) -> Self {
+        self.metrics.watch_log(log.clone());
+        self
     }
 
     /// Its routes, to be called without a socket; none when the models are still to be loaded.
@@ -265,7 +292,7 @@ impl Application {
     /// # Errors
     /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`]; or what went wrong while models were loaded in the background.
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, address, timing, heads, bounds, models } = self;
+        let Self { listener, address, timing, heads, bounds, own_port, metrics, models } = self;
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
@@ -275,13 +302,17 @@ impl Application {
         tracing::info!(%address, "listening on http://{shown}");
         let graceful = GracefulShutdown::new();
         let loading = Loading::default();
-        let connections = Connections::new(loading.clone(), timing.patience, bounds);
+        let connections =
+            Connections::new(loading.clone(), Arc::clone(&metrics), timing.patience, bounds);
         let serving = match models {
             Models::Proven(serving) => serving,
             Models::Unproven(settings, access) => {
+                let of_loaded = Arc::clone(&metrics);
                 let server = http_server(timing, heads, false);
                 let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
-                let load = tokio::task::spawn_blocking(move || load(&settings, access, &loading));
+                let load = tokio::task::spawn_blocking(move || {
+                    load(&settings, (access, of_loaded), &loading)
+                });
                 let mut loaded = std::pin::pin!(async {
                     tokio::select! {
                         stop = signals.next() => Err(stop),
@@ -299,6 +330,9 @@ impl Application {
             }
         };
         let Serving { router, state, ended } = serving;
+        if let Some(listener) = own_port {
+            tokio::spawn(serve_metrics(listener, state.clone(), timing.patience));
+        }
         connections.serve(router, state.clone());
         // A client that closes its side may have left, or may only have said everything. A short prediction is made and answered in any
         // case; a long one is given up, as most likely nobody waits for it.
@@ -338,7 +372,12 @@ impl Application {
 }
 
 impl Serving {
-    fn new(settings: &Settings, access: Access, deployed: Deployed, started: Instant) -> Self {
+    fn new(
+        settings: &Settings,
+        (access, metrics): (Access, Arc<Metrics>),
+        deployed: Deployed,
+        started: Instant,
+    ) -> Self {
         let Deployed { deployments, default, ended } = deployed;
         let server = &settings.server;
         let limits = Limits {
@@ -365,7 +404,7 @@ impl Serving {
             access,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
-        let state = AppState::new(deployments, default, limits)
+        let state = AppState::new(deployments, default, limits, metrics)
             .expect("the default is one of the deployments");
         tracing::info!(
             startup.duration_ms = started.elapsed().as_millis(),
@@ -379,9 +418,13 @@ impl Serving {
 }
 
 /// Loads and proves the models while the port is bound already.
-fn load(settings: &Settings, access: Access, loading: &Loading) -> Result<Serving, ServerError> {
+fn load(
+    settings: &Settings,
+    shared: (Access, Arc<Metrics>),
+    loading: &Loading,
+) -> Result<Serving, ServerError> {
     let started = Instant::now();
-    Ok(Serving::new(settings, access, deploy(settings, loading)?, started))
+    Ok(Serving::new(settings, shared, deploy(settings, loading)?, started))
 }
 
 /// What speaks HTTP on a connection.
@@ -425,6 +468,19 @@ fn within_open_files(wanted: usize) -> usize {
         }
         _ => wanted,
     }
+}
+
+/// Where metrics can be asked for.
+fn place(settings: &Settings) -> Place {
+    match &settings.metrics {
+        settings if !settings.enabled => Place::Off,
+        settings if settings.port == 0 => Place::Here,
+        _ => Place::OwnPort,
+    }
+}
+
+fn metrics(settings: &Settings) -> Arc<Metrics> {
+    Arc::new(Metrics::new(place(settings), &runtime::build_id().unwrap_or_default()))
 }
 
 /// Who may ask, by the settings and the file that they name.
@@ -497,6 +553,27 @@ async fn accept_until<T>(
             },
         }
     }
+}
+
+/// Serves metrics on a port of their own, until the process ends: also while it drains, so that nobody is blind then.
+async fn serve_metrics(listener: TcpListener, state: AppState, patience: Patience) {
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "metrics are at http://{address}/metrics");
+    }
+    let router = http::metrics_router(state);
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(patience.header);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(patience.keep_alive);
+    let serve = |stream| {
+        let service = TowerToHyperService::new(router.clone());
+        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection for metrics ended with an error");
+            }
+        });
+    };
+    accept_until(&listener, &serve, &mut std::future::pending::<()>()).await;
 }
 
 async fn first_ended(ended: Vec<Ended>) {

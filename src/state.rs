@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::access::Access;
 use crate::engine::{Engine, Turns};
+use crate::observe::metrics::{Metrics, ModelMetrics};
 use crate::predictor::Model;
 use crate::proof::Proof;
 use crate::schema::{Column, DecodeOptions, Frame, Kind, Schema};
@@ -83,6 +84,8 @@ pub struct Deployment {
     pub frames: Frames,
     /// The indices of fields whose values are kept out of the log.
     pub sensitive: Vec<usize>,
+    /// What is counted of it.
+    pub metrics: ModelMetrics,
 }
 
 impl Deployment {
@@ -104,7 +107,8 @@ impl Deployment {
         let answer_version =
             format!(",\"version\":{}", json(&artifact.manifest().version.to_string()));
         let frames = Frames::default();
-        Self { model, proof, engine, role, log_prefix, answer_version, frames, sensitive }
+        let metrics = ModelMetrics::default();
+        Self { model, proof, engine, role, log_prefix, answer_version, frames, sensitive, metrics }
     }
 
     /// Whether the field of this key holds a picture.
@@ -276,6 +280,7 @@ pub struct AppState {
     deployments: Arc<[Deployment]>,
     default: usize,
     limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     draining: Arc<AtomicBool>,
 }
 
@@ -283,11 +288,17 @@ impl AppState {
     /// The state of a server of these deployments; `default` is the index of the one that `POST /v1/predict` asks. `None`
     /// when there is no such deployment.
     #[must_use]
-    pub fn new(deployments: Vec<Deployment>, default: usize, limits: Limits) -> Option<Self> {
+    pub fn new(
+        deployments: Vec<Deployment>,
+        default: usize,
+        limits: Limits,
+        metrics: Arc<Metrics>,
+    ) -> Option<Self> {
         (default < deployments.len()).then(|| Self {
             deployments: deployments.into(),
             default,
             limits: Arc::new(limits),
+            metrics,
             draining: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -320,6 +331,12 @@ impl AppState {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Whether the server is about to stop: it still answers, but is not ready for more.

@@ -26,7 +26,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("access", &[]),
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
-    ("state", &["access", "schema", "predictor", "proof", "engine"]),
+    ("state", &["access", "schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
     ("config", &["access", "schema"]),
     ("telemetry", &["config", "observe"]),
@@ -59,6 +59,7 @@ const RULES: &[(&str, &[&str])] = &[
             "predictor",
             "proof",
             "engine",
+            "observe",
             "state",
             "config",
             "http",

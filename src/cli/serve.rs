@@ -36,7 +36,7 @@ pub(super) fn run(
         .build()
         .context("no threads can be started")?;
     let result = runtime.block_on(async {
-        let application = Application::build(&settings, &context.process).await?;
+        let application = Application::build(&settings, &context.process).await?.watching(&log);
         application.run_until_stopped().await
     });
     // Connections that did not end in time are given up.

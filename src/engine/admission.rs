@@ -58,6 +58,11 @@ impl Admission {
         Ok(Ticket { work: Arc::clone(work), micros: own })
     }
 
+    /// Requests that are admitted and not done.
+    pub(super) fn n_requests(&self) -> usize {
+        self.0.n_requests.load(Ordering::Relaxed)
+    }
+
     /// Whether not even a request of one row would be admitted.
     pub(super) fn is_full(&self) -> bool {
         self.0.is_full(self.0.micros(1))

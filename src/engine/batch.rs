@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
+use super::times::{Times, Watch};
 use super::worker::Job;
-use super::{EngineError, Predict};
-use crate::predictor::Predictions;
+use super::{EngineError, Predict, Predicted};
 use crate::schema::Frame;
 
 /// Which requests are merged.
@@ -34,19 +34,35 @@ impl Merged {
 
 /// Runs these requests, together if there are several, and answers each.
 pub(super) fn run(predictor: &mut dyn Predict, jobs: Vec<Job>, merged: &mut Merged) {
-    if jobs.len() > 1
-        && let Ok(mut predictions) = predictor.predict(merged.of(&jobs))
-        && predictions.rows.len() == jobs.iter().map(|job| job.frame.n_rows()).sum::<usize>()
-    {
-        // From the last one on, so that the rest stays where it is.
-        for Job { frame, reply, .. } in jobs.into_iter().rev() {
-            let own = predictions.split_off(predictions.rows.len() - frame.n_rows());
-            let _client_gone = reply.send(Ok((own, frame)));
+    if jobs.len() > 1 {
+        let mut watch = Watch::start(jobs[0].queued, true);
+        let n_rows = jobs.iter().map(|job| job.frame.n_rows()).sum::<usize>();
+        let result = predictor
+            .predict_watched(merged.of(&jobs), &mut |stage| watch.passed(stage))
+            .ok()
+            .filter(|predictions| predictions.rows.len() == n_rows);
+        if let Some(mut predictions) = result {
+            let mut times = watch.stop(n_rows);
+            // From the last one on, so that the rest stays where it is.
+            for Job { frame, queued, reply, .. } in jobs.into_iter().rev() {
+                let own = predictions.split_off(predictions.rows.len() - frame.n_rows());
+                let own_times = times.zip(queued).map(|(times, queued)| Times {
+                    queue: times.begun.saturating_duration_since(queued),
+                    ..times
+                });
+                // The run is counted once.
+                times = times.map(|times| Times { run_rows: 0, ..times });
+                let predicted = Predicted { predictions: own, frame, times: own_times };
+                let _client_gone = reply.send(Ok(predicted));
+            }
+            return;
         }
-        return;
     }
-    for Job { frame, reply, .. } in jobs {
-        let result = predictor.predict(&frame).map_err(EngineError::from);
-        let _client_gone = reply.send(result.map(|predictions: Predictions| (predictions, frame)));
+    for Job { frame, queued, reply, .. } in jobs {
+        let mut watch = Watch::start(queued, true);
+        let result = predictor.predict_watched(&frame, &mut |stage| watch.passed(stage));
+        let times = watch.stop(frame.n_rows());
+        let predicted = result.map(|predictions| Predicted { predictions, frame, times });
+        let _client_gone = reply.send(predicted.map_err(EngineError::from));
     }
 }

@@ -1,10 +1,13 @@
 //! Cheap models: a pool of predictors, run where the request is.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::admission::Admission;
+use super::times::{Times, Watch};
 use super::{EngineError, Plan, Predict};
 use crate::predictor::Predictions;
 use crate::schema::Frame;
@@ -48,13 +51,19 @@ impl Pool {
         self.free.available_permits() == 0 && self.waiting.is_full()
     }
 
-    /// A permit, at once in most cases. Nothing is counted then.
-    async fn permit(&self, n_rows: usize) -> Result<SemaphorePermit<'_>, EngineError> {
+    /// Requests that wait for a predictor.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.n_requests()
+    }
+
+    /// A permit, and whether it was not there at once. If it was, nothing is counted.
+    async fn permit(&self, n_rows: usize) -> Result<(SemaphorePermit<'_>, bool), EngineError> {
         if let Ok(permit) = self.free.try_acquire() {
-            return Ok(permit);
+            return Ok((permit, false));
         }
         let _waits = self.waiting.admit(n_rows)?;
-        self.free.acquire().await.map_err(|_closed| EngineError::Stopped)
+        let permit = self.free.acquire().await.map_err(|_closed| EngineError::Stopped)?;
+        Ok((permit, true))
     }
 
     /// Runs a predictor in this thread, as soon as one is free. `blocking` says that it will take long enough for other tasks of the
@@ -63,12 +72,14 @@ impl Pool {
         &self,
         frame: &Frame,
         blocking: bool,
-    ) -> Result<Predictions, EngineError> {
-        let _permit = self.permit(frame.n_rows()).await?;
+        queued: Option<Instant>,
+    ) -> Result<(Predictions, Option<Times>), EngineError> {
+        let (_permit, has_waited) = self.permit(frame.n_rows()).await?;
+        let mut watch = Watch::start(queued, has_waited);
         let predictor = self.predictors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut taken = Taken { pool: self, predictor };
         let Some(predictor) = taken.predictor.as_mut() else { return Err(EngineError::Stopped) };
-        let mut run = || predictor.predict(frame);
+        let mut run = || predictor.predict_watched(frame, &mut |stage| watch.passed(stage));
         let multi_thread = tokio::runtime::RuntimeFlavor::MultiThread;
         let result =
             if blocking && tokio::runtime::Handle::current().runtime_flavor() == multi_thread {
@@ -76,6 +87,6 @@ impl Pool {
             } else {
                 run()
             };
-        Ok(result?)
+        Ok((result?, watch.stop(frame.n_rows())))
     }
 }

@@ -5,22 +5,24 @@
 //! busy with it; if so configured, a worker runs the rows of several requests at once.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use crate::predictor::{PredictError, Predictions, Predictor};
+use crate::predictor::{PredictError, Predictions, Predictor, Stage};
 use crate::schema::Frame;
 
 mod admission;
 mod batch;
 mod cpus;
 mod inline;
+mod times;
 mod turns;
 mod worker;
 
 pub use batch::Batching;
 pub use cpus::Cpus;
+pub use times::Times;
 pub use turns::{Turn, Turns};
 
 /// A prediction that takes longer than this is not run in the thread of a request.
@@ -35,12 +37,45 @@ pub trait Predict: Send + 'static {
     /// # Errors
     /// The run failed as a whole.
     fn predict(&mut self, frame: &Frame) -> Result<Predictions, PredictError>;
+
+    /// As [`Self::predict`]; `passed` is told when a stage is over.
+    ///
+    /// # Errors
+    /// As [`Self::predict`].
+    fn predict_watched(
+        &mut self,
+        frame: &Frame,
+        passed: &mut dyn FnMut(Stage),
+    ) -> Result<Predictions, PredictError> {
+        let result = self.predict(frame);
+        passed(Stage::Inference);
+        result
+    }
 }
 
 impl Predict for Predictor {
     fn predict(&mut self, frame: &Frame) -> Result<Predictions, PredictError> {
         Self::predict(self, frame)
     }
+
+    fn predict_watched(
+        &mut self,
+        frame: &Frame,
+        passed: &mut dyn FnMut(Stage),
+    ) -> Result<Predictions, PredictError> {
+        Self::predict_watched(self, frame, passed)
+    }
+}
+
+/// What the rows of a frame gave.
+#[derive(Debug)]
+pub struct Predicted {
+    /// The predictions.
+    pub predictions: Predictions,
+    /// The frame, to be used again.
+    pub frame: Frame,
+    /// What the stages took, if that was asked for.
+    pub times: Option<Times>,
 }
 
 /// Why a frame was not predicted.
@@ -210,18 +245,32 @@ impl Engine {
         }
     }
 
-    /// Predicts the rows of a frame, and gives the frame back.
+    /// Requests that wait for a predictor.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        match &self.lane {
+            Running::Inline(pool) => pool.waiting(),
+            Running::Worker(queue) => queue.waiting(),
+        }
+    }
+
+    /// Predicts the rows of a frame, and gives the frame back. With the moment from which it waits the times of stages are
+    /// taken; without one no clock is read.
     ///
     /// # Errors
     /// [`EngineError`]; `Overloaded` at once when the queue is full, or the request would wait in it for too long.
-    pub async fn predict(&self, frame: Frame) -> Result<(Predictions, Frame), EngineError> {
+    pub async fn predict(
+        &self,
+        frame: Frame,
+        queued: Option<Instant>,
+    ) -> Result<Predicted, EngineError> {
         match &self.lane {
             Running::Inline(pool) => {
                 let blocking = self.plan.cost(frame.n_rows()) >= BLOCKING_FROM;
-                let predictions = pool.predict(&frame, blocking).await?;
-                Ok((predictions, frame))
+                let (predictions, times) = pool.predict(&frame, blocking, queued).await?;
+                Ok(Predicted { predictions, frame, times })
             }
-            Running::Worker(queue) => queue.predict(frame).await,
+            Running::Worker(queue) => queue.predict(frame, queued).await,
         }
     }
 }

@@ -81,7 +81,7 @@ async fn together(
     let (engine, _ended) = Engine::start(vec![Box::new(doubler)], plan).unwrap();
     let send = |values: &[f64]| {
         let (engine, frame) = (engine.clone(), frame(values));
-        tokio::spawn(async move { engine.predict(frame).await.map(|(predictions, _)| predictions) })
+        tokio::spawn(async move { engine.predict(frame, None).await.map(|it| it.predictions) })
     };
     let first = send(&[1.0]);
     while n_begun.load(Ordering::Relaxed) == 0 {
@@ -148,7 +148,7 @@ async fn a_request_whose_client_left_is_not_run() {
     let (engine, _ended) = Engine::start(vec![Box::new(doubler)], plan).unwrap();
     let send = |values: &[f64]| {
         let (engine, frame) = (engine.clone(), frame(values));
-        tokio::spawn(async move { engine.predict(frame).await.map(|(predictions, _)| predictions) })
+        tokio::spawn(async move { engine.predict(frame, None).await.map(|it| it.predictions) })
     };
     let busy = send(&[2.0]);
     while n_begun.load(Ordering::Relaxed) == 0 {

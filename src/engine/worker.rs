@@ -10,8 +10,7 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, Ticket};
 use super::batch::{self, Batching};
-use super::{EngineError, Plan, Predict};
-use crate::predictor::Predictions;
+use super::{EngineError, Plan, Predict, Predicted};
 use crate::schema::Frame;
 
 /// The sending end of the queue.
@@ -25,7 +24,9 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) frame: Frame,
-    pub(super) reply: oneshot::Sender<Result<(Predictions, Frame), EngineError>>,
+    /// Since when, if times are wanted.
+    pub(super) queued: Option<Instant>,
+    pub(super) reply: oneshot::Sender<Result<Predicted, EngineError>>,
     /// Counts it among what waits or runs.
     pub(super) _ticket: Ticket,
 }
@@ -114,10 +115,20 @@ impl Queue {
         self.jobs.is_full() || self.admission.is_full()
     }
 
-    pub(super) async fn predict(&self, frame: Frame) -> Result<(Predictions, Frame), EngineError> {
+    /// Requests that wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) async fn predict(
+        &self,
+        frame: Frame,
+        queued: Option<Instant>,
+    ) -> Result<Predicted, EngineError> {
         let (reply, answer) = oneshot::channel();
         let ticket = self.admission.admit(frame.n_rows())?;
-        self.jobs.try_send(Job { frame, reply, _ticket: ticket }).map_err(|error| match error {
+        let job = Job { frame, queued, reply, _ticket: ticket };
+        self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Overloaded,
             TrySendError::Disconnected(_) => EngineError::Stopped,
         })?;

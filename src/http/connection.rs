@@ -31,6 +31,7 @@ use tower::Service as _;
 
 use super::problem::{self, ApiError, Rejected};
 use super::{loading, predict};
+use crate::observe::metrics::{Metrics, Refused};
 use crate::state::{AppState, Loading};
 
 /// How long a client may go on sending what nobody wants, after it has its answer.
@@ -70,6 +71,7 @@ pub(crate) struct Connections {
     /// What answers; nothing until the models are proven.
     serving: OnceLock<Arc<Serving>>,
     loading: Loading,
+    metrics: Arc<Metrics>,
     patience: Patience,
     bounds: Bounds,
     n_connections: AtomicUsize,
@@ -83,10 +85,16 @@ struct Serving {
 }
 
 impl Connections {
-    pub(crate) fn new(loading: Loading, patience: Patience, bounds: Bounds) -> Arc<Self> {
+    pub(crate) fn new(
+        loading: Loading,
+        metrics: Arc<Metrics>,
+        patience: Patience,
+        bounds: Bounds,
+    ) -> Arc<Self> {
         Arc::new(Self {
             serving: OnceLock::new(),
             loading,
+            metrics,
             patience,
             bounds,
             n_connections: AtomicUsize::new(0),
@@ -102,6 +110,7 @@ impl Connections {
     /// The two sides of a new connection; none when there are far too many, and it is to be closed.
     pub(crate) fn connect(self: &Arc<Self>, tcp: TcpStream) -> Option<(Stream, Requests)> {
         let n_before = self.n_connections.fetch_add(1, Ordering::Relaxed);
+        self.metrics.begin_connection();
         let progress = Arc::new(Progress {
             connections: Arc::clone(self),
             has_begun: AtomicBool::new(false),
@@ -112,6 +121,7 @@ impl Connections {
         });
         if n_before >= self.bounds.connections + self.bounds.surplus() {
             problem::refused_silently();
+            self.metrics.refused(Refused::ConnectionLimit);
             return None;
         }
         let mut patience = self.patience;
@@ -151,6 +161,7 @@ struct Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.connections.n_connections.fetch_sub(1, Ordering::Relaxed);
+        self.connections.metrics.end_connection();
     }
 }
 
@@ -238,7 +249,7 @@ impl Stream {
         let Some(rejected) = Rejected::of(bytes) else { return false };
         // What it refused may be followed by more.
         self.progress.may_send.store(true, Ordering::Relaxed);
-        self.own = rejected.answer();
+        self.own = rejected.answer(&self.progress.connections.metrics);
         true
     }
 }
@@ -254,6 +265,9 @@ impl AsyncRead for Stream {
         if (read.is_pending() || !self.progress.has_begun.load(Ordering::Relaxed))
             && self.is_too_silent(context)
         {
+            if !self.progress.has_begun.load(Ordering::Relaxed) {
+                self.progress.connections.metrics.refused(Refused::HeadTimeout);
+            }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
@@ -338,6 +352,7 @@ impl Open {
         progress.n_open.fetch_add(1, Ordering::Relaxed);
         let connections = &progress.connections;
         let n_before = connections.n_requests.fetch_add(1, Ordering::Relaxed);
+        connections.metrics.begin_request();
         (Self(Arc::clone(progress)), n_before >= connections.bounds.requests)
     }
 }
@@ -346,6 +361,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.n_open.fetch_sub(1, Ordering::Relaxed);
         self.0.connections.n_requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.metrics.end_request();
     }
 }
 
@@ -382,7 +398,7 @@ impl Service<Request<Incoming>> for Requests {
         };
         let connections = &progress.connections;
         let Some(serving) = connections.serving.get() else {
-            let response = loading::answer(&request, &connections.loading);
+            let response = loading::answer(&request, &connections.loading, &connections.metrics);
             return Box::pin(std::future::ready(Ok(closing(response.map(Either::Left)))));
         };
         if (is_too_many || progress.is_surplus) && !is_about_the_server(request.uri().path()) {
@@ -391,7 +407,8 @@ impl Service<Request<Incoming>> for Requests {
             } else {
                 ApiError::Busy { what: "requests", limit: connections.bounds.requests }
             };
-            let response = problem::refuse(&request, &busy, Some(&serving.state));
+            let response =
+                problem::refuse(&request, &busy, &connections.metrics, Some(&serving.state));
             return Box::pin(std::future::ready(Ok(closing(response.map(Either::Left)))));
         }
         let serving = Arc::clone(serving);

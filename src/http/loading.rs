@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::problem::{self, ApiError};
 use super::request_id;
+use crate::observe::metrics::Metrics;
 use crate::state::{Loaded, Loading};
 
 #[derive(Debug, Serialize)]
@@ -18,7 +19,11 @@ struct LoadingResponse<'a> {
 }
 
 /// Answers any request before the models are proven.
-pub(super) fn answer<B>(request: &Request<B>, loading: &Loading) -> Response<Full<Bytes>> {
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    loading: &Loading,
+    metrics: &Metrics,
+) -> Response<Full<Bytes>> {
     let (status, body) = match request.uri().path() {
         "/health/live" => (StatusCode::OK, serde_json::json!({"status": "alive"})),
         "/health" | "/health/ready" => {
@@ -30,7 +35,7 @@ pub(super) fn answer<B>(request: &Request<B>, loading: &Loading) -> Response<Ful
             };
             (StatusCode::SERVICE_UNAVAILABLE, serde_json::to_value(body).unwrap_or_default())
         }
-        _ => return problem::refuse(request, &ApiError::Loading, None),
+        _ => return problem::refuse(request, &ApiError::Loading, metrics, None),
     };
     let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = status;

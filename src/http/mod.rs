@@ -14,6 +14,7 @@ mod form;
 mod gate;
 mod health;
 mod loading;
+mod metrics;
 mod models;
 mod openapi;
 mod pages;
@@ -29,7 +30,13 @@ pub fn router(state: AppState) -> Router {
         .merge(models::router())
         .merge(health::router())
         .merge(pages::router());
+    let routes = if state.metrics().is_here() { routes.merge(metrics::router()) } else { routes };
     dress(routes, state)
+}
+
+/// What there is on the port for metrics alone.
+pub fn metrics_router(state: AppState) -> Router {
+    dress(metrics::router(), state)
 }
 
 /// Adds what every route gets: an id, problems for all failures, a log line.

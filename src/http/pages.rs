@@ -235,7 +235,7 @@ async fn answer(deployment: &Deployment, row: Map<String, Value>) -> Option<Exam
     if decoded.n_errors > 0 || frame.n_rows() != 1 {
         return None;
     }
-    let (predictions, _frame) = deployment.engine.predict(frame).await.ok()?;
+    let predictions = deployment.engine.predict(frame, None).await.ok()?.predictions;
     ExampleAnswer::of(&predictions, deployment.model.postprocess())
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, State};
+use axum::extract::{MatchedPath, RawPathParams, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use axum::routing::post;
@@ -18,7 +18,9 @@ use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
-use crate::engine::{EngineError, Lane};
+use crate::engine::{EngineError, Lane, Predicted, Times};
+use crate::observe::metrics::{Metrics, Route, Stage};
+use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
 use crate::schema::{Decoded, Schema};
 use crate::state::{AppState, Deployment, Held, Limits};
@@ -48,7 +50,8 @@ where
     let access = &state.limits().access;
     let admission = gate::admit(access, &parts.headers, DIRECT);
     let deployment = admission.refused.map_or_else(|| Ok(state.default_deployment()), Err);
-    let answering = predict(state, deployment, &parts, body, &id, &admission.caller);
+    let answering =
+        predict(state, deployment, &parts, body, (&id, Route::PREDICT), &admission.caller);
     let mut response = problem::caught(answering)
         .await
         .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
@@ -72,6 +75,12 @@ struct Seen {
     total: usize,
     /// Whether the body is still that of a picture or a form, which is not for the log.
     is_binary: bool,
+    /// Rows that have a prediction.
+    n_predicted: usize,
+    /// What decoding took, when times are taken.
+    decode: Option<Duration>,
+    /// What the stages after it took, when there were any.
+    times: Option<Times>,
 }
 
 /// A body so far as it has arrived.
@@ -128,6 +137,7 @@ struct Exchange<'a> {
     parts: &'a Parts,
     deployment: Result<&'a Deployment, ApiError>,
     limits: &'a Limits,
+    metrics: &'a Metrics,
     seen: Seen,
     is_logged: bool,
 }
@@ -170,7 +180,33 @@ impl Exchange<'_> {
             errors,
             total_errors: total,
         };
-        record::exchanged(&self.record, &exchanged, self.limits);
+        let duration = record::exchanged(&self.record, &exchanged, self.limits);
+        self.count(status, exchanged.n_rows, duration);
+        if let Err(error) = answered {
+            self.metrics.rejected(error.kind().0);
+        }
+    }
+
+    fn count(&self, status: u16, n_rows: usize, duration: Duration) {
+        let (Ok(deployment), true) = (&self.deployment, self.metrics.is_on()) else { return };
+        let (seen, metrics) = (&self.seen, &deployment.metrics);
+        metrics.exchanged(status, n_rows, seen.n_predicted, duration);
+        match (seen.decode, seen.times) {
+            (Some(decode), Some(times)) => {
+                metrics.stages(&[
+                    (Stage::Decode, decode),
+                    (Stage::Queue, times.queue),
+                    (Stage::Preprocess, times.preprocess),
+                    (Stage::Inference, times.inference),
+                    (Stage::Postprocess, times.postprocess),
+                ]);
+                if times.run_rows > 0 {
+                    metrics.run(times.run_rows);
+                }
+            }
+            (Some(decode), None) => metrics.stages(&[(Stage::Decode, decode)]),
+            (None, _) => {}
+        }
     }
 }
 
@@ -196,7 +232,9 @@ async fn create_prediction(
         .unwrap_or_else(|| request_id::of(&parts.headers));
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let deployment = find(&state, params, parts.uri.path());
-    let mut response = predict(&state, deployment, &parts, body, &id, &caller).await.map(Body::new);
+    let route = Route::of(parts.extensions.get().map(MatchedPath::as_str));
+    let mut response =
+        predict(&state, deployment, &parts, body, (&id, route), &caller).await.map(Body::new);
     response.extensions_mut().insert(Logged);
     response
 }
@@ -206,7 +244,7 @@ async fn predict<B>(
     deployment: Result<&Deployment, ApiError>,
     parts: &Parts,
     body: B,
-    id: &RequestId,
+    (id, route): (&RequestId, Route),
     caller: &Caller,
 ) -> Response<Full<Bytes>>
 where
@@ -214,12 +252,13 @@ where
 {
     let started = Instant::now();
     let trace_id = request_id::trace_id(&parts.headers);
-    let limits = state.limits();
+    let (limits, metrics) = (state.limits(), state.metrics().as_ref());
     let mut exchange = Exchange {
-        record: Record::new(started, id, trace_id.as_deref(), caller.key_name()),
+        record: Record::new(started, id, trace_id.as_deref(), caller.key_name(), (metrics, route)),
         parts,
         deployment,
         limits,
+        metrics,
         seen: Seen::default(),
         is_logged: false,
     };
@@ -234,7 +273,7 @@ where
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
         seen.body.make_json(&media_type, schema)?;
         seen.is_binary = false;
-        let work = answer(deployment, limits, id, seen);
+        let work = answer(deployment, limits, id, seen, metrics.is_on());
         within(limits.request_timeout, work)
             .await
             .ok_or(ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() })?
@@ -352,11 +391,13 @@ async fn answer(
     limits: &Limits,
     id: &RequestId,
     seen: &mut Seen,
+    is_timed: bool,
 ) -> Result<Answer, ApiError> {
     // Reading rows, and pictures above all, takes its time as well.
     if deployment.engine.is_full() {
         return Err(EngineError::Overloaded.into());
     }
+    let started = is_timed.then(Instant::now);
     let schema = deployment.model.schema();
     let mut frame = deployment.frames.take(schema);
     let body = seen.body.bytes();
@@ -370,13 +411,17 @@ async fn answer(
     let decoded = decoded.map_err(ApiError::Syntax)?;
     let decoded = seen.decoded.insert(decoded);
     let of_the_whole = decoded.errors.iter().any(|error| error.row.is_none());
-    let (predictions, frame) = if of_the_whole || (frame.n_rows() == 0 && decoded.n_errors > 0) {
-        (Predictions::default(), frame)
-    } else {
-        // Workers have a queue of their own.
-        let _ended = turn.take_if(|_| deployment.engine.plan().lane == Lane::Worker);
-        deployment.engine.predict(frame).await?
-    };
+    let decoded_at = is_timed.then(Instant::now);
+    seen.decode = decoded_at.zip(started).map(|(end, start)| end.saturating_duration_since(start));
+    let Predicted { predictions, frame, times } =
+        if of_the_whole || (frame.n_rows() == 0 && decoded.n_errors > 0) {
+            Predicted { predictions: Predictions::default(), frame, times: None }
+        } else {
+            // Workers have a queue of their own.
+            let _ended = turn.take_if(|_| deployment.engine.plan().lane == Lane::Worker);
+            deployment.engine.predict(frame, decoded_at).await?
+        };
+    seen.times = times;
     let n_predicted = frame.n_rows();
     deployment.frames.put(frame, body.len());
     let invalid = decoded.n_errors
@@ -390,6 +435,8 @@ async fn answer(
             total: seen.total,
         });
     }
+    let has_one = |prediction: &&Prediction| !matches!(prediction, Prediction::None);
+    seen.n_predicted = predictions.rows.iter().filter(has_one).count();
     Ok(encode(deployment, id, decoded, &predictions, n_predicted, (&seen.items, seen.total)))
 }
 

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -19,6 +19,7 @@ use super::gate::{self, Caller};
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
 use crate::engine::EngineError;
+use crate::observe::metrics::{Metrics, Route};
 use crate::schema::{SyntaxError, shorten};
 use crate::state::AppState;
 
@@ -356,6 +357,7 @@ pub(super) async fn finish(
     let id = request_id::of(request.headers());
     let trace_id = request_id::trace_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let route = Route::of(request.extensions().get().map(MatchedPath::as_str));
     request.extensions_mut().insert(id.clone());
     let access = &state.limits().access;
     let origin =
@@ -373,6 +375,7 @@ pub(super) async fn finish(
         },
     };
     let status = response.status();
+    let mut is_counted = response.extensions().get::<Logged>().is_some();
     if status.is_client_error() || status.is_server_error() {
         let finished = response.headers().get(header::CONTENT_TYPE) == Some(&PROBLEM_JSON);
         let logged = response.extensions().get::<Logged>().is_some();
@@ -384,11 +387,17 @@ pub(super) async fn finish(
             );
             if !logged {
                 error.report(&id);
-                let record = Record::new(started, &id, trace_id.as_deref(), caller.key_name());
+                let counted = (state.metrics().as_ref(), route);
+                let record =
+                    Record::new(started, &id, trace_id.as_deref(), caller.key_name(), counted);
                 record::rejected(record, Some((&method, &path)), &error);
+                is_counted = true;
             }
             response = error.to_response(&id).map(Body::new);
         }
+    }
+    if !is_counted {
+        state.metrics().answered(route, status.as_u16(), started.elapsed());
     }
     dress(&mut response, &id, &state, &caller, origin.as_ref());
     response
@@ -451,13 +460,15 @@ pub(super) fn refused_silently() {
 pub(super) fn refuse<B>(
     request: &axum::http::Request<B>,
     error: &ApiError,
+    metrics: &Metrics,
     state: Option<&AppState>,
 ) -> Response<Full<Bytes>> {
     let started = Instant::now();
     let id = request_id::of(request.headers());
     let trace_id = request_id::trace_id(request.headers());
     error.report(&id);
-    let record = Record::new(started, &id, trace_id.as_deref(), None);
+    let counted = (metrics, Route::OTHER);
+    let record = Record::new(started, &id, trace_id.as_deref(), None, counted);
     record::rejected(record, Some((request.method(), request.uri().path())), error);
     let mut response = error.to_response(&id);
     response.headers_mut().insert(request_id::HEADER, id.header());
@@ -487,10 +498,11 @@ impl Rejected {
     }
 
     /// Logs it, and writes what the client gets. After this the connection is closed.
-    pub(super) fn answer(self) -> Bytes {
+    pub(super) fn answer(self, metrics: &Metrics) -> Bytes {
         let Self(error) = self;
         let id = request_id::of(&HeaderMap::new());
-        record::rejected(Record::new(Instant::now(), &id, None, None), None, &error);
+        let counted = (metrics, Route::OTHER);
+        record::rejected(Record::new(Instant::now(), &id, None, None, counted), None, &error);
         let (head, body) = error.to_response(&id).into_parts();
         let body = body.into_inner().unwrap_or_default();
         let mut answer = format!(

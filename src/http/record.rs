@@ -1,7 +1,7 @@
 //! What the prediction log holds of a request: one JSON object, written once.
 
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
 use crate::image;
+use crate::observe::metrics::{Metrics, Route};
 use crate::observe::prediction_log;
 use crate::schema;
 use crate::state::{Deployment, Limits};
@@ -23,6 +24,8 @@ pub(super) struct Record<'a> {
     request_id: &'a RequestId,
     trace_id: Option<&'a str>,
     key: Option<&'a str>,
+    metrics: &'a Metrics,
+    route: Route,
 }
 
 impl<'a> Record<'a> {
@@ -31,8 +34,9 @@ impl<'a> Record<'a> {
         request_id: &'a RequestId,
         trace_id: Option<&'a str>,
         key: Option<&'a str>,
+        (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id, key }
+        Self { started, request_id, trace_id, key, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -62,12 +66,16 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn end(&self, mut line: Vec<u8>, status: u16) {
-        let _infallible = write!(line, ",\"latency_us\":{}}}", self.started.elapsed().as_micros());
+    /// The last part; and the request is counted. Returns what it took.
+    fn end(&self, mut line: Vec<u8>, status: u16) -> Duration {
+        let duration = self.started.elapsed();
+        let _infallible = write!(line, ",\"latency_us\":{}}}", duration.as_micros());
         // Everything in it was text.
         let line = String::from_utf8(line)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         prediction_log::emit(&line, status >= 500);
+        self.metrics.answered(self.route, status, duration);
+        duration
     }
 }
 
@@ -113,8 +121,12 @@ pub(super) struct Exchanged<'a> {
     pub(super) total_errors: usize,
 }
 
-/// Logs a request to a predict route, answered or refused.
-pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &Limits) {
+/// Logs and counts a request to a predict route, answered or refused. Returns what it took.
+pub(super) fn exchanged(
+    record: &Record<'_>,
+    exchange: &Exchanged<'_>,
+    limits: &Limits,
+) -> Duration {
     let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
     let mut line =
         Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
@@ -155,10 +167,10 @@ pub(super) fn exchanged(record: &Record<'_>, exchange: &Exchanged<'_>, limits: &
         None => line.extend_from_slice(b"\"predictions\":null"),
     }
     errors(&mut line, exchange.errors, exchange.total_errors);
-    record.end(line, exchange.status);
+    record.end(line, exchange.status)
 }
 
-/// Logs a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
+/// Logs and counts a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
 /// What is not HTTP has neither method nor path.
 pub(super) fn rejected(
     record: Record<'_>,
@@ -178,6 +190,7 @@ pub(super) fn rejected(
     let items = error.items();
     errors(&mut line, &items, items.len());
     record.end(line, status);
+    record.metrics.rejected(error.kind().0);
 }
 
 fn request(line: &mut Vec<u8>, method: &Method, path: &str) {

@@ -106,13 +106,37 @@ pub fn emit(record: &str, is_failure: bool) {
     }
 }
 
+/// What has become of records so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Records that are written.
+    pub n_written: u64,
+    /// Records that were not taken, as the queue was full.
+    pub n_dropped: u64,
+    /// Records that could not be written, because the sink failed.
+    pub n_lost: u64,
+    /// Bytes that are written.
+    pub n_bytes: u64,
+    /// Attempts to write that failed.
+    pub n_failures: u64,
+    /// Files that were put aside.
+    pub n_rotations: u64,
+    /// Records that are not written yet.
+    pub n_waiting: u64,
+    /// How long the oldest of them has been waiting.
+    pub lag: Duration,
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     buffer: Vec<u8>,
     n_records: usize,
     /// Records in the hands of the writer.
     n_writing: usize,
-    n_lost: u64,
+    stats: Stats,
+    /// When the oldest of the records that wait was appended, and of those in the hands of the writer.
+    oldest: Option<Instant>,
+    oldest_writing: Option<Instant>,
     writer: Doing,
     /// Somebody waits for the records to be written.
     is_urgent: bool,
@@ -225,6 +249,9 @@ impl PredictionLog {
             self.wait_for_room();
             queue = self.shared.lock();
         }
+        if queue.n_records == 0 {
+            queue.oldest = Some(Instant::now());
+        }
         queue.buffer.extend_from_slice(record.as_bytes());
         queue.buffer.push(b'\n');
         queue.n_records += 1;
@@ -253,7 +280,19 @@ impl PredictionLog {
     /// Records that could not be written, because the sink failed.
     #[must_use]
     pub fn n_lost(&self) -> u64 {
-        self.shared.lock().n_lost
+        self.shared.lock().stats.n_lost
+    }
+
+    /// What has become of records so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let queue = self.shared.lock();
+        let oldest = queue.oldest_writing.or(queue.oldest);
+        Stats {
+            n_waiting: (queue.n_records + queue.n_writing) as u64,
+            lag: oldest.map(|oldest| oldest.elapsed()).unwrap_or_default(),
+            ..queue.stats
+        }
     }
 
     /// Waits until what has been emitted is written, at most so long. Returns whether it is.
@@ -306,6 +345,7 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
         let n_records = {
             let mut queue = shared.lock();
             queue.n_writing = 0;
+            queue.oldest_writing = None;
             shared.emptied.notify_all();
             while queue.n_records == 0 {
                 if queue.closed {
@@ -327,11 +367,15 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
             queue.is_urgent = false;
             std::mem::swap(&mut queue.buffer, &mut writing);
             queue.n_writing = std::mem::take(&mut queue.n_records);
+            queue.oldest_writing = queue.oldest.take();
             queue.n_writing
         };
         shared.emptied.notify_all();
         if let Err(error) = output.write_all(&writing).and_then(|()| output.flush()) {
-            shared.lock().n_lost += n_records as u64;
+            let mut queue = shared.lock();
+            queue.stats.n_failures += 1;
+            queue.stats.n_lost += n_records as u64;
+            drop(queue);
             if last_complaint.is_none_or(|last| last.elapsed() > Duration::from_secs(10)) {
                 last_complaint = Some(Instant::now());
                 tracing::error!(
@@ -340,6 +384,10 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
                     "the prediction log cannot be written; records are lost"
                 );
             }
+        } else {
+            let mut queue = shared.lock();
+            queue.stats.n_written += n_records as u64;
+            queue.stats.n_bytes += writing.len() as u64;
         }
         writing.clear();
         // What a busy moment needed is not kept for ever.

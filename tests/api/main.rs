@@ -13,6 +13,7 @@ mod hygiene;
 mod images;
 mod limits;
 mod loading;
+mod metrics;
 mod models;
 mod outputs;
 mod predict;

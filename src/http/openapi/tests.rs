@@ -190,6 +190,10 @@ fn the_problems_are_those_of_the_api() {
     let found: BTreeSet<(&str, &str)> =
         found.iter().map(|(kind, status)| (kind.as_str(), status.as_str())).collect();
     assert_eq!(found, documented);
+    // Each is a reason in the metrics, so that none is counted as `other`.
+    for problem in &PROBLEMS {
+        assert!(crate::observe::metrics::REASONS.contains(&problem.kind), "{}", problem.kind);
+    }
 }
 
 #[test]
