@@ -13,6 +13,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::access::{AccessError, Keys, Limit, Origins};
+use crate::observe::sampling::Sampling;
 use crate::schema::UnknownFields;
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -66,6 +67,13 @@ pub struct Server {
     pub host: std::net::IpAddr,
     /// The port; 0 takes a free one.
     pub port: u16,
+    /// The file of the certificate; empty for plain HTTP.
+    pub tls_certificate: String,
+    /// The file of its key.
+    pub tls_key: String,
+    /// When to look at the two again; 0 never.
+    #[validate(range(max = 86_400, message = "must be at most 86400 (a day)"))]
+    pub tls_reload_s: u64,
     /// A request is given up after this long.
     #[validate(range(
         min = 1,
@@ -127,6 +135,8 @@ pub struct Server {
     /// The bodies of all requests under way may hold so much.
     #[validate(range(min = 1, message = "must be at least 1"))]
     pub max_total_body_bytes: usize,
+    /// From this size on an answer is compressed; 0 compresses none.
+    pub compress_from_bytes: u64,
     /// More rows are refused.
     #[validate(range(min = 1, message = "must be at least 1"))]
     pub max_rows: usize,
@@ -276,8 +286,35 @@ pub struct Log {
     pub max_text_bytes: usize,
     /// What is logged of a picture.
     pub images: LoggedImages,
+    /// What becomes of a record when more wait.
+    pub policy: LogPolicy,
+    /// How long it is tried again to write what the sink refuses.
+    #[validate(range(max = 86_400_000, message = "must be at most 86400000 (a day)"))]
+    pub retry_ms: u64,
+    /// A file that would become larger is put aside; 0 for none.
+    pub rotate_bytes: u64,
+    /// A file that is older is put aside; 0 for none.
+    pub rotate_seconds: u64,
+    /// Files that are kept beside the current one; 0 for all.
+    pub keep: usize,
+    /// Whether files that were put aside are compressed.
+    pub compress: bool,
+    /// The share of good requests that is logged, by model.
+    pub sample: String,
+    /// Whether that is so of requests that were refused or failed, too.
+    pub sample_refused: bool,
     /// The key of the hash that replaces sensitive values.
     pub sensitive_key: String,
+}
+
+/// What becomes of a record of the prediction log when too many wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogPolicy {
+    /// Its request waits.
+    Block,
+    /// It is dropped.
+    Drop,
 }
 
 /// What the prediction log holds of a picture.
@@ -507,6 +544,18 @@ impl Settings {
         if let Some(problem) = level_problem(&settings.log.level) {
             return Err(invalid("log.level", &origins, problem));
         }
+        if let Err(problem) = Sampling::parse(&settings.log.sample) {
+            return Err(invalid("log.sample", &origins, problem.to_owned()));
+        }
+        let (certificate, key) = (&settings.server.tls_certificate, &settings.server.tls_key);
+        if certificate.is_empty() != key.is_empty() {
+            let (set, other) = if key.is_empty() {
+                ("server.tls_certificate", "server.tls_key")
+            } else {
+                ("server.tls_key", "server.tls_certificate")
+            };
+            return Err(invalid(set, &origins, format!("`{other}` must be set as well")));
+        }
         settings
             .access_problem()
             .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
@@ -573,7 +622,7 @@ struct Origin {
 fn shown(key: &str, value: &Value) -> String {
     const SECRET: [&str; 5] = ["key", "secret", "token", "password", "sensitive"];
     // Paths of files are none.
-    const SHOWN: [&str; 1] = ["access.keys_file"];
+    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
     if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
         return "…".to_owned();
     }
@@ -640,10 +689,13 @@ fn expected(key: &str) -> Option<&'static str> {
         "access.open_docs" | "engine.arena" | "metrics.enabled" | "models.background" => {
             "expected true or false"
         }
-        "cors.max_age_s" | "log.queue" | "log.max_text_bytes" => {
+        "metrics.port" => "a port is a number from 0 to 65535",
+        "log.policy" => "expected \"block\" or \"drop\"",
+        "log.compress" | "log.sample_refused" => "expected true or false",
+        "cors.max_age_s" | "log.queue" | "log.max_text_bytes" | "log.retry_ms"
+        | "log.rotate_bytes" | "log.rotate_seconds" | "log.keep" => {
             "expected a whole number, 0 or above"
         }
-        "metrics.port" => "a port is a number from 0 to 65535",
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",
         _ => return None,

@@ -6,11 +6,12 @@
 //! - core, values in, values out: [`schema`] (decode -> frame), [`image`] (file -> numbers), [`pipeline`] (-> features), [`tensor`], [`runtime`] (session),
 //!   [`postprocess`], and [`predictor`], which puts them together; [`artifact`] is what is on disk, [`proof`] shows that it computes
 //!   what training computed;
-//! - service, threads and time: [`access`] (who may ask), [`engine`] (who runs a model), [`observe`] (what is remembered), [`state`];
+//! - service, threads and time: [`access`] (who may ask), [`engine`] (who runs a model), [`observe`] (what is remembered), [`state`], [`tls`];
 //! - edge: [`http`] (answer, log), [`cli`], [`config`], [`telemetry`], [`startup`] (who builds what).
 //!
 //! ARCHITECTURE.md says who may use whom; `tests/architecture.rs` sees to it.
 
+mod digest;
 pub mod image;
 
 pub mod schema;
@@ -37,6 +38,7 @@ pub mod access;
 pub mod engine;
 pub mod observe;
 pub mod state;
+pub mod tls;
 
 pub mod cli;
 pub mod config;

@@ -19,15 +19,17 @@ use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict, Turns};
 use crate::http;
-use crate::http::connection::{Bounds, Connections, Patience};
+use crate::http::connection::{Bounds, Connections, Patience, Requests, Socket, Stream};
 use crate::image;
 use crate::observe::metrics::{Metrics, Place};
 use crate::observe::prediction_log::PredictionLog;
+use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, RuntimeError, SessionOptions};
-use crate::schema::DecodeOptions;
+use crate::schema::{DecodeOptions, Kind};
 use crate::state::{AppState, Bodies, Deployment, Limits, Loading, Role, Step};
+use crate::tls::{Identity, TlsError};
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +79,9 @@ pub enum ServerError {
         #[source]
         source: AccessError,
     },
+    /// Certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Bind {
@@ -111,16 +116,22 @@ fn load_and_prove_with(
     step: &dyn Fn(Step),
 ) -> Result<(Predictor, Proof), ServerError> {
     step(Step::Opening);
-    let artifact = if bare::is_graph(dir) {
-        bare::load(dir)?
-    } else {
-        Artifact::open(dir).map_err(LoadError::from)?
-    };
-    let model = Arc::new(Model::load(artifact)?);
+    let model = Arc::new(Model::load(open_artifact(dir)?)?);
     let mut predictor = Predictor::open(&model, options)?;
     step(Step::Proving);
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
+}
+
+/// Opens an artifact, or makes one of a bare ONNX file in memory.
+///
+/// # Errors
+/// A file is not what `SHA256SUMS` or the format says; ONNX Runtime cannot open the graph.
+pub fn open_artifact(path: &Path) -> Result<Artifact, ServerError> {
+    if bare::is_graph(path) {
+        return Ok(bare::load(path)?);
+    }
+    Ok(Artifact::open(path).map_err(LoadError::from)?)
 }
 
 /// Opens ONNX Runtime for this process.
@@ -142,6 +153,7 @@ pub struct Application {
     /// The port for metrics alone, when they have one.
     own_port: Option<TcpListener>,
     metrics: Arc<Metrics>,
+    tls: Option<Identity>,
     models: Models,
 }
 
@@ -166,6 +178,7 @@ struct Timing {
     patience: Patience,
     drain_delay: Duration,
     drain_timeout: Duration,
+    tls_reload: Option<Duration>,
 }
 
 /// How large the heads of requests may be.
@@ -256,13 +269,16 @@ impl Application {
             },
             drain_delay: ms(server.drain_delay_ms),
             drain_timeout: ms(server.drain_timeout_ms),
+            tls_reload: Some(Duration::from_secs(server.tls_reload_s))
+                .filter(|wait| !wait.is_zero()),
         };
         let heads = Heads { max_bytes: server.max_header_bytes, max_headers: server.max_headers };
         let bounds = Bounds {
             connections: within_open_files(server.max_connections),
             requests: server.max_requests,
         };
-        Ok(Self { listener, address, timing, heads, bounds, own_port, metrics, models })
+        let tls = tls(settings)?;
+        Ok(Self { listener, address, timing, heads, bounds, own_port, metrics, tls, models })
     }
 
     /// Shows in the metrics what becomes of this prediction log.
@@ -292,24 +308,29 @@ impl Application {
     /// # Errors
     /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`]; or what went wrong while models were loaded in the background.
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, address, timing, heads, bounds, own_port, metrics, models } = self;
+        let Self { listener, address, timing, heads, bounds, own_port, metrics, tls, models } =
+            self;
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
         } else {
             address
         };
-        tracing::info!(%address, "listening on http://{shown}");
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        tracing::info!(%address, "listening on {scheme}://{shown}");
+        if let Some(identity) = &tls {
+            tokio::spawn(keep_up_to_date(identity.clone(), timing.tls_reload));
+        }
         let graceful = GracefulShutdown::new();
         let loading = Loading::default();
         let connections =
             Connections::new(loading.clone(), Arc::clone(&metrics), timing.patience, bounds);
+        let mut server = Server { http: http_server(timing, heads, false), connections, tls };
         let serving = match models {
             Models::Proven(serving) => serving,
             Models::Unproven(settings, access) => {
                 let of_loaded = Arc::clone(&metrics);
-                let server = http_server(timing, heads, false);
-                let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
+                let serve = |tcp| server.serve(tcp, graceful.watcher());
                 let load = tokio::task::spawn_blocking(move || {
                     load(&settings, (access, of_loaded), &loading)
                 });
@@ -333,18 +354,18 @@ impl Application {
         if let Some(listener) = own_port {
             tokio::spawn(serve_metrics(listener, state.clone(), timing.patience));
         }
-        connections.serve(router, state.clone());
+        server.connections.serve(router, state.clone());
         // A client that closes its side may have left, or may only have said everything. A short prediction is made and answered in any
         // case; a long one is given up, as most likely nobody waits for it.
         let is_short = |deployment: &Deployment| deployment.engine.plan().lane == Lane::Inline;
-        let server = http_server(timing, heads, state.deployments().iter().all(is_short));
+        server.http = http_server(timing, heads, state.deployments().iter().all(is_short));
         let mut stop = std::pin::pin!(async {
             tokio::select! {
                 stop = signals.next() => stop,
                 () = first_ended(ended) => Stop::PredictorEnded,
             }
         });
-        let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
+        let serve = |tcp| server.serve(tcp, graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
         state.start_draining();
@@ -353,7 +374,7 @@ impl Application {
         let drained = async move {
             if cause == Stop::Terminate {
                 let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
-                let serve = |tcp| serve_connection(&server, &connections, tcp, graceful.watcher());
+                let serve = |tcp| server.serve(tcp, graceful.watcher());
                 accept_until(&listener, &serve, &mut delay).await;
             }
             drop(listener);
@@ -400,7 +421,9 @@ impl Serving {
                 },
             },
             max_text_bytes: settings.log.max_text_bytes,
+            sample_refused: settings.log.sample_refused,
             sensitive_key: settings.log.sensitive_key.clone(),
+            compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
             access,
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
@@ -512,21 +535,106 @@ fn access(settings: &Settings) -> Result<Access, ServerError> {
     })
 }
 
-/// Serves one connection in a task of its own; one of far too many is closed.
-fn serve_connection(
-    server: &auto::Builder<TokioExecutor>,
-    connections: &Arc<Connections>,
-    tcp: TcpStream,
+/// All that a connection needs.
+#[derive(Clone)]
+struct Server {
+    http: auto::Builder<TokioExecutor>,
+    connections: Arc<Connections>,
+    tls: Option<Identity>,
+}
+
+impl Server {
+    /// Serves one connection in a task of its own; one of far too many is closed.
+    fn serve(&self, tcp: TcpStream, watcher: Watcher) {
+        let Some(slot) = self.connections.take() else { return };
+        let http = self.http.clone();
+        let Some(identity) = &self.tls else {
+            tokio::spawn(serve_connection(http, slot.connect(Socket::Plain(tcp)), watcher));
+            return;
+        };
+        // Who does not finish the handshake in time is as slow as who does not send a head.
+        let handshake =
+            tokio::time::timeout(slot.patience().header, identity.acceptor().accept(tcp));
+        tokio::spawn(async move {
+            let tls = match handshake.await {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::debug!(error, "a TLS handshake failed");
+                    return;
+                }
+                Err(_too_slow) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    return;
+                }
+            };
+            serve_connection(http, slot.connect(Socket::Tls(Box::new(tls))), watcher).await;
+        });
+    }
+}
+
+async fn serve_connection(
+    http: auto::Builder<TokioExecutor>,
+    (stream, requests): (Stream, Requests),
     watcher: Watcher,
 ) {
-    let Some((stream, requests)) = connections.connect(tcp) else { return };
-    let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
-    let connection = watcher.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error, "a connection ended with an error");
+    let connection = http.serve_connection(TokioIo::new(stream), requests).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "a connection ended with an error");
+    }
+}
+
+/// The certificate that the settings name, if any.
+fn tls(settings: &Settings) -> Result<Option<Identity>, ServerError> {
+    let server = &settings.server;
+    if server.tls_certificate.is_empty() {
+        return Ok(None);
+    }
+    let identity = Identity::open(server.tls_certificate.as_ref(), server.tls_key.as_ref())?;
+    warn_when_out_of_date(&identity);
+    Ok(Some(identity))
+}
+
+fn warn_when_out_of_date(identity: &Identity) {
+    if identity.is_out_of_date() {
+        tracing::warn!(
+            "the certificate of server.tls_certificate has expired or is not valid yet; clients will refuse it"
+        );
+    }
+}
+
+/// Reads certificate and key again whenever they have changed, or SIGHUP asks for it. What cannot be used is not taken over.
+async fn keep_up_to_date(identity: Identity, every: Option<Duration>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut asked) = signal(SignalKind::hangup()) else { return };
+    loop {
+        let waiting = async {
+            match every {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        let is_asked = tokio::select! {
+            asked = asked.recv() => asked.is_some(),
+            () = waiting => false,
+        };
+        if !is_asked && !identity.has_changed() {
+            continue;
         }
-    });
+        match identity.reload() {
+            Ok(()) => {
+                tracing::info!("the certificate was read again");
+                warn_when_out_of_date(&identity);
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    "the certificate cannot be read again; the one from before is still shown"
+                );
+            }
+        }
+    }
 }
 
 /// Takes connections until `until` is done.
@@ -687,6 +795,8 @@ fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerErro
     let roles: Vec<Role> = (0..ids.len())
         .map(|index| if is_primary(index) { Role::Primary } else { Role::Standby })
         .collect();
+    // Checked when the settings were read.
+    let sampling = Sampling::parse(&settings.log.sample).unwrap_or_default();
     let mut deployments = Vec::new();
     let mut ended = Vec::new();
     for ((predictor, proof, plan), role) in loaded.into_iter().zip(roles) {
@@ -697,7 +807,8 @@ fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerErro
         }
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         ended.push(end);
-        let deployment = Deployment::new(model, proof, engine, role);
+        let mut deployment = Deployment::new(model, proof, engine, role);
+        deployment.sample = sampling.of(deployment.name(), &deployment.version().to_string());
         tracing::info!(
             model.name = deployment.name(),
             model.version = %deployment.version(),
@@ -744,9 +855,13 @@ fn max_wait(settings: &Settings) -> Option<Duration> {
 fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
     let engine = &settings.engine;
     let (row_cost, batch_row_cost) = measure(predictor);
+    let takes_pictures =
+        predictor.model().schema().fields().iter().any(|field| field.kind() == Kind::Image);
     let lane = match engine.lane {
         LaneChoice::Inline => Lane::Inline,
         LaneChoice::Worker => Lane::Worker,
+        // A golden picture may be small; the next one need not be.
+        LaneChoice::Auto if takes_pictures => Lane::Worker,
         LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
         LaneChoice::Auto => Lane::Worker,
     };

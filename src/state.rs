@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::access::Access;
 use crate::engine::{Engine, Turns};
 use crate::observe::metrics::{Metrics, ModelMetrics};
+use crate::observe::sampling::Sample;
 use crate::predictor::Model;
 use crate::proof::Proof;
 use crate::schema::{Column, DecodeOptions, Frame, Kind, Schema};
@@ -86,6 +87,8 @@ pub struct Deployment {
     pub sensitive: Vec<usize>,
     /// What is counted of it.
     pub metrics: ModelMetrics,
+    /// The share of its requests that is logged, when not all are.
+    pub sample: Option<Sample>,
 }
 
 impl Deployment {
@@ -108,7 +111,18 @@ impl Deployment {
             format!(",\"version\":{}", json(&artifact.manifest().version.to_string()));
         let frames = Frames::default();
         let metrics = ModelMetrics::default();
-        Self { model, proof, engine, role, log_prefix, answer_version, frames, sensitive, metrics }
+        Self {
+            model,
+            proof,
+            engine,
+            role,
+            log_prefix,
+            answer_version,
+            frames,
+            sensitive,
+            metrics,
+            sample: None,
+        }
     }
 
     /// Whether the field of this key holds a picture.
@@ -266,8 +280,12 @@ pub struct Limits {
     pub decode: DecodeOptions,
     /// Of a body that is not JSON this much is logged.
     pub max_text_bytes: usize,
+    /// Whether requests that were refused or failed are logged by the sample only, too.
+    pub sample_refused: bool,
     /// The key of the hash of sensitive values; empty for none.
     pub sensitive_key: String,
+    /// An answer of this size is compressed for those who take it; none when no answer is.
+    pub compress_from: Option<u64>,
     /// Who may ask.
     pub access: Access,
     /// Whether pictures are logged whole, and not only by their digest.

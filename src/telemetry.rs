@@ -1,11 +1,15 @@
 //! The `tracing` subscriber: the service's own messages to standard error, predictions to their log.
 
+use std::time::Duration;
+
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::config::{Log, LogFormat};
-use crate::observe::prediction_log::{PredictionLayer, PredictionLog, Sink, TARGET, Writer};
+use crate::config::{Log, LogFormat, LogPolicy};
+use crate::observe::prediction_log::{
+    Options, Policy, PredictionLayer, PredictionLog, Rotation, Sink, TARGET, Writer,
+};
 
 /// Why the subscriber could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +36,27 @@ pub fn init(settings: &Log) -> Result<(PredictionLog, Writer), TelemetryError> {
     init_with(settings, &Sink::from_setting(&settings.predictions))
 }
 
+fn options(settings: &Log) -> Options {
+    let rotation = Rotation {
+        max_bytes: Some(settings.rotate_bytes).filter(|bytes| *bytes > 0),
+        max_age: Some(Duration::from_secs(settings.rotate_seconds)).filter(|age| !age.is_zero()),
+        keep: settings.keep,
+        compress: settings.compress,
+    };
+    let policy = match settings.policy {
+        LogPolicy::Block => Policy::Block,
+        LogPolicy::Drop => Policy::Drop,
+    };
+    let retry = Duration::from_millis(settings.retry_ms);
+    Options { capacity: settings.queue, policy, retry, rotation }
+}
+
 /// As [`init`], with the sink given: tests put one in memory here.
 ///
 /// # Errors
 /// As [`init`].
 pub fn init_with(settings: &Log, sink: &Sink) -> Result<(PredictionLog, Writer), TelemetryError> {
-    let (log, writer) = PredictionLog::start(sink, settings.queue)
+    let (log, writer) = PredictionLog::start_with(sink, &options(settings))
         .map_err(|source| TelemetryError::Open { sink: settings.predictions.clone(), source })?;
     // Checked when the settings were read.
     let level: Targets = settings.level.parse().unwrap_or_default();

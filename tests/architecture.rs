@@ -8,17 +8,18 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules it may use. The table of ARCHITECTURE.md.
 const RULES: &[(&str, &[&str])] = &[
     // Core: values in, values out.
+    ("digest", &[]),
     ("image", &[]),
     ("schema", &["image", "tensor"]),
     ("tensor", &[]),
     ("pipeline", &["image", "schema", "tensor"]),
     ("runtime", &["tensor"]),
     ("postprocess", &["schema", "tensor", "pipeline"]),
-    ("artifact", &["schema", "pipeline", "postprocess"]),
+    ("artifact", &["digest", "schema", "pipeline", "postprocess"]),
     ("feed", &["schema", "tensor", "pipeline", "postprocess", "artifact"]),
     ("predictor", &["schema", "tensor", "pipeline", "runtime", "postprocess", "artifact", "feed"]),
     ("proof", &["schema", "tensor", "postprocess", "artifact", "predictor"]),
-    ("bare", &["schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
+    ("bare", &["digest", "schema", "tensor", "artifact", "postprocess", "runtime", "predictor"]),
     ("compare", &["schema", "postprocess", "artifact", "predictor"]),
     // Files of rows; no threads.
     ("tabular", &["schema", "tensor", "postprocess", "predictor"]),
@@ -26,14 +27,16 @@ const RULES: &[(&str, &[&str])] = &[
     ("access", &[]),
     ("engine", &["schema", "predictor"]),
     ("observe", &[]),
+    ("tls", &[]),
     ("state", &["access", "schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["access", "schema"]),
+    ("config", &["access", "schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",
         &[
             "access",
+            "digest",
             "image",
             "schema",
             "pipeline",
@@ -63,6 +66,7 @@ const RULES: &[(&str, &[&str])] = &[
             "state",
             "config",
             "http",
+            "tls",
         ],
     ),
     (
@@ -84,6 +88,7 @@ const RULES: &[(&str, &[&str])] = &[
             "telemetry",
             "compare",
             "tabular",
+            "tls",
         ],
     ),
 ];
@@ -95,6 +100,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["http", "startup"]),
     ("tower", &["http", "startup"]),
     ("tower_http", &["http", "startup"]),
+    ("rustls", &["tls"]),
+    ("tokio_rustls", &["http", "tls"]),
+    ("ring", &["access", "artifact"]),
     ("ort", &["runtime"]),
     ("tokio", &["engine", "observe", "http", "startup", "cli"]),
     ("clap", &["cli"]),

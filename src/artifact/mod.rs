@@ -5,9 +5,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::digest::sha256;
 
 mod error;
 mod manifest;
@@ -286,7 +287,7 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError
             return Err(unsound(format!("line {}: `{name}` is listed twice", at + 1)));
         }
         let bytes = read(dir, &path)?;
-        let found = format!("{:x}", Hex(Sha256::digest(&bytes).as_slice()));
+        let found = sha256(&bytes);
         if found != expected {
             return Err(ArtifactError::Hash { path, found, expected: expected.to_owned() });
         }
@@ -309,7 +310,7 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError
     {
         return Err(ArtifactError::Unlisted { path: dir.join(path) });
     }
-    Ok(format!("sha256:{:x}", Hex(Sha256::digest(&sums).as_slice())))
+    Ok(format!("sha256:{}", sha256(&sums)))
 }
 
 /// The path if it is relative and stays where it is.
@@ -333,14 +334,6 @@ fn list_files(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), 
     }
     found.sort();
     Ok(())
-}
-
-struct Hex<'a>(&'a [u8]);
-
-impl std::fmt::LowerHex for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
 
 fn read_golden(dir: &Path, manifest: &Manifest) -> Result<Vec<GoldenRow>, ArtifactError> {

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 
 use super::{Context, FAILED};
 use crate::artifact::{Artifact, ArtifactError, Tolerance, store};
+use crate::bare::is_graph;
 use crate::predictor::LoadError;
 use crate::proof::{Largest, Proof};
 use crate::startup::{load_and_prove, open_runtime};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Artifacts: a directory, a name (all its versions) or name@version; a directory of models stands for all in it
+    /// Artifacts: a directory, a name (all its versions) or name@version; a directory of models stands for all in it;
+    /// or a bare graph, model.onnx
     /// [default: all models in models.dir]
     models: Vec<String>,
     /// How to print what was proven
@@ -113,6 +115,9 @@ fn versions(dir: &Path) -> Vec<PathBuf> {
 /// The artifacts that an argument means.
 fn expand(models_dir: &Path, model: &str) -> Result<Vec<PathBuf>, LoadError> {
     let path = Path::new(model);
+    if is_graph(path) && path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
     let named = models_dir.join(model);
     for dir in [path, &named] {
         if dir.join("manifest.json").is_file() {

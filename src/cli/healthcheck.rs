@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::{Context, FAILED};
+use crate::tls;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -25,14 +26,16 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         host => host,
     };
     let address = SocketAddr::new(host, server.port);
-    match ask(address, &options.path, Duration::from_millis(options.timeout.max(1))) {
+    let is_tls = !server.tls_certificate.is_empty();
+    let scheme = if is_tls { "https" } else { "http" };
+    match ask(address, is_tls, &options.path, Duration::from_millis(options.timeout.max(1))) {
         Ok((200, body)) => {
             context.printer.note(body.trim());
             Ok(ExitCode::SUCCESS)
         }
         Ok((status, body)) => {
             context.printer.error(&format!(
-                "http://{address}{} answers {status}: {}",
+                "{scheme}://{address}{} answers {status}: {}",
                 options.path,
                 body.trim()
             ));
@@ -49,7 +52,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
             };
             let space = if problem.starts_with(':') { "" } else { " " };
             context.printer.error(&format!(
-                "http://{address}{} does not answer{space}{problem}",
+                "{scheme}://{address}{} does not answer{space}{problem}",
                 options.path
             ));
             if error.kind() == ErrorKind::ConnectionRefused {
@@ -63,18 +66,34 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
 }
 
 /// A GET over HTTP/1.0, which ends with the connection: all that is needed here.
-fn ask(address: SocketAddr, path: &str, timeout: Duration) -> std::io::Result<(u16, String)> {
-    const LONGEST: u64 = 64 * 1024;
+fn ask(
+    address: SocketAddr,
+    is_tls: bool,
+    path: &str,
+    timeout: Duration,
+) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(LONGEST).read_to_end(&mut answer)?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let answer = if is_tls {
+        let mut session = tls::to_this_machine().map_err(std::io::Error::other)?;
+        exchange(&mut session.stream(&mut stream), &request)?
+    } else {
+        exchange(&mut stream, &request)?
+    };
     let answer = String::from_utf8_lossy(&answer);
     let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "the answer is not HTTP");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(broken)?;
     let status =
         head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken)?;
     Ok((status, body.to_owned()))
+}
+
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> std::io::Result<Vec<u8>> {
+    const LONGEST: u64 = 64 * 1024;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST).read_to_end(&mut answer)?;
+    Ok(answer)
 }

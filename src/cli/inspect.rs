@@ -1,16 +1,19 @@
 //! `seaworthy inspect`: the manifest for people.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::Context;
-use crate::artifact::{Artifact, store};
+use crate::artifact::store;
+use crate::bare::is_graph;
 use crate::postprocess::{OutputKind, Postprocess};
 use crate::predictor::{LoadError, Model};
 use crate::schema::{Field, Scalar};
+use crate::startup::{open_artifact, open_runtime};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// A directory, a name (its highest version) or name@version
+    /// A directory, a name (its highest version) or name@version; or a bare graph, model.onnx
     model: String,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
@@ -26,8 +29,14 @@ enum Format {
 }
 
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let dir = store::find(&context.settings.models.dir, &options.model).map_err(LoadError::from)?;
-    let artifact = Artifact::open(&dir).map_err(LoadError::from)?;
+    let path = Path::new(&options.model);
+    let artifact = if is_graph(path) && path.is_file() {
+        open_runtime(&context.process)?;
+        open_artifact(path)?
+    } else {
+        let models_dir = &context.settings.models.dir;
+        open_artifact(&store::find(models_dir, &options.model).map_err(LoadError::from)?)?
+    };
     if matches!(options.format, Format::Json) {
         context.printer.result(&serde_json::to_string_pretty(artifact.manifest())?)?;
         return Ok(ExitCode::SUCCESS);
@@ -50,7 +59,8 @@ fn describe(model: &Model) -> String {
         ),
         ("golden".to_owned(), format!("{} rows", manifest.golden.rows)),
     ];
-    facts.extend(manifest.provenance.iter().map(|(key, value)| (key.clone(), flat(value))));
+    let provenance = manifest.provenance.iter().map(|(key, value)| (key.clone(), flat(value)));
+    facts.extend(provenance.filter(|(_, value)| !value.is_empty() && value != "null"));
     let mut text = vec![format!("{}@{}", manifest.name, manifest.version)];
     if !manifest.description.is_empty() {
         text.push(manifest.description.clone());
@@ -59,7 +69,7 @@ fn describe(model: &Model) -> String {
     let width = widest(facts.iter().map(|(key, _)| key.as_str()));
     text.extend(facts.iter().map(|(key, value)| format!("  {key:<width$}  {value}")));
     let fields = model.schema().fields();
-    text.push(format!("\nA row has {} fields:", fields.len()));
+    text.push(format!("\nA row has {}:", counted(fields.len(), "field")));
     let names = widest(fields.iter().map(Field::name));
     let types = widest(fields.iter().map(|field| field.spec().r#type.as_str()));
     let needs = widest(fields.iter().map(need));
@@ -69,7 +79,10 @@ fn describe(model: &Model) -> String {
             format!("  {name:<names$}  {:<types$}  {need:<needs$}  {}", spec.r#type, more(field));
         line.trim_end().to_owned()
     }));
-    text.push(format!("\nIt passes {} steps:", manifest.pipeline.len()));
+    text.push(match manifest.pipeline.len() {
+        0 => "\nIt passes no step.".to_owned(),
+        n => format!("\nIt passes {}:", counted(n, "step")),
+    });
     let ops = widest(manifest.pipeline.iter().map(|step| step.op.as_str()));
     let names = widest(manifest.pipeline.iter().map(|step| step.name.as_str()));
     for (at, step) in manifest.pipeline.iter().enumerate() {
@@ -87,9 +100,13 @@ fn describe(model: &Model) -> String {
         };
         tensors.iter().map(shape).collect::<Vec<_>>().join(", ")
     };
+    let into = match manifest.features.len() {
+        0 => "The columns go as they are".to_owned(),
+        1 => "1 feature goes".to_owned(),
+        n => format!("{n} features go"),
+    };
     text.push(format!(
-        "\n{} features go into {} (opset {}): {} -> {}",
-        manifest.features.len(),
+        "\n{into} into {} (opset {}): {} -> {}",
         manifest.model.file,
         manifest.model.opset,
         graph(&manifest.model.inputs),
@@ -104,6 +121,10 @@ fn describe(model: &Model) -> String {
         });
     }
     text.join("\n")
+}
+
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// What a prediction is, where it is more than a number.

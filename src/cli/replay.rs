@@ -289,8 +289,9 @@ impl Worker {
             let record = match parse(line) {
                 Ok(record) => record,
                 Err(error) => {
-                    // A line that ends in the middle is the last one of its file; or another writer went on behind it.
-                    if is_last {
+                    // A line that ends in the middle is the last one of its file; or another writer went on behind it, on a line of its own or
+                    // not.
+                    if is_last || (error.is_eof() && line.starts_with(START)) {
                         part.counts.torn += 1;
                         continue;
                     }
@@ -399,9 +400,11 @@ fn parse(line: &[u8]) -> Result<Record<'_>, serde_json::Error> {
     serde_json::from_slice(line)
 }
 
+/// How every record begins.
+const START: &[u8] = br#"{"timestamp":""#;
+
 /// What another writer wrote behind a line that ends in the middle.
 fn behind_torn(line: &[u8]) -> Option<&[u8]> {
-    const START: &[u8] = br#"{"timestamp":""#;
     let at = memchr::memmem::rfind(line, START)?;
     (at > 0 && line.starts_with(b"{")).then(|| &line[at..])
 }

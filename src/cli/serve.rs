@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use super::Context;
 use crate::bare::is_graph;
 use crate::config::{Load, Settings};
+use crate::observe::prediction_log::PredictionLog;
 use crate::startup::Application;
 use crate::telemetry;
 
@@ -37,6 +38,7 @@ pub(super) fn run(
         .context("no threads can be started")?;
     let result = runtime.block_on(async {
         let application = Application::build(&settings, &context.process).await?.watching(&log);
+        tokio::spawn(reopen_when_told(log.clone()));
         application.run_until_stopped().await
     });
     // Connections that did not end in time are given up.
@@ -49,4 +51,21 @@ pub(super) fn run(
     drop(writer);
     result?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// SIGHUP says that somebody has put the prediction log aside. It would end the process otherwise.
+async fn reopen_when_told(log: PredictionLog) {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangup) => {
+            while hangup.recv().await.is_some() {
+                tracing::info!("SIGHUP: the prediction log is opened anew");
+                log.reopen();
+            }
+        }
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "SIGHUP cannot be listened to");
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Cheap models: a pool of predictors, run where the request is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 

@@ -27,6 +27,7 @@ use hyper::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
 use super::problem::{self, ApiError, Rejected};
@@ -107,29 +108,50 @@ impl Connections {
         let _once = self.serving.set(Arc::new(Serving { router, state }));
     }
 
-    /// The two sides of a new connection; none when there are far too many, and it is to be closed.
-    pub(crate) fn connect(self: &Arc<Self>, tcp: TcpStream) -> Option<(Stream, Requests)> {
+    /// A place for a new connection; none when there are far too many, and it is to be closed.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Slot> {
         let n_before = self.n_connections.fetch_add(1, Ordering::Relaxed);
         self.metrics.begin_connection();
-        let progress = Arc::new(Progress {
-            connections: Arc::clone(self),
-            has_begun: AtomicBool::new(false),
-            may_send: AtomicBool::new(true),
-            n_open: AtomicUsize::new(0),
-            is_http2: AtomicBool::new(false),
-            is_surplus: n_before >= self.bounds.connections,
-        });
+        let is_surplus = n_before >= self.bounds.connections;
+        let slot = Slot { connections: Arc::clone(self), is_surplus };
         if n_before >= self.bounds.connections + self.bounds.surplus() {
             problem::refused_silently();
             self.metrics.refused(Refused::ConnectionLimit);
             return None;
         }
-        let mut patience = self.patience;
-        if progress.is_surplus {
-            patience.header = patience.header.min(SURPLUS_HEADER);
-        }
+        Some(slot)
+    }
+}
+
+/// The place of a connection among those that there may be.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    connections: Arc<Connections>,
+    /// Whether there were as many connections as there may be.
+    is_surplus: bool,
+}
+
+impl Slot {
+    /// How long the connection may be silent.
+    pub(crate) fn patience(&self) -> Patience {
+        let patience = self.connections.patience;
+        let header =
+            if self.is_surplus { patience.header.min(SURPLUS_HEADER) } else { patience.header };
+        Patience { header, ..patience }
+    }
+
+    /// The two sides of the connection.
+    pub(crate) fn connect(self, socket: Socket) -> (Stream, Requests) {
+        let patience = self.patience();
+        let progress = Arc::new(Progress {
+            slot: self,
+            has_begun: AtomicBool::new(false),
+            may_send: AtomicBool::new(true),
+            n_open: AtomicUsize::new(0),
+            is_http2: AtomicBool::new(false),
+        });
         let stream = Stream {
-            tcp,
+            socket,
             progress: Arc::clone(&progress),
             patience,
             waits_since: Instant::now(),
@@ -138,14 +160,21 @@ impl Connections {
             own: Bytes::new(),
             linger: None,
         };
-        Some((stream, Requests { progress }))
+        (stream, Requests { progress })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.connections.n_connections.fetch_sub(1, Ordering::Relaxed);
+        self.connections.metrics.end_connection();
     }
 }
 
 /// What both sides of a connection, stream and service, know of it.
 #[derive(Debug)]
 struct Progress {
-    connections: Arc<Connections>,
+    slot: Slot,
     /// Whether there was a request.
     has_begun: AtomicBool,
     /// Whether the client may still be sending a request that has its answer.
@@ -154,21 +183,79 @@ struct Progress {
     n_open: AtomicUsize,
     /// Whether it has several streams, of which hyper takes care with pings.
     is_http2: AtomicBool,
-    /// Whether there were as many connections as there may be.
-    is_surplus: bool,
 }
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.connections.n_connections.fetch_sub(1, Ordering::Relaxed);
-        self.connections.metrics.end_connection();
+/// What the bytes come from and go to.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    /// As they are.
+    Plain(TcpStream),
+    /// Encrypted.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(context, pieces),
+            Self::Tls(tls) => Pin::new(tls).poll_write_vectored(context, pieces),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
     }
 }
 
 /// The bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    tcp: TcpStream,
+    socket: Socket,
     progress: Arc<Progress>,
     patience: Patience,
     /// When something was last written, or the connection was opened.
@@ -234,7 +321,7 @@ impl Stream {
     /// Writes out what stands in the place of hyper's own answer.
     fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.own.is_empty() {
-            let written = Pin::new(&mut self.tcp).poll_write(context, &self.own);
+            let written = Pin::new(&mut self.socket).poll_write(context, &self.own);
             let n = ready!(self.written(context, written))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -249,7 +336,7 @@ impl Stream {
         let Some(rejected) = Rejected::of(bytes) else { return false };
         // What it refused may be followed by more.
         self.progress.may_send.store(true, Ordering::Relaxed);
-        self.own = rejected.answer(&self.progress.connections.metrics);
+        self.own = rejected.answer(&self.progress.slot.connections.metrics);
         true
     }
 }
@@ -260,13 +347,13 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.tcp).poll_read(context, buffer);
+        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
         // A head that comes letter by letter is as slow as one that does not come.
         if (read.is_pending() || !self.progress.has_begun.load(Ordering::Relaxed))
             && self.is_too_silent(context)
         {
             if !self.progress.has_begun.load(Ordering::Relaxed) {
-                self.progress.connections.metrics.refused(Refused::HeadTimeout);
+                self.progress.slot.connections.metrics.refused(Refused::HeadTimeout);
             }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
@@ -284,20 +371,20 @@ impl AsyncWrite for Stream {
         if self.replaces(bytes) {
             return Poll::Ready(Ok(bytes.len()));
         }
-        let written = Pin::new(&mut self.tcp).poll_write(context, bytes);
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
         self.written(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_own(context))?;
-        Pin::new(&mut self.tcp).poll_flush(context)
+        Pin::new(&mut self.socket).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.linger.is_none() {
             ready!(this.poll_own(context))?;
-            ready!(Pin::new(&mut this.tcp).poll_shutdown(context))?;
+            ready!(Pin::new(&mut this.socket).poll_shutdown(context))?;
             if !this.progress.may_send.load(Ordering::Relaxed) {
                 return Poll::Ready(Ok(()));
             }
@@ -306,7 +393,7 @@ impl AsyncWrite for Stream {
         let mut unwanted = [0; 16 * 1024];
         while until.as_mut().poll(context).is_pending() {
             let mut buffer = ReadBuf::new(&mut unwanted);
-            let read = ready!(Pin::new(&mut this.tcp).poll_read(context, &mut buffer));
+            let read = ready!(Pin::new(&mut this.socket).poll_read(context, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 break;
             }
@@ -325,12 +412,12 @@ impl AsyncWrite for Stream {
         {
             return Poll::Ready(Ok(only.len()));
         }
-        let written = Pin::new(&mut self.tcp).poll_write_vectored(context, pieces);
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
         self.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 }
 
@@ -350,7 +437,7 @@ impl Open {
     /// Also whether there are more such requests than there may be.
     fn new(progress: &Arc<Progress>) -> (Self, bool) {
         progress.n_open.fetch_add(1, Ordering::Relaxed);
-        let connections = &progress.connections;
+        let connections = &progress.slot.connections;
         let n_before = connections.n_requests.fetch_add(1, Ordering::Relaxed);
         connections.metrics.begin_request();
         (Self(Arc::clone(progress)), n_before >= connections.bounds.requests)
@@ -360,8 +447,8 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.n_open.fetch_sub(1, Ordering::Relaxed);
-        self.0.connections.n_requests.fetch_sub(1, Ordering::Relaxed);
-        self.0.connections.metrics.end_request();
+        self.0.slot.connections.n_requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.slot.connections.metrics.end_request();
     }
 }
 
@@ -389,20 +476,20 @@ impl Service<Request<Incoming>> for Requests {
         let closing = move |mut response: Response<Answer>| {
             let progress = &open.0;
             if is_one_at_a_time
-                && (progress.is_surplus || progress.may_send.load(Ordering::Relaxed))
+                && (progress.slot.is_surplus || progress.may_send.load(Ordering::Relaxed))
             {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
             response
         };
-        let connections = &progress.connections;
+        let connections = &progress.slot.connections;
         let Some(serving) = connections.serving.get() else {
             let response = loading::answer(&request, &connections.loading, &connections.metrics);
             return Box::pin(std::future::ready(Ok(closing(response.map(Either::Left)))));
         };
-        if (is_too_many || progress.is_surplus) && !is_about_the_server(request.uri().path()) {
-            let busy = if progress.is_surplus {
+        if (is_too_many || progress.slot.is_surplus) && !is_about_the_server(request.uri().path()) {
+            let busy = if progress.slot.is_surplus {
                 ApiError::Busy { what: "connections", limit: connections.bounds.connections }
             } else {
                 ApiError::Busy { what: "requests", limit: connections.bounds.requests }

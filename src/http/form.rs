@@ -23,7 +23,7 @@ pub(super) enum MediaType {
 /// The kind of a body by its content type.
 ///
 /// # Errors
-/// None of those that are taken, which are pictures and forms only by models of pictures; or compressed.
+/// None of those that are taken, which are pictures and forms only by models of pictures.
 pub(super) fn media_type(headers: &HeaderMap, schema: &Schema) -> Result<MediaType, ApiError> {
     let found = match headers.get(header::CONTENT_TYPE) {
         None => return Err(ApiError::MediaType { found: "none".to_owned() }),
@@ -57,13 +57,7 @@ pub(super) fn media_type(headers: &HeaderMap, schema: &Schema) -> Result<MediaTy
             found: format!("`{}`", found.chars().take(80).collect::<String>()),
         });
     };
-    match headers.get(header::CONTENT_ENCODING) {
-        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
-            let found = String::from_utf8_lossy(encoding.as_bytes()).chars().take(80).collect();
-            Err(ApiError::ContentEncoding { found })
-        }
-        _ => Ok(media_type),
-    }
+    Ok(media_type)
 }
 
 /// The JSON of a body that is a picture and nothing else.

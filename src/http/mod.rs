@@ -10,6 +10,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::state::AppState;
 
 pub(crate) mod connection;
+mod encoding;
 mod form;
 mod gate;
 mod health;

@@ -3,7 +3,6 @@
 //! Everything they load is part of the program: no page asks another host for anything, and the content security policy holds
 //! them to it. Links are relative, so that the pages work below a path of a proxy.
 
-use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use axum::body::Body;
@@ -18,11 +17,11 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::openapi::{self, Described, DocumentOptions, ExampleAnswer};
 use super::problem::ApiError;
+use crate::digest::sha256;
 use crate::schema::DecodeOptions;
 use crate::state::{AppState, Deployment};
 
@@ -63,11 +62,8 @@ impl Page {
         cache: &'static str,
     ) -> Self {
         let body = body.into();
-        let mut hash = String::new();
-        for byte in Sha256::digest(&body).iter().take(12) {
-            // Writing to a string cannot fail.
-            let _infallible = write!(hash, "{byte:02x}");
-        }
+        let mut hash = sha256(&body);
+        hash.truncate(24);
         Self { body, content_type, policy, cache, hash }
     }
 

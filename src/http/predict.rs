@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, Full};
 
+use super::encoding::{self, Encoding};
 use super::form::{self, MediaType};
 use super::gate::{self, Caller};
 use super::models::{in_path, unknown};
@@ -57,6 +58,9 @@ where
         .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
     let origin = access.origins.as_ref().and_then(|_| parts.headers.get(header::ORIGIN));
     problem::dress(&mut response, &id, state, &admission.caller, origin);
+    if encoding::is_large(&response, state.limits().compress_from) {
+        return encoding::compress(response, encoding::wanted(&parts.headers)).await;
+    }
     response
 }
 
@@ -106,6 +110,14 @@ impl Received {
             self.whole.extend_from_slice(&self.first);
         }
         self.whole.extend_from_slice(&piece);
+    }
+
+    /// Replaces a compressed body by what it was before.
+    fn inflate(&mut self, encoding: Encoding, limits: &Limits) -> Result<(), ApiError> {
+        let (at_most, time) = (limits.max_body_bytes, limits.body_timeout);
+        let inflated = blocking(|| encoding::inflate(encoding, self.bytes(), at_most, time))?;
+        (self.first, self.whole) = (Bytes::new(), inflated);
+        Ok(())
     }
 
     /// Replaces a picture or a form by the JSON that says the same.
@@ -233,8 +245,8 @@ async fn create_prediction(
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let deployment = find(&state, params, parts.uri.path());
     let route = Route::of(parts.extensions.get().map(MatchedPath::as_str));
-    let mut response =
-        predict(&state, deployment, &parts, body, (&id, route), &caller).await.map(Body::new);
+    let answering = predict(&state, deployment, &parts, body, (&id, route), &caller);
+    let mut response = answering.await.map(Body::new);
     response.extensions_mut().insert(Logged);
     response
 }
@@ -269,8 +281,12 @@ where
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
         let schema = deployment.model.schema();
         let media_type = form::media_type(&parts.headers, schema)?;
-        seen.is_binary = media_type != MediaType::Json;
+        let encoding = encoding::of_request(&parts.headers)?;
+        seen.is_binary = media_type != MediaType::Json || encoding.is_some();
         read_body(body, &parts.headers, limits, &mut seen.body).await?;
+        if let Some(encoding) = encoding {
+            seen.body.inflate(encoding, limits)?;
+        }
         seen.body.make_json(&media_type, schema)?;
         seen.is_binary = false;
         let work = answer(deployment, limits, id, seen, metrics.is_on());
@@ -441,7 +457,7 @@ async fn answer(
 }
 
 /// Runs something long in this thread, after its other tasks have been moved to another one.
-fn blocking<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn blocking<T>(work: impl FnOnce() -> T) -> T {
     match tokio::runtime::Handle::current().runtime_flavor() {
         tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
         _ => work(),

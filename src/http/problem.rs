@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
 use serde::Serialize;
 
+use super::encoding;
 use super::gate::{self, Caller};
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
@@ -114,10 +115,21 @@ pub enum ApiError {
         problem: String,
     },
     /// The body is encoded.
-    #[error("the content encoding `{found}` is not supported; send the body as it is")]
+    #[error(
+        "the content encoding `{found}` is not supported; send the body as it is, or in one of: {}",
+        encoding::TAKEN
+    )]
     ContentEncoding {
         /// The encoding.
         found: String,
+    },
+    /// The body is not what its encoding says.
+    #[error("the body is not {encoding}, as its content encoding says: {problem}")]
+    Encoded {
+        /// The encoding.
+        encoding: &'static str,
+        /// What is wrong.
+        problem: String,
     },
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
@@ -221,6 +233,7 @@ impl ApiError {
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Query { .. }
+            | Self::Encoded { .. }
             | Self::Syntax(_)
             | Self::Form { .. }
             | Self::BodyBroken
@@ -265,6 +278,7 @@ impl ApiError {
                 ("unsupported-media-type", "Unsupported media type")
             }
             Self::Form { .. } => ("malformed-form", "The form cannot be read"),
+            Self::Encoded { .. } => ("malformed-encoding", "The body cannot be decompressed"),
             Self::Syntax(_) => ("malformed-json", "The body is not JSON"),
             Self::Invalid { .. } => ("invalid-input", "Invalid input"),
             Self::Malformed => ("malformed-request", "The request is not HTTP"),
@@ -329,6 +343,10 @@ impl ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if matches!(self, Self::ContentEncoding { .. }) {
+            let taken = HeaderValue::from_static(encoding::TAKEN);
+            response.headers_mut().insert(header::ACCEPT_ENCODING, taken);
+        }
         gate::explain(response.headers_mut(), self);
         response
     }
@@ -362,6 +380,7 @@ pub(super) async fn finish(
     let access = &state.limits().access;
     let origin =
         access.origins.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
+    let wanted = encoding::wanted(request.headers());
     let admission = gate::admit(access, request.headers(), &path);
     let caller = admission.caller;
     let mut response = match gate::preflight(access, &method, request.headers()) {
@@ -388,8 +407,8 @@ pub(super) async fn finish(
             if !logged {
                 error.report(&id);
                 let counted = (state.metrics().as_ref(), route);
-                let record =
-                    Record::new(started, &id, trace_id.as_deref(), caller.key_name(), counted);
+                let key = caller.key_name();
+                let record = Record::new(started, &id, trace_id.as_deref(), key, counted);
                 record::rejected(record, Some((&method, &path)), &error);
                 is_counted = true;
             }
@@ -400,6 +419,9 @@ pub(super) async fn finish(
         state.metrics().answered(route, status.as_u16(), started.elapsed());
     }
     dress(&mut response, &id, &state, &caller, origin.as_ref());
+    if encoding::is_large(&response, state.limits().compress_from) {
+        return encoding::compress(response, wanted).await.map(Body::new);
+    }
     response
 }
 

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use time::OffsetDateTime;
 
 use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
+use crate::digest::{hex, sha256};
 use crate::image;
 use crate::observe::metrics::{Metrics, Route};
 use crate::observe::prediction_log;
-use crate::schema;
+use crate::schema::{self, Cells};
 use crate::state::{Deployment, Limits};
 
 /// A record that is being written.
@@ -66,15 +66,21 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Counts the request; returns what it took.
+    fn count(&self, status: u16) -> Duration {
+        let duration = self.started.elapsed();
+        self.metrics.answered(self.route, status, duration);
+        duration
+    }
+
     /// The last part; and the request is counted. Returns what it took.
     fn end(&self, mut line: Vec<u8>, status: u16) -> Duration {
-        let duration = self.started.elapsed();
+        let duration = self.count(status);
         let _infallible = write!(line, ",\"latency_us\":{}}}", duration.as_micros());
         // Everything in it was text.
         let line = String::from_utf8(line)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         prediction_log::emit(&line, status >= 500);
-        self.metrics.answered(self.route, status, duration);
         duration
     }
 }
@@ -127,6 +133,15 @@ pub(super) fn exchanged(
     exchange: &Exchanged<'_>,
     limits: &Limits,
 ) -> Duration {
+    let sample = exchange.deployment.and_then(|deployment| deployment.sample);
+    let is_good = exchange.status == 200 && exchange.errors.is_empty();
+    if let Some(sample) = sample
+        && (is_good || limits.sample_refused)
+        && !sample.has(record.request_id.as_str())
+    {
+        record.metrics.sampled_out();
+        return record.count(exchange.status);
+    }
     let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
     let mut line =
         Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
@@ -143,6 +158,10 @@ pub(super) fn exchanged(
     let _infallible = write!(line, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
     if exchange.on_invalid_null {
         line.extend_from_slice(b",\"on_invalid\":\"null\"");
+    }
+    if let Some(sample) = sample.filter(|_| is_good || limits.sample_refused) {
+        // What a record stands for.
+        let _infallible = write!(line, ",\"sample\":{}", sample.share());
     }
     line.extend_from_slice(b",\"inputs\":");
     match (exchange.inputs, exchange.deployment) {
@@ -300,38 +319,13 @@ fn picture(value: &str) -> String {
             serde_json::json!({"text_bytes": value.len()}).to_string()
         };
     };
-    let digest: String = Sha256::digest(&file).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256(&file);
     let media_type = image::Format::of(&file).map(image::Format::media_type).ok();
     serde_json::json!({"sha256": digest, "bytes": file.len(), "type": media_type}).to_string()
 }
 
 /// A value in the place of a picture that is none is shown up to this length.
 const MOST_SHOWN: usize = 200;
-
-/// The keys and values of an object, in their order, each key as often as it is there.
-struct Cells<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Cells<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Cells<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells<'de>, A::Error> {
-                let mut cells = Vec::new();
-                while let Some(cell) = map.next_entry()? {
-                    cells.push(cell);
-                }
-                Ok(Cells(cells))
-            }
-        }
-        deserializer.deserialize_map(Object)
-    }
-}
 
 /// HMAC-SHA256 of the value's JSON text, its first 128 bits.
 fn hash(value: &str, key: &str) -> String {
@@ -343,12 +337,7 @@ fn hash(value: &str, key: &str) -> String {
         return "redacted".to_owned();
     };
     mac.update(value.as_bytes());
-    let digest = mac.finalize().into_bytes();
-    let mut text = "hmac:".to_owned();
-    for byte in digest.iter().take(16) {
-        text.push_str(&format!("{byte:02x}"));
-    }
-    text
+    format!("hmac:{}", hex(&mac.finalize().into_bytes()[..16]))
 }
 
 #[cfg(test)]

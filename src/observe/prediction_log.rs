@@ -2,10 +2,8 @@
 //!
 //! A request serialises its record once and emits it as a `tracing` event; [`PredictionLayer`] appends it to a buffer that a thread of its
 //! own writes out in large pieces, at most a few milliseconds later. When the writer falls behind, requests wait: the log slows the server
-//! down, it does not lose a line.
+//! down, it does not lose a line; unless it was told to drop records and count them. What the sink refuses is tried again for a while.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -14,6 +12,8 @@ use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
+
+use super::output::Output;
 
 /// The target of a record's event.
 pub const TARGET: &str = "prediction";
@@ -24,6 +24,10 @@ const GATHERED_FOR: Duration = Duration::from_millis(5);
 const ENOUGH_BYTES: usize = 256 * 1024;
 /// While so many bytes wait, so do requests: records may be large.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Between two attempts to write what the sink has refused.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
+/// The same fault is told of only so often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where records go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +60,10 @@ impl Memory {
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
+
+    pub(super) fn append(&self, records: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(records);
+    }
 }
 
 impl Sink {
@@ -68,32 +76,48 @@ impl Sink {
             path => Self::File(PathBuf::from(path)),
         }
     }
+}
 
-    fn open(&self) -> std::io::Result<Option<Box<dyn Write + Send>>> {
-        Ok(match self {
-            Self::Stdout => Some(Box::new(std::io::stdout())),
-            Self::None => None,
-            Self::File(path) => {
-                Some(Box::new(OpenOptions::new().create(true).append(true).open(path)?))
-            }
-            Self::Memory(memory) => {
-                struct Appender(Memory);
-                impl Write for Appender {
-                    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                        self.0
-                            .0
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .extend_from_slice(bytes);
-                        Ok(bytes.len())
-                    }
-                    fn flush(&mut self) -> std::io::Result<()> {
-                        Ok(())
-                    }
-                }
-                Some(Box::new(Appender(memory.clone())))
-            }
-        })
+/// When files are put aside, and what becomes of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rotation {
+    /// A file that would become larger is put aside.
+    pub max_bytes: Option<u64>,
+    /// A file that is older is put aside, when a record is written.
+    pub max_age: Option<Duration>,
+    /// So many files that were put aside are kept; 0 keeps all.
+    pub keep: usize,
+    /// Whether they are compressed.
+    pub compress: bool,
+}
+
+/// What becomes of a record when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Its request waits.
+    #[default]
+    Block,
+    /// It is dropped, and counted.
+    Drop,
+}
+
+/// How records are kept until they are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Records that may wait.
+    pub capacity: usize,
+    /// What becomes of more.
+    pub policy: Policy,
+    /// How long it is tried again to write records that the sink refuses, before they are given up.
+    pub retry: Duration,
+    /// When files are put aside.
+    pub rotation: Rotation,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (policy, rotation) = (Policy::default(), Rotation::default());
+        Self { capacity: 8192, policy, retry: Duration::from_secs(10), rotation }
     }
 }
 
@@ -141,6 +165,10 @@ struct Queue {
     /// Somebody waits for the records to be written.
     is_urgent: bool,
     closed: bool,
+    /// The file is to be opened anew.
+    must_reopen: bool,
+    /// When it was last told that records are dropped, and how many had been.
+    complained: Option<(Instant, u64)>,
 }
 
 /// What the writer does.
@@ -191,6 +219,8 @@ struct Shared {
     /// There is room again, or everything is written.
     emptied: Condvar,
     capacity: usize,
+    policy: Policy,
+    retry: Duration,
 }
 
 impl Shared {
@@ -219,12 +249,22 @@ impl PredictionLog {
     /// # Errors
     /// The file cannot be opened, or the thread not started.
     pub fn start(sink: &Sink, capacity: usize) -> std::io::Result<(Self, Writer)> {
-        let output = sink.open()?;
+        Self::start_with(sink, &Options { capacity, ..Options::default() })
+    }
+
+    /// As [`Self::start`], with everything that can be chosen.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(sink: &Sink, options: &Options) -> std::io::Result<(Self, Writer)> {
+        let output = Output::open(sink, &options.rotation)?;
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue { closed: output.is_none(), ..Queue::default() }),
             filled: Condvar::new(),
             emptied: Condvar::new(),
-            capacity,
+            capacity: options.capacity,
+            policy: options.policy,
+            retry: options.retry,
         });
         let log = Self { shared: Arc::clone(&shared) };
         let thread = match output {
@@ -238,13 +278,22 @@ impl PredictionLog {
         Ok((log.clone(), Writer { log, thread }))
     }
 
-    /// Appends a record; waits while the queue is full.
+    /// Has the file opened anew before the next record is written: somebody has put it aside.
+    pub fn reopen(&self) {
+        self.shared.lock().must_reopen = true;
+    }
+
+    /// Appends a record. While the queue is full it waits, or drops the record, by the policy.
     fn append(&self, record: &str) {
         let mut queue = self.shared.lock();
         if queue.closed {
             return;
         }
         if queue.is_full(self.shared.capacity) {
+            if self.shared.policy == Policy::Drop {
+                drop_record(queue);
+                return;
+            }
             drop(queue);
             self.wait_for_room();
             queue = self.shared.lock();
@@ -338,9 +387,27 @@ impl Drop for Writer {
     }
 }
 
-fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
+/// Counts a record that is not taken, and tells of it from time to time.
+#[cold]
+fn drop_record(mut queue: MutexGuard<'_, Queue>) {
+    queue.stats.n_dropped += 1;
+    let so_far = queue.stats.n_dropped;
+    let before = queue.complained;
+    if before.is_some_and(|(last, _)| last.elapsed() < COMPLAIN_EVERY) {
+        return;
+    }
+    queue.complained = Some((Instant::now(), so_far));
+    drop(queue);
+    let records = so_far - before.map_or(0, |(_, before)| before);
+    tracing::error!(
+        log.dropped_records = records,
+        "the prediction log does not keep up; records are dropped"
+    );
+}
+
+fn write_out(shared: &Shared, mut output: Output) {
     let mut writing = Vec::new();
-    let mut last_complaint: Option<Instant> = None;
+    let mut trouble = Trouble::default();
     loop {
         let n_records = {
             let mut queue = shared.lock();
@@ -365,33 +432,105 @@ fn write_out(shared: &Shared, mut output: Box<dyn Write + Send>) {
             }
             queue.writer = Doing::Working;
             queue.is_urgent = false;
+            if std::mem::take(&mut queue.must_reopen) {
+                output.reopen();
+            }
             std::mem::swap(&mut queue.buffer, &mut writing);
             queue.n_writing = std::mem::take(&mut queue.n_records);
             queue.oldest_writing = queue.oldest.take();
             queue.n_writing
         };
         shared.emptied.notify_all();
-        if let Err(error) = output.write_all(&writing).and_then(|()| output.flush()) {
-            let mut queue = shared.lock();
-            queue.stats.n_failures += 1;
-            queue.stats.n_lost += n_records as u64;
-            drop(queue);
-            if last_complaint.is_none_or(|last| last.elapsed() > Duration::from_secs(10)) {
-                last_complaint = Some(Instant::now());
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    records = n_records,
-                    "the prediction log cannot be written; records are lost"
-                );
-            }
-        } else {
-            let mut queue = shared.lock();
-            queue.stats.n_written += n_records as u64;
-            queue.stats.n_bytes += writing.len() as u64;
-        }
+        write(shared, &mut output, &writing, n_records, &mut trouble);
         writing.clear();
         // What a busy moment needed is not kept for ever.
         writing.shrink_to(4 * ENOUGH_BYTES);
+    }
+}
+
+/// What the writer remembers of a sink that fails.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Records were given up, and none has been written since: the next are not tried for long.
+    has_given_up: bool,
+    /// Records given up since that was last told.
+    n_lost: u64,
+    last_complaint: Option<Instant>,
+}
+
+impl Trouble {
+    fn complain(&mut self, error: &std::io::Error) {
+        if self.last_complaint.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
+            self.last_complaint = Some(Instant::now());
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                log.lost_records = std::mem::take(&mut self.n_lost),
+                "the prediction log cannot be written"
+            );
+        }
+    }
+
+    fn is_over(&mut self) {
+        if self.last_complaint.take().is_some() {
+            let log_lost_records = std::mem::take(&mut self.n_lost);
+            tracing::warn!(
+                log.lost_records = log_lost_records,
+                "the prediction log can be written again"
+            );
+        }
+        self.has_given_up = false;
+    }
+}
+
+/// Writes these records; what the sink refuses is tried again for a while, and then lost.
+fn write(
+    shared: &Shared,
+    output: &mut Output,
+    records: &[u8],
+    n_records: usize,
+    trouble: &mut Trouble,
+) {
+    let begun = Instant::now();
+    let (mut rest, mut n_left) = (records, n_records as u64);
+    loop {
+        let result = output.write(rest);
+        let written = result.as_ref().map_or_else(|failed| failed.written, |()| rest.len());
+        let n_written = match &result {
+            Ok(()) => n_left,
+            Err(_) => memchr::memchr_iter(b'\n', &rest[..written]).count() as u64,
+        };
+        rest = &rest[written..];
+        n_left -= n_written;
+        let mut queue = shared.lock();
+        queue.stats.n_written += n_written;
+        queue.stats.n_bytes += written as u64;
+        queue.stats.n_rotations = output.n_rotations();
+        let Err(failed) = result else {
+            drop(queue);
+            trouble.is_over();
+            return;
+        };
+        queue.stats.n_failures += 1;
+        if n_written > 0 {
+            trouble.has_given_up = false;
+        }
+        if trouble.has_given_up
+            || failed.is_for_good()
+            || queue.closed
+            || begun.elapsed() >= shared.retry
+        {
+            queue.stats.n_lost += n_left;
+            drop(queue);
+            trouble.has_given_up = true;
+            trouble.n_lost += n_left;
+            trouble.complain(&failed.error);
+            return;
+        }
+        drop(queue);
+        trouble.complain(&failed.error);
+        let queue = shared.lock();
+        let goes_on = |queue: &mut Queue| !queue.closed;
+        drop(shared.filled.wait_timeout_while(queue, RETRY_EVERY, goes_on));
     }
 }
 
@@ -462,5 +601,43 @@ mod tests {
         assert!(log.flush(Duration::from_secs(60)));
         drop(writer);
         assert_eq!(memory.text().lines().filter(|line| *line == record).count(), 6);
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_counts_when_told_to() {
+        let options = Options { capacity: 2, policy: Policy::Drop, ..Options::default() };
+        let memory = Memory::default();
+        // The writer cannot write as long as the memory is locked.
+        let locked = memory.0.lock().unwrap();
+        let (log, writer) =
+            PredictionLog::start_with(&Sink::Memory(memory.clone()), &options).unwrap();
+        (0..1000).for_each(|number| log.append(&number.to_string()));
+        drop(locked);
+        assert!(log.flush(Duration::from_secs(60)));
+        drop(writer);
+        let stats = log.stats();
+        assert_eq!(stats.n_written, memory.text().lines().count() as u64);
+        // Two wait, and two more at most are in the hands of the writer.
+        assert!((2..=4).contains(&stats.n_written), "{stats:?}");
+        assert_eq!(stats.n_written + stats.n_dropped, 1000);
+    }
+
+    /// A sink that takes nothing does not hold up the end, and what was lost is known.
+    #[test]
+    fn a_full_device_loses_records_after_a_while_and_counts_them() {
+        let sink = Sink::File(PathBuf::from("/dev/full"));
+        let options = Options { retry: Duration::from_millis(150), ..Options::default() };
+        let (log, writer) = PredictionLog::start_with(&sink, &options).unwrap();
+        let begun = Instant::now();
+        for _ in 0..3 {
+            log.append("{}");
+            assert!(log.flush(Duration::from_secs(60)));
+        }
+        // The first is tried again, the others are not.
+        assert!(begun.elapsed() < Duration::from_secs(3));
+        let stats = log.stats();
+        assert_eq!((stats.n_written, stats.n_lost, stats.n_waiting), (0, 3, 0));
+        assert!(stats.n_failures >= 4, "{stats:?}");
+        drop(writer);
     }
 }

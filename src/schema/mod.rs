@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod cells;
 pub(crate) mod datetime;
 mod decode;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod picture;
 mod table;
 mod tensors;
 
+pub(crate) use cells::Cells;
 pub use decode::{DecodeOptions, Decoded, DecodedLines, Form, UnknownFields};
 pub(crate) use error::shorten;
 pub use error::{CellError, CellProblem, SchemaError, SyntaxError};

@@ -5,13 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::csv::{Dialect, Malformed, Records, line_and_column};
 use super::source::{unclosed, utf8};
 use super::{Format, Problem, TableError, Value, columnar};
-use crate::schema::{Decoded, Filler, Frame, Kind, Schema, UnknownFields};
+use crate::schema::{Cells, Decoded, Filler, Frame, Kind, Schema, UnknownFields};
 
 /// What the blocks of a table have in common.
 #[derive(Debug)]
@@ -595,30 +594,5 @@ fn of_json(text: &str) -> Value<'_> {
             Err(_) => Value::Json(Cow::Borrowed(text)),
         },
         _ => Value::Json(Cow::Borrowed(text)),
-    }
-}
-
-/// The keys and values of an object, in their order, each key as often as it is there.
-pub(super) struct Cells<'a>(pub(super) Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Cells<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
-        impl<'de> Visitor<'de> for Object {
-            type Value = Cells<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells<'de>, A::Error> {
-                let mut cells = Vec::new();
-                while let Some(cell) = map.next_entry()? {
-                    cells.push(cell);
-                }
-                Ok(Cells(cells))
-            }
-        }
-        deserializer.deserialize_map(Object)
     }
 }

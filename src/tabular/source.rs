@@ -10,7 +10,7 @@ use super::columnar;
 use super::csv::{Blocks, Dialect};
 use super::rows::{Block, Body, Shared};
 use super::{Format, TableError};
-use crate::schema::Schema;
+use crate::schema::{Cells, Schema};
 
 /// How standard input is called.
 const STDIN: &str = "standard input";
@@ -413,22 +413,7 @@ fn open_csv(
         blocks.unread(block, line);
         options.names.clone()
     };
-    let shared = Arc::new(Shared {
-        name: name.to_owned(),
-        columns,
-        format: Format::Csv,
-        dialect,
-        schema: None,
-    });
-    let of_blocks = Arc::clone(&shared);
-    let blocks = std::iter::from_fn(move || match blocks.next() {
-        Ok(None) => None,
-        Ok(Some((text, line))) => {
-            Some(Ok(Block { shared: Arc::clone(&of_blocks), body: Body::Text { text, line } }))
-        }
-        Err(error) => Some(Err(error)),
-    });
-    Ok(Table { shared, blocks: Box::new(blocks) })
+    Ok(text_table(name, columns, Format::Csv, dialect, blocks))
 }
 
 pub(super) fn unclosed(name: &str, line: u64, column: u64) -> TableError {
@@ -509,26 +494,31 @@ fn open_ndjson(
             )
             .hint("convert it: jq -c '.[]'"));
         }
-        if let Ok(super::rows::Cells(cells)) = serde_json::from_slice(&first) {
+        if let Ok(Cells(cells)) = serde_json::from_slice(&first) {
             columns = cells.into_iter().map(|(key, _)| key).collect();
         }
         blocks.unread(block, line);
         break;
     }
-    let shared = Arc::new(Shared {
-        name: name.to_owned(),
-        columns,
-        format: Format::Ndjson,
-        dialect: options.dialect.clone(),
-        schema: None,
-    });
+    Ok(text_table(name, columns, Format::Ndjson, options.dialect.clone(), blocks))
+}
+
+/// A table of the blocks of text that are left.
+fn text_table(
+    name: &str,
+    columns: Vec<String>,
+    format: Format,
+    dialect: Dialect,
+    mut blocks: Blocks,
+) -> Table {
+    let shared = Arc::new(Shared { name: name.to_owned(), columns, format, dialect, schema: None });
     let of_blocks = Arc::clone(&shared);
-    let blocks = std::iter::from_fn(move || match blocks.next() {
-        Ok(None) => None,
-        Ok(Some((text, line))) => {
-            Some(Ok(Block { shared: Arc::clone(&of_blocks), body: Body::Text { text, line } }))
-        }
-        Err(error) => Some(Err(error)),
+    let blocks = std::iter::from_fn(move || {
+        let block = blocks.next().transpose()?;
+        Some(block.map(|(text, line)| Block {
+            shared: Arc::clone(&of_blocks),
+            body: Body::Text { text, line },
+        }))
     });
-    Ok(Table { shared, blocks: Box::new(blocks) })
+    Table { shared, blocks: Box::new(blocks) }
 }

@@ -22,7 +22,7 @@ use super::value::{json_string, number};
 use super::{Format, TableError, Value};
 use crate::postprocess::{OutputKind, Postprocess, Prediction, label_text};
 use crate::predictor::Model;
-use crate::schema::{Kind, Scalar};
+use crate::schema::{Cells, Kind, Scalar};
 use crate::tensor::Element;
 
 /// Which columns of the input are kept.
@@ -499,7 +499,7 @@ impl Encoder {
                         self.refuse_taken(rows, line, row)?;
                         let inside = line.get(1..line.len().saturating_sub(1)).unwrap_or_default();
                         out.extend_from_slice(inside.trim_ascii().as_bytes());
-                    } else if let Ok(super::rows::Cells(cells)) = serde_json::from_str(line) {
+                    } else if let Ok(Cells(cells)) = serde_json::from_str(line) {
                         self.refuse_taken(rows, line, row)?;
                         for (at, (key, value)) in cells.into_iter().enumerate() {
                             if at > 0 {
@@ -558,7 +558,7 @@ impl Encoder {
         if !suspect {
             return Ok(());
         }
-        let cells = serde_json::from_str(line).map(|super::rows::Cells(cells)| cells);
+        let cells = serde_json::from_str(line).map(|Cells(cells)| cells);
         for (key, _) in cells.unwrap_or_default() {
             if self.added.contains(&key) {
                 let (line, column) = rows.place_of_key(row, &key);

@@ -5,6 +5,7 @@
 mod access;
 mod bad_requests;
 mod connections;
+mod encoding;
 #[path = "../support/fault.rs"]
 mod fault;
 mod faults;
@@ -21,3 +22,4 @@ mod records;
 mod sensitive;
 mod shutdown;
 mod tensors;
+mod tls;

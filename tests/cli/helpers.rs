@@ -178,7 +178,21 @@ impl Server {
 
     /// Starts one with these arguments in this directory.
     pub(crate) fn start_with(arguments: &[&str], dir: &Path) -> Self {
-        let mut run = seaworthy(arguments).current_dir(dir);
+        Self::run(seaworthy(arguments).current_dir(dir))
+    }
+
+    /// Starts one with these variables in its environment.
+    pub(crate) fn start_in(environment: &[(&str, &str)]) -> Self {
+        let run = seaworthy(&["serve", "house-prices@3.2.0"]);
+        Self::run(environment.iter().fold(run, |run, (key, value)| run.env(key, value)))
+    }
+
+    /// The id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn run(mut run: Run) -> Self {
         run.command.env("PORT", "0").env("SEAWORTHY__SERVER__HOST", "127.0.0.1");
         run.command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = run.command.spawn().unwrap();
@@ -195,7 +209,8 @@ pub(crate) fn listening(child: &mut Child) -> u16 {
     loop {
         let start = all.len();
         assert_ne!(messages.read_line(&mut all).unwrap(), 0, "the server did not start: {all}");
-        if let Some((_, address)) = all[start..].split_once("listening on http://127.0.0.1:") {
+        let listening = all[start..].split_once("listening on http").map(|(_, url)| url);
+        if let Some((_, address)) = listening.and_then(|url| url.split_once("://127.0.0.1:")) {
             let digits: String = address.chars().take_while(char::is_ascii_digit).collect();
             std::thread::spawn(move || std::io::copy(&mut messages, &mut std::io::sink()));
             return digits.parse().unwrap();

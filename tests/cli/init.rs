@@ -236,3 +236,19 @@ fn a_bare_graph_leaves_no_file_behind() {
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
     assert_eq!(left.len(), 1);
 }
+
+#[test]
+fn check_and_inspect_take_a_bare_graph() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("forest.onnx");
+    std::fs::copy(root().join(graph("bare_forest")), &path).unwrap();
+    let leap_day = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_709_208_000);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(leap_day).unwrap();
+    let (path, absent) = (path.to_str().unwrap(), dir.path().join("none.onnx"));
+    let shown: Vec<String> = ["check", "inspect"]
+        .into_iter()
+        .flat_map(|command| [path, absent.to_str().unwrap()].map(|graph| [command, graph]))
+        .map(|arguments| seaworthy(&arguments).replace(dir.path(), "<dir>").show())
+        .collect();
+    assert_shown!(shown.join("\n"));
+}

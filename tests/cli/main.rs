@@ -16,6 +16,7 @@ mod output;
 mod predict;
 mod replay;
 mod settings;
+mod tls;
 
 /// Asserts a snapshot without hashes, and without what depends on the machine: how its logarithm rounds.
 macro_rules! assert_shown {

@@ -285,7 +285,7 @@ const fn problem(
     ProblemKind { status, kind, title, when, detail }
 }
 
-pub(super) const PROBLEMS: [ProblemKind; 22] = [
+pub(super) const PROBLEMS: [ProblemKind; 23] = [
     problem(
         400,
         "malformed-json",
@@ -298,6 +298,13 @@ pub(super) const PROBLEMS: [ProblemKind; 22] = [
         "malformed-form",
         "The form cannot be read",
         "the form has no such boundary, is cut off, or its part `inputs` is no JSON object",
+        None,
+    ),
+    problem(
+        400,
+        "malformed-encoding",
+        "The body cannot be decompressed",
+        "the body is not what its `Content-Encoding` says",
         None,
     ),
     problem(400, "broken-body", "The body could not be read", "the body broke off", None),
@@ -370,7 +377,7 @@ pub(super) const PROBLEMS: [ProblemKind; 22] = [
         415,
         "unsupported-media-type",
         "Unsupported media type",
-        "the body is not JSON by its content type, not UTF-8, or compressed",
+        "the body is not JSON by its content type, not UTF-8, or compressed otherwise than by gzip, zstd or deflate",
         Some("expected the content type application/json, found `text/csv`"),
     ),
     problem(

@@ -3,23 +3,26 @@
 //! Such golden rows prove that the graph computes the same on another machine and in a batch. They prove nothing about training, and the
 //! provenance says so. Knows nothing of HTTP or of the command line.
 
+mod made_up;
+
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use self::made_up::{LENGTHS, Maker, distance, run};
 use crate::artifact::{self, Artifact, Manifest};
+use crate::digest::sha256;
 use crate::postprocess::Prediction;
-use crate::predictor::{LoadError, Model, PredictError, Predictions, Predictor};
+use crate::predictor::{LoadError, Model, Predictor};
 use crate::runtime::{
     self, ClassLabels, GraphFile, RuntimeError, Session, SessionOptions, TensorInfo,
 };
-use crate::schema::{DecodeOptions, Scalar};
-use crate::tensor::{Element, ElementType, Tensor};
+use crate::schema::Scalar;
+use crate::tensor::{Element, ElementType};
 
 /// Why no model can be made of a file.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +149,7 @@ impl Bare {
             name,
             version,
             created: created(graph)?,
-            hash: hex(&bytes),
+            hash: sha256(&bytes),
             file: &file,
             inputs: &inputs,
             outputs: &outputs,
@@ -232,17 +235,17 @@ impl Bare {
         ];
         let mut sums: Vec<(String, String)> = files
             .iter()
-            .map(|(name, text): &(&str, String)| ((*name).to_owned(), hex(text.as_bytes())))
+            .map(|(name, text): &(&str, String)| ((*name).to_owned(), sha256(text.as_bytes())))
             .collect();
-        sums.push(("model.onnx".to_owned(), hex(&read(&self.graph)?)));
+        sums.push(("model.onnx".to_owned(), sha256(&read(&self.graph)?)));
         let beside = self.graph.parent().unwrap_or(Path::new(""));
         for path in &self.external {
             let name = path.to_string_lossy().replace('\\', "/");
-            sums.push((name, hex(&read(&beside.join(path))?)));
+            sums.push((name, sha256(&read(&beside.join(path))?)));
         }
         sums.sort();
         let sums: String = sums.iter().map(|(name, hash)| format!("{hash}  {name}\n")).collect();
-        let digest = format!("sha256:{}", hex(sums.as_bytes()));
+        let digest = format!("sha256:{}", sha256(sums.as_bytes()));
         files.push(("SHA256SUMS", sums));
         Ok((files, digest))
     }
@@ -300,10 +303,6 @@ fn read(path: &Path) -> Result<Vec<u8>, BareError> {
 fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> BareError {
     let path = path.to_owned();
     |source| BareError::Write { path, source }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// When the file was last changed, so that the same file gives the same artifact.
@@ -663,102 +662,6 @@ impl Draft<'_> {
             json!({"probabilities": {"tensor": probabilities.name, "labels": labels, "threshold": null}})
         })
     }
-}
-
-/// Lengths for the dimensions that vary; 0 is any from 1 to 4.
-const LENGTHS: [u64; 6] = [0, 8, 16, 32, 64, 224];
-
-/// Makes values up: the same for every graph on every machine.
-struct Maker {
-    state: u64,
-    /// Integers are below this.
-    limit: u64,
-    length: u64,
-}
-
-impl Maker {
-    /// `SplitMix64`.
-    fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn length(&mut self) -> u64 {
-        if self.length == 0 { 1 + self.next() % 4 } else { self.length }
-    }
-
-    fn tensor(&mut self, r#type: Option<ElementType>, shape: &[u64]) -> Value {
-        match shape.split_first() {
-            Some((length, inner)) => (0..*length).map(|_| self.tensor(r#type, inner)).collect(),
-            None => match r#type {
-                Some(ElementType::Bool) => json!(self.next().is_multiple_of(2)),
-                // A graph may read a string as a number.
-                Some(ElementType::String) => json!((self.next() % self.limit).to_string()),
-                Some(dtype) if dtype.is_integer() => json!(self.next() % self.limit),
-                // Exact in every type of floats.
-                _ => {
-                    let eighths = u8::try_from(self.next() % 33).unwrap_or(0);
-                    json!((f64::from(eighths) - 16.0) / 8.0)
-                }
-            },
-        }
-    }
-}
-
-/// Runs rows; the reason when one of them, or all, are refused.
-fn run(predictor: &mut Predictor, rows: &[Value]) -> Result<Predictions, String> {
-    let model = Arc::clone(predictor.model());
-    let mut frame = model.schema().frame();
-    let body = Value::Array(rows.to_vec()).to_string();
-    let options = DecodeOptions { max_rows: usize::MAX, ..DecodeOptions::default() };
-    let decoded = model.schema().decode(body.as_bytes(), &options, &mut frame);
-    let decoded = decoded.map_err(|error| error.to_string())?;
-    if let Some(error) = decoded.errors.first() {
-        return Err(error.to_string());
-    }
-    let predictions = predictor.predict(&frame).map_err(|error: PredictError| error.to_string())?;
-    match predictions.errors.iter().find(|error| error.problem.is_invalid_input()) {
-        Some(error) => Err(error.problem.to_string()),
-        None => Ok(predictions),
-    }
-}
-
-/// How far two predictions are apart, relative to their size; `None` when they are of different shape, or not of numbers and different.
-fn distance(one: &Prediction, other: &Prediction) -> Option<f64> {
-    let (Prediction::Tensors(one), Prediction::Tensors(other)) = (one, other) else {
-        return (one == other).then_some(0.0);
-    };
-    let mut largest = 0.0_f64;
-    for (one, other) in one.iter().zip(other) {
-        if one.shape() != other.shape() {
-            return None;
-        }
-        let scale = |tensor: &Tensor| {
-            let values = tensor.to_f64().unwrap_or_default().into_iter();
-            values.filter(|value| value.is_finite()).fold(0.0_f64, |most, x| most.max(x.abs()))
-        };
-        let scale = scale(one).max(scale(other)).max(f64::MIN_POSITIVE);
-        for pair in one.elements().zip(other.elements()) {
-            match pair {
-                (Element::Float(one), Element::Float(other))
-                    if one.to_bits() != other.to_bits() =>
-                {
-                    let found = (one - other).abs() / scale;
-                    // A difference that rounds to nothing is one all the same.
-                    largest = largest.max(if found > 0.0 { found } else { f64::MIN_POSITIVE });
-                    if one.is_finite() != other.is_finite() {
-                        return None;
-                    }
-                }
-                (one, other) if one != other && !matches!(one, Element::Float(_)) => return None,
-                _ => {}
-            }
-        }
-    }
-    Some(largest)
 }
 
 /// Whether a path is that of a bare graph, and not of an artifact.
