@@ -3,5 +3,7 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "../support/fault.rs"]
+mod fault;
 mod helpers;
 mod log;
