@@ -165,7 +165,7 @@ python-lint: venv
 	cd python && ../target/venv/bin/ruff check . && ../target/venv/bin/ruff format --check . && ../target/venv/bin/mypy
 
 .PHONY: validate
-validate: ## Check the files for ECS, Kubernetes, KServe and CircleCI against what those publish
+validate: ## Check the files for ECS, Kubernetes, KServe, Prometheus, Grafana and CircleCI against what those publish
 	@$(PYTHON) scripts/venv.py target/venv-deploy --requirements deploy/requirements.txt
 	target/venv-deploy/bin/python deploy/validate.py
 
@@ -195,11 +195,21 @@ bench-binary = $$($(CARGO) bench --no-run --locked --bench $(1) --message-format
   sed -n 's/.*"name":"$(1)".*"executable":"\([^"]*\)".*/\1/p')
 
 .PHONY: bench
-bench: onnxruntime ## Compare the release build with a bare echo server, measure memory; write docs/benchmarks.md (needs wrk)
+bench: onnxruntime bench-models ## Compare the release build with a bare echo server, measure memory; write docs/benchmarks.md (needs wrk)
 	$(CARGO) build --release --locked
-	$(CARGO) build --release --locked --bench floor --bench drive
-	$(PYTHON) scripts/bench.py --server $(TARGET)/release/seaworthy \
-	  --floor "$(call bench-binary,floor)" --drive "$(call bench-binary,drive)" $(BENCH_FLAGS)
+	$(CARGO) build --release --locked --bench floor --bench drive --bench alone
+	$(PYTHON) scripts/bench.py --server $(TARGET)/release/seaworthy --floor "$(call bench-binary,floor)" \
+	  --drive "$(call bench-binary,drive)" --alone "$(call bench-binary,alone)" --models target/bench-models $(BENCH_FLAGS)
+
+.PHONY: bench-models
+bench-models:
+	@$(PYTHON) scripts/venv.py target/venv-images --requirements python/requirements-images.txt
+	target/venv-images/bin/python scripts/bench_models.py target/bench-models
+
+.PHONY: bench-profile
+bench-profile: onnxruntime ## Count the instructions of each stage; write docs/benchmarks.md (needs valgrind)
+	$(CARGO) build --release --locked --bench alone
+	$(PYTHON) scripts/bench_profile.py --alone "$(call bench-binary,alone)" $(BENCH_FLAGS)
 
 .PHONY: bench-stages
 bench-stages: onnxruntime ## Measure decoding, pipeline, session, postprocessing, answer and log one by one

@@ -172,7 +172,7 @@ fn log(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(record.len() as u64));
     tracing::subscriber::with_default(subscriber, || {
         group.bench_function("a record of 1.6 KB to a file", |bencher| {
-            bencher.iter(|| prediction_log::emit(&record, false));
+            bencher.iter(|| prediction_log::emit(record.as_bytes(), false));
         });
     });
 }

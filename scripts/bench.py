@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measures the server against the floor, and writes the figures into docs/benchmarks.md.
 
-    python3 scripts/bench.py --server target/release/seaworthy --floor FLOOR --drive DRIVE
+    python3 scripts/bench.py --server target/release/seaworthy --floor FLOOR --drive DRIVE --alone ALONE --models MODELS
 
-`make bench` builds the three and calls this. The floor is a server of the same libraries that reads a body and answers a
+`make bench` builds the four, makes the models (scripts/bench_models.py) and calls this. The floor is a server of the same libraries that reads a body and answers a
 constant; both get the same load in turn, so that only the ratios of one run count. Needs `wrk` on the PATH, and Python
 3.9 or newer. Everything is measured on the machine it runs on; the prediction log is on, and goes to a file.
 """
@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -106,10 +107,13 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes], seconds: float
 
 
 @contextmanager
-def running(command: list[str], log: Path | None = None, pipe: bool = False, cores: str = "") -> Iterator[Server]:
+def running(
+    command: list[str], log: Path | None = None, pipe: bool = False, cores: str = "", settings: dict[str, str] | None = None
+) -> Iterator[Server]:
     """Starts a server; `log` is where Seaworthy's predictions go, `pipe` sends them to a pipe that is read."""
     port = free_port()
     environment = dict(os.environ, PORT=str(port), ORT_DISABLE_TELEMETRY="1", SEAWORTHY__SERVER__DRAIN_DELAY_MS="0")
+    environment.update(settings or {})
     if log is not None:
         environment["SEAWORTHY__LOG__PREDICTIONS"] = str(log)
     if cores:
@@ -151,8 +155,8 @@ class Load:
 
 WRK = """
 wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
-local file = io.open("{body}")
+wrk.headers["Content-Type"] = "{media_type}"
+local file = io.open("{body}", "rb")
 wrk.body = file:read("*a")
 file:close()
 done = function(summary, latency)
@@ -171,6 +175,8 @@ class Bench:
     server: str
     floor: str
     drive: str
+    alone: str
+    models: Path
     seconds: int
     runs: int
     folder: Path
@@ -184,8 +190,13 @@ class Bench:
 
     def closed(self, server: Server, rows: int, connections: int, seconds: int | None = None) -> Load:
         """Each connection sends as soon as it has its answer."""
-        script = self.folder / f"{rows}.lua"
-        script.write_text(WRK.format(body=self.body(rows)), encoding="utf-8")
+        return self.closed_with(server, self.body(rows), "application/json", connections, seconds)
+
+    def closed_with(
+        self, server: Server, body: Path, media_type: str, connections: int, seconds: int | None = None
+    ) -> Load:
+        script = self.folder / f"{body.name}.lua"
+        script.write_text(WRK.format(body=body, media_type=media_type), encoding="utf-8")
         command = ["wrk", "-t", str(min(2, connections)), "-c", str(connections), "-d", f"{seconds or self.seconds}s"]
         before = server.cpu()
         found = subprocess.run(
@@ -285,6 +296,94 @@ def ready_ms(bench: Bench, runs: int = 11) -> float:
     return statistics.median(times)
 
 
+def alone(bench: Bench, graph: Path, rows: int) -> float:
+    """Microseconds of CPU that ONNX Runtime alone takes for a row."""
+    threads = os.cpu_count() or 1
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [bench.alone, "graph", str(graph), str(rows), str(threads), str(bench.seconds)]
+    rate = float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return used / (rate * bench.seconds) * 1e6
+
+
+def serving(bench: Bench, model: str, log: Path) -> Any:
+    settings = {"SEAWORTHY__MODELS__DIR": str(bench.models), "SEAWORTHY__MODELS__DEFAULT": model}
+    return running([bench.server, "serve"], log, settings=settings)
+
+
+def trees(bench: Bench, log: Path) -> tuple[str, str]:
+    """500 boosted trees over HTTP, against ONNX Runtime alone; by CPU time, as the driver runs on the same CPUs."""
+    graph = bench.models / "boosted-trees/1.0.0/model.onnx"
+    text = "\n500 boosted trees of 30 numbers, CPU time per row, µs:\n\n| rows | server | ONNX Runtime alone | ratio |\n|---:|---:|---:|---:|\n"
+    shares = []
+    with serving(bench, "boosted-trees", log) as server:
+        for rows, connections in ((1, 32), (10, 32), (100, 32), (1000, 4)):
+            body = bench.models / f"boosted-trees.{rows}.json"
+            bench.closed_with(server, body, "application/json", connections, 1)
+            pairs = [
+                (bench.closed_with(server, body, "application/json", connections).cpu / rows, alone(bench, graph, rows))
+                for _ in range(bench.runs)
+            ]
+            ours, least = (statistics.median(column) for column in zip(*pairs))
+            shares.append(least / ours)
+            text += f"| {rows:,} | {ours:.2f} | {least:.2f} | {least / ours:.0%} |\n"
+            show(text.rsplit("\n", 2)[1])
+    found = ", ".join(f"{share:.0%}" for share in shares)
+    check = verdict(
+        "500 trees, 1, 10, 100, 1,000 rows, against ONNX Runtime alone", found, "≥ 70 %", min(shares) >= 0.7
+    )
+    return text, check
+
+
+def health_p99(port: int, stop: threading.Event, found: list[float]) -> None:
+    """Asks for /health every 5 ms; appends the 99th percentile of the milliseconds that it takes."""
+    times = []
+    while not stop.wait(0.005):
+        started = time.perf_counter()
+        wait_until_ready(port, NOTHING)
+        times.append((time.perf_counter() - started) * 1e3)
+    found.append(sorted(times)[int(len(times) * 0.99)])
+
+
+class Nothing:
+    """In the place of a process that nobody waits for."""
+
+    args = "the server"
+    returncode = None
+
+    def poll(self) -> None:
+        return None
+
+
+NOTHING: Any = Nothing()
+
+
+def pictures(bench: Bench, log: Path) -> str:
+    """The image network at 8 connections, against ONNX Runtime alone, while somebody asks for its health."""
+    graph = next((bench.models / "plant-seedlings").glob("*/model.onnx"))
+    with serving(bench, "plant-seedlings", log) as server:
+        picture = bench.models / "plant-seedlings.png"
+        bench.closed_with(server, picture, "image/png", 8, 1)
+        pairs, healths = [], []
+        for _ in range(bench.runs):
+            stop, found = threading.Event(), []
+            asking = threading.Thread(target=health_p99, args=(server.port, stop, found))
+            asking.start()
+            load = bench.closed_with(server, picture, "image/png", 8, max(bench.seconds, 3))
+            stop.set()
+            asking.join()
+            pairs.append((load.cpu, alone(bench, graph, 1)))
+            healths += found
+    ours, least = (statistics.median(column) for column in zip(*pairs))
+    checks = verdict(
+        "image network, 8 connections, against ONNX Runtime alone, by CPU time",
+        f"{ours / 1e3:.2f} and {least / 1e3:.2f} ms a picture, {least / ours:.0%}", "≥ 95 %", least >= 0.95 * ours,
+    )  # fmt: skip
+    p99 = statistics.median(healths)
+    return checks + verdict("p99 of /health meanwhile", f"{p99:.1f} ms", "≤ 20 ms", p99 <= 20)
+
+
 def soak(bench: Bench, n_requests: int) -> tuple[int, float, float]:
     """So many requests at 256 connections, the log to a pipe; memory after a tenth of them, and the most from there on."""
     done, early, most = 0, 0.0, 0.0
@@ -371,6 +470,9 @@ def measure(bench: Bench, n_soak: int) -> str:
             )
         gain = 2 * alone.cpu / together.cpu
         checks += verdict("two cores against one, by CPU time per request", f"{gain:.2f}×", "≥ 1.9×", gain >= 1.9)
+    more, check = trees(bench, log)
+    text += more
+    checks += check + pictures(bench, log)
     ready = ready_ms(bench)
     checks += verdict("ready after", f"{ready:.0f} ms", "< 60 ms", ready < 60)
     if n_soak:
@@ -395,6 +497,8 @@ def main() -> int:
     parser.add_argument("--server", required=True)
     parser.add_argument("--floor", required=True)
     parser.add_argument("--drive", required=True)
+    parser.add_argument("--alone", required=True)
+    parser.add_argument("--models", required=True, help="what scripts/bench_models.py has made")
     parser.add_argument("--seconds", type=int, default=2, help="of each run")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--soak", type=int, default=5_000_000, help="requests of the endurance run; 0 for none")
@@ -402,11 +506,11 @@ def main() -> int:
     options = parser.parse_args()
     if not shutil.which("wrk"):
         raise Failure("`wrk` is not on the PATH; Debian has it as the package wrk")
-    paths = [str(Path(path).resolve()) for path in (options.server, options.floor, options.drive)]
+    paths = [str(Path(path).resolve()) for path in (options.server, options.floor, options.drive, options.alone)]
     # Not in memory: the log is part of what is measured.
     (ROOT / "target").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "target", prefix="bench-") as folder:
-        bench = Bench(paths[0], paths[1], paths[2], options.seconds, options.runs, Path(folder))
+        bench = Bench(*paths, Path(options.models).resolve(), options.seconds, options.runs, Path(folder))
         text = measure(bench, options.soak)
     if options.dry:
         print(text)

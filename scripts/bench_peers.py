@@ -183,7 +183,7 @@ def main() -> int:
     HOME.mkdir(parents=True, exist_ok=True)
     lines = []
     server = str(Path(options.server).resolve())
-    bench = Bench(server, "", "", options.seconds, 1, HOME)
+    bench = Bench(server, "", "", "", HOME, options.seconds, 1, HOME)
     with running([server, "serve"], HOME / "predictions.ndjson") as ours:
         bench.closed(ours, 1, 32, 1)
         load = bench.closed(ours, 1, 32)

@@ -16,12 +16,13 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::access::{Access, AccessError, Keys};
 use crate::artifact::{Artifact, store};
 use crate::bare::{self, BareError};
-use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
+use crate::config::{LaneChoice, Load, LoggedImages, Otel, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict, Turns};
 use crate::http;
 use crate::http::connection::{Bounds, Connections, Patience, Requests, Socket, Stream};
 use crate::image;
 use crate::observe::metrics::{Metrics, Place};
+use crate::observe::otlp::{self, Endpoint, Tracer};
 use crate::observe::prediction_log::PredictionLog;
 use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
@@ -91,6 +92,9 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    /// The thread that sends spans cannot be started.
+    #[error("the thread that sends spans cannot be started")]
+    Tracer(#[source] std::io::Error),
     /// The signals cannot be listened to.
     #[error("the signals that end the server cannot be listened to")]
     Signals(#[source] std::io::Error),
@@ -162,7 +166,26 @@ pub struct Application {
 enum Models {
     Proven(Serving),
     /// Still to be loaded, by these settings.
-    Unproven(Box<Settings>, Access),
+    Unproven(Box<Settings>, Box<Shared>),
+}
+
+/// What there is of the server before its models.
+#[derive(Debug)]
+struct Shared {
+    access: Access,
+    metrics: Arc<Metrics>,
+    tracer: Option<Tracer>,
+}
+
+impl Shared {
+    fn new(settings: &Settings) -> Result<Self, ServerError> {
+        let metrics = Metrics::new(place(settings), &runtime::build_id().unwrap_or_default());
+        Ok(Self {
+            access: access(settings)?,
+            metrics: Arc::new(metrics),
+            tracer: start_tracer(&settings.otel)?,
+        })
+    }
 }
 
 /// Proven models behind their routes.
@@ -207,14 +230,14 @@ impl Application {
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let (access, metrics) = (access(settings)?, metrics(settings));
+        let shared = Shared::new(settings)?;
+        let metrics = Arc::clone(&shared.metrics);
         let models = if settings.models.background {
             // What is not there at all need not be waited for.
             find(settings)?;
-            Models::Unproven(Box::new(settings.clone()), access)
+            Models::Unproven(Box::new(settings.clone()), Box::new(shared))
         } else {
             let deployed = deploy(settings, &Loading::default())?;
-            let shared = (access, Arc::clone(&metrics));
             Models::Proven(Serving::new(settings, shared, deployed, started))
         };
         Self::bind(settings, metrics, models).await
@@ -237,8 +260,8 @@ impl Application {
         deployed.deployments[deployed.default].engine = engine;
         // The threads of the engine that was there end now, as they should.
         deployed.ended[deployed.default] = end;
-        let metrics = metrics(settings);
-        let shared = (access(settings)?, Arc::clone(&metrics));
+        let shared = Shared::new(settings)?;
+        let metrics = Arc::clone(&shared.metrics);
         let serving = Serving::new(settings, shared, deployed, started);
         Self::bind(settings, metrics, Models::Proven(serving)).await
     }
@@ -328,12 +351,9 @@ impl Application {
         let mut server = Server { http: http_server(timing, heads, false), connections, tls };
         let serving = match models {
             Models::Proven(serving) => serving,
-            Models::Unproven(settings, access) => {
-                let of_loaded = Arc::clone(&metrics);
+            Models::Unproven(settings, shared) => {
                 let serve = |tcp| server.serve(tcp, graceful.watcher());
-                let load = tokio::task::spawn_blocking(move || {
-                    load(&settings, (access, of_loaded), &loading)
-                });
+                let load = tokio::task::spawn_blocking(move || load(&settings, *shared, &loading));
                 let mut loaded = std::pin::pin!(async {
                     tokio::select! {
                         stop = signals.next() => Err(stop),
@@ -388,6 +408,7 @@ impl Application {
             () = drained => tracing::info!("stopped"),
             _ = second.next() => tracing::warn!("stopped at once by a second signal"),
         }
+        flush_spans(&state).await;
         if cause == Stop::PredictorEnded { Err(ServerError::PredictorEnded) } else { Ok(()) }
     }
 }
@@ -395,7 +416,7 @@ impl Application {
 impl Serving {
     fn new(
         settings: &Settings,
-        (access, metrics): (Access, Arc<Metrics>),
+        Shared { access, metrics, tracer }: Shared,
         deployed: Deployed,
         started: Instant,
     ) -> Self {
@@ -428,7 +449,8 @@ impl Serving {
             log_whole_images: settings.log.images == LoggedImages::Full,
         };
         let state = AppState::new(deployments, default, limits, metrics)
-            .expect("the default is one of the deployments");
+            .expect("the default is one of the deployments")
+            .traced_by(tracer);
         tracing::info!(
             startup.duration_ms = started.elapsed().as_millis(),
             startup.models = state.deployments().len(),
@@ -441,11 +463,7 @@ impl Serving {
 }
 
 /// Loads and proves the models while the port is bound already.
-fn load(
-    settings: &Settings,
-    shared: (Access, Arc<Metrics>),
-    loading: &Loading,
-) -> Result<Serving, ServerError> {
+fn load(settings: &Settings, shared: Shared, loading: &Loading) -> Result<Serving, ServerError> {
     let started = Instant::now();
     Ok(Serving::new(settings, shared, deploy(settings, loading)?, started))
 }
@@ -460,6 +478,8 @@ fn http_server(timing: Timing, heads: Heads, half_close: bool) -> auto::Builder<
         .timer(TokioTimer::new())
         // `http::connection` has a cheaper one.
         .header_read_timeout(None)
+        // What a connection reads at once, and the longest head. Each keeps a buffer of that size after a large body: with the default of
+        // hyper, 256 connections keep 100 MB.
         .max_buf_size(heads.max_bytes)
         .half_close(half_close);
     if heads.max_headers != USUAL_HEADERS {
@@ -502,8 +522,30 @@ fn place(settings: &Settings) -> Place {
     }
 }
 
-fn metrics(settings: &Settings) -> Arc<Metrics> {
-    Arc::new(Metrics::new(place(settings), &runtime::build_id().unwrap_or_default()))
+/// Who sends spans, when there is somebody to send them to.
+fn start_tracer(settings: &Otel) -> Result<Option<Tracer>, ServerError> {
+    // Checked when the settings were read.
+    let Ok(endpoint) = Endpoint::parse(&settings.endpoint) else { return Ok(None) };
+    let options = otlp::Options {
+        endpoint,
+        headers: otlp::pairs(&settings.headers).unwrap_or_default(),
+        service_name: settings.service_name.clone(),
+        resource: otlp::pairs(&settings.resource).unwrap_or_default(),
+        sample: settings.sample,
+        timeout: Duration::from_millis(settings.timeout_ms),
+    };
+    tracing::info!("spans are sent to {}", settings.endpoint);
+    Tracer::start(options).map(Some).map_err(ServerError::Tracer)
+}
+
+/// Sends the spans that wait still.
+async fn flush_spans(state: &AppState) {
+    if let Some(tracer) = state.tracer().cloned() {
+        let flushing = tokio::task::spawn_blocking(move || tracer.flush(Duration::from_secs(2)));
+        if !flushing.await.unwrap_or_default() {
+            tracing::warn!("spans could not be sent within 2 s; the last ones are lost");
+        }
+    }
 }
 
 /// Who may ask, by the settings and the file that they name.

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use bytes::Bytes;
+
 use crate::access::Access;
 use crate::engine::{Engine, Turns};
 use crate::observe::metrics::{Metrics, ModelMetrics};
+use crate::observe::otlp::Tracer;
 use crate::observe::sampling::Sample;
 use crate::predictor::Model;
 use crate::proof::Proof;
@@ -36,32 +39,104 @@ impl Role {
 
 /// Frames that have done their work, so that the next request needs no memory of its own.
 #[derive(Debug, Default)]
-pub struct Frames(Mutex<Vec<Frame>>);
+pub struct Frames {
+    small: Mutex<Vec<Frame>>,
+    large: Mutex<Vec<Frame>>,
+}
 
 impl Frames {
-    /// More are not kept.
+    /// More small ones are not kept: of few rows, from a body that is not large.
     const MOST: usize = 32;
-    /// One of more rows, or from a larger body, is not kept: its request can well afford a new one.
     const MOST_ROWS: usize = 256;
     const MOST_BYTES: usize = 256 * 1024;
+    /// Nor more large ones. Still larger ones are not kept at all: their requests can well afford a new one.
+    const MOST_LARGE: usize = 2;
+    const MOST_LARGE_ROWS: usize = 4 * 1024;
 
-    /// A frame for this schema; its rows are those of an earlier request.
-    pub fn take(&self, schema: &Schema) -> Frame {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    /// A frame for this schema, to read a body of so many bytes into; its rows are those of an earlier request.
+    pub fn take(&self, schema: &Schema, n_bytes: usize) -> Frame {
+        let frames = if n_bytes <= Self::MOST_BYTES { &self.small } else { &self.large };
+        let kept = frames.lock().unwrap_or_else(PoisonError::into_inner).pop();
         kept.unwrap_or_else(|| schema.frame())
     }
 
     /// Takes back a frame that was read from a body of so many bytes. Tensors may be far larger than what they were read from.
     pub fn put(&self, frame: Frame, n_bytes: usize) {
         let is_tensor = |column: &Column| matches!(column, Column::Tensor(_) | Column::Image(_));
-        if frame.n_rows() <= Self::MOST_ROWS
-            && n_bytes <= Self::MOST_BYTES
-            && !frame.columns().iter().any(is_tensor)
-        {
-            let mut frames = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if frames.len() < Self::MOST {
-                frames.push(frame);
+        if frame.columns().iter().any(is_tensor) {
+            return;
+        }
+        let (frames, most) = if n_bytes <= Self::MOST_BYTES && frame.n_rows() <= Self::MOST_ROWS {
+            (&self.small, Self::MOST)
+        } else if n_bytes <= Buffers::LARGEST && frame.n_rows() <= Self::MOST_LARGE_ROWS {
+            (&self.large, Self::MOST_LARGE)
+        } else {
+            return;
+        };
+        let mut frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if frames.len() < most {
+            frames.push(frame);
+        }
+    }
+}
+
+/// Memory that large bodies were gathered in: new memory of that size costs as much as decoding it, since the system clears each page.
+#[derive(Debug, Clone, Default)]
+pub struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Buffers {
+    /// More are not kept.
+    const MOST: usize = 4;
+    /// A smaller or a larger one is not.
+    const SMALLEST: usize = 64 * 1024;
+    const LARGEST: usize = 4 * 1024 * 1024;
+
+    /// An empty buffer with room for so many bytes.
+    #[must_use]
+    pub fn take(&self, n_bytes: usize) -> Vec<u8> {
+        if !(Self::SMALLEST..=Self::LARGEST).contains(&n_bytes) {
+            return Vec::with_capacity(n_bytes);
+        }
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match buffers.iter().position(|buffer| buffer.capacity() >= n_bytes) {
+            Some(at) => buffers.swap_remove(at),
+            None => {
+                // Make room for a larger one.
+                buffers.pop();
+                Vec::with_capacity(n_bytes.next_power_of_two())
             }
+        }
+    }
+
+    /// Makes a buffer into bytes that are shared; the memory is kept once the last of them is gone.
+    #[must_use]
+    pub fn share(&self, buffer: Vec<u8>) -> Bytes {
+        if !(Self::SMALLEST..=Self::LARGEST).contains(&buffer.capacity()) {
+            return Bytes::from(buffer);
+        }
+        Bytes::from_owner(Shared { buffer, home: self.clone() })
+    }
+}
+
+/// A buffer that goes back when it is dropped.
+struct Shared {
+    buffer: Vec<u8>,
+    home: Buffers,
+}
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        let mut buffers = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < Buffers::MOST {
+            buffers.push(buffer);
         }
     }
 }
@@ -85,6 +160,8 @@ pub struct Deployment {
     pub frames: Frames,
     /// The indices of fields whose values are kept out of the log.
     pub sensitive: Vec<usize>,
+    /// Whether there is a field of pictures.
+    pub has_images: bool,
     /// What is counted of it.
     pub metrics: ModelMetrics,
     /// The share of its requests that is logged, when not all are.
@@ -110,6 +187,7 @@ impl Deployment {
         let answer_version =
             format!(",\"version\":{}", json(&artifact.manifest().version.to_string()));
         let frames = Frames::default();
+        let has_images = model.schema().fields().iter().any(|field| field.kind() == Kind::Image);
         let metrics = ModelMetrics::default();
         Self {
             model,
@@ -120,6 +198,7 @@ impl Deployment {
             answer_version,
             frames,
             sensitive,
+            has_images,
             metrics,
             sample: None,
         }
@@ -131,12 +210,6 @@ impl Deployment {
         let schema = self.model.schema();
         let field = schema.index_of(key).and_then(|index| schema.fields().get(index));
         field.is_some_and(|field| field.kind() == Kind::Image)
-    }
-
-    /// Whether there is a field of pictures.
-    #[must_use]
-    pub fn has_images(&self) -> bool {
-        self.model.schema().fields().iter().any(|field| field.kind() == Kind::Image)
     }
 
     /// Whether what stands at a key of a row may be something that must not be logged: the value of a sensitive field, or anything at a place
@@ -298,7 +371,9 @@ pub struct AppState {
     deployments: Arc<[Deployment]>,
     default: usize,
     limits: Arc<Limits>,
+    buffers: Buffers,
     metrics: Arc<Metrics>,
+    tracer: Option<Tracer>,
     draining: Arc<AtomicBool>,
 }
 
@@ -316,7 +391,9 @@ impl AppState {
             deployments: deployments.into(),
             default,
             limits: Arc::new(limits),
+            buffers: Buffers::default(),
             metrics,
+            tracer: None,
             draining: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -351,6 +428,28 @@ impl AppState {
         &self.limits
     }
 
+    /// Memory for large bodies.
+    #[must_use]
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// With spans of requests sent by this tracer.
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Option<Tracer>) -> Self {
+        if let Some(tracer) = &tracer {
+            self.metrics.watch_spans(tracer.counts());
+        }
+        self.tracer = tracer;
+        self
+    }
+
+    /// Who sends spans of requests, if anybody does.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
+    }
+
     /// What is counted.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -366,5 +465,42 @@ impl AppState {
     /// Says that the server is about to stop.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_buffer_is_used_again_once_nobody_has_its_bytes() {
+        let buffers = Buffers::default();
+        let mut buffer = buffers.take(1_500_000);
+        buffer.extend_from_slice(&[1; 1_500_000]);
+        let address = buffer.as_ptr();
+        let bytes = buffers.share(buffer);
+        let slice = bytes.slice(1..10);
+        drop(bytes);
+        let other = buffers.take(1_500_000);
+        assert_ne!(other.as_ptr(), address);
+        assert_eq!(*slice, [1; 9]);
+        drop(slice);
+        let again = buffers.take(1_600_000);
+        assert_eq!((again.as_ptr(), again.len()), (address, 0));
+    }
+
+    #[test]
+    fn no_more_than_a_few_large_buffers_are_kept() {
+        let buffers = Buffers::default();
+        let n_kept = || buffers.0.lock().unwrap().len();
+        let shared: Vec<Bytes> =
+            (0..10).map(|_| buffers.share(buffers.take(Buffers::SMALLEST))).collect();
+        drop(shared);
+        assert_eq!(n_kept(), Buffers::MOST);
+        drop(buffers.share(Vec::with_capacity(Buffers::LARGEST + 1)));
+        assert_eq!(n_kept(), Buffers::MOST);
+        // None of them is large enough, so one of them goes.
+        drop(buffers.take(Buffers::LARGEST));
+        assert_eq!(n_kept(), Buffers::MOST - 1);
     }
 }

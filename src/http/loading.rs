@@ -42,6 +42,6 @@ pub(super) fn answer<B>(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(request_id::HEADER, request_id::of(request.headers()).header());
+    headers.insert(request_id::HEADER, request_id::of(request.headers(), None).header());
     response
 }

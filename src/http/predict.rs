@@ -19,12 +19,14 @@ use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
+use super::trace::{self, Over};
 use crate::engine::{EngineError, Lane, Predicted, Times};
 use crate::observe::metrics::{Metrics, Route, Stage};
+use crate::observe::otlp::Tracer;
 use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
 use crate::schema::{Decoded, Schema};
-use crate::state::{AppState, Deployment, Held, Limits};
+use crate::state::{AppState, Buffers, Deployment, Held, Limits};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -47,7 +49,7 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let (parts, body) = request.into_parts();
-    let id = request_id::of(&parts.headers);
+    let id = request_id::of(&parts.headers, state.tracer());
     let access = &state.limits().access;
     let admission = gate::admit(access, &parts.headers, DIRECT);
     let deployment = admission.refused.map_or_else(|| Ok(state.default_deployment()), Err);
@@ -81,8 +83,8 @@ struct Seen {
     is_binary: bool,
     /// Rows that have a prediction.
     n_predicted: usize,
-    /// What decoding took, when times are taken.
-    decode: Option<Duration>,
+    /// When decoding began and what it took, when times are taken.
+    decode: Option<(Instant, Duration)>,
     /// What the stages after it took, when there were any.
     times: Option<Times>,
 }
@@ -90,33 +92,41 @@ struct Seen {
 /// A body so far as it has arrived.
 #[derive(Debug, Default)]
 struct Received {
-    /// Most bodies come in one piece, which is not copied.
-    first: Bytes,
-    /// All pieces, when there are several.
-    whole: Vec<u8>,
+    /// The whole body; most come in one piece, which is not copied.
+    whole: Bytes,
+    /// The pieces so far of one that comes in several.
+    pieces: Vec<u8>,
     /// Its share of what all bodies may hold, when it is large.
     held: Option<Held>,
 }
 
 impl Received {
     /// Adds a piece; `declared` is the length that the body is said to have.
-    fn push(&mut self, piece: Bytes, declared: Option<usize>) {
-        if self.bytes().is_empty() {
-            self.first = piece;
+    fn push(&mut self, piece: Bytes, declared: Option<usize>, buffers: &Buffers) {
+        if self.bytes().is_empty() && declared.is_none_or(|length| piece.len() >= length) {
+            self.whole = piece;
             return;
         }
-        if self.whole.is_empty() {
-            self.whole.reserve(declared.unwrap_or_default().max(self.first.len() + piece.len()));
-            self.whole.extend_from_slice(&self.first);
+        if self.pieces.is_empty() {
+            let n_bytes = declared.unwrap_or_default().max(self.whole.len() + piece.len());
+            self.pieces = buffers.take(n_bytes);
+            self.pieces.extend_from_slice(&std::mem::take(&mut self.whole));
         }
-        self.whole.extend_from_slice(&piece);
+        self.pieces.extend_from_slice(&piece);
+    }
+
+    /// Says that there are no more pieces.
+    fn finish(&mut self, buffers: &Buffers) {
+        if !self.pieces.is_empty() {
+            self.whole = buffers.share(std::mem::take(&mut self.pieces));
+        }
     }
 
     /// Replaces a compressed body by what it was before.
     fn inflate(&mut self, encoding: Encoding, limits: &Limits) -> Result<(), ApiError> {
         let (at_most, time) = (limits.max_body_bytes, limits.body_timeout);
         let inflated = blocking(|| encoding::inflate(encoding, self.bytes(), at_most, time))?;
-        (self.first, self.whole) = (Bytes::new(), inflated);
+        self.whole = inflated.into();
         Ok(())
     }
 
@@ -127,12 +137,17 @@ impl Received {
             MediaType::Image => form::of_image(self.bytes(), schema)?,
             MediaType::Form { boundary } => form::of_form(self.bytes(), boundary, schema)?,
         };
-        (self.first, self.whole) = (Bytes::new(), json);
+        self.whole = json.into();
         Ok(())
     }
 
     fn bytes(&self) -> &[u8] {
-        if self.whole.is_empty() { &self.first } else { &self.whole }
+        if self.pieces.is_empty() { &self.whole } else { &self.pieces }
+    }
+
+    /// The whole body, when it is there.
+    fn shared(&self) -> Option<&Bytes> {
+        self.pieces.is_empty().then_some(&self.whole)
     }
 }
 
@@ -150,6 +165,10 @@ struct Exchange<'a> {
     deployment: Result<&'a Deployment, ApiError>,
     limits: &'a Limits,
     metrics: &'a Metrics,
+    id: &'a RequestId,
+    route: Route,
+    tracer: Option<&'a Tracer>,
+    started: Instant,
     seen: Seen,
     is_logged: bool,
 }
@@ -180,11 +199,9 @@ impl Exchange<'_> {
             status,
             n_rows: seen.decoded.as_ref().map_or(0, |decoded| decoded.n_rows),
             on_invalid_null: seen.on_invalid_null,
-            inputs: seen
-                .decoded
-                .as_ref()
-                .and_then(|decoded| seen.body.bytes().get(decoded.inputs.clone())),
+            inputs: seen.decoded.as_ref().map(|decoded| decoded.inputs.clone()),
             body: if seen.is_binary { &[] } else { seen.body.bytes() },
+            shared_body: seen.body.shared(),
             predictions: answered
                 .as_ref()
                 .ok()
@@ -197,6 +214,19 @@ impl Exchange<'_> {
         if let Err(error) = answered {
             self.metrics.rejected(error.kind().0);
         }
+        if trace::is_wanted(self.tracer, self.id) {
+            let over = Over {
+                method: &self.parts.method,
+                route: self.route,
+                span: (self.started, duration),
+                status,
+                error: answered.as_ref().err(),
+                model: deployment.map(|deployment| (deployment, exchanged.n_rows)),
+                decode: self.seen.decode,
+                times: self.seen.times,
+            };
+            trace::over(self.tracer, self.id, &over);
+        }
     }
 
     fn count(&self, status: u16, n_rows: usize, duration: Duration) {
@@ -204,7 +234,7 @@ impl Exchange<'_> {
         let (seen, metrics) = (&self.seen, &deployment.metrics);
         metrics.exchanged(status, n_rows, seen.n_predicted, duration);
         match (seen.decode, seen.times) {
-            (Some(decode), Some(times)) => {
+            (Some((_, decode)), Some(times)) => {
                 metrics.stages(&[
                     (Stage::Decode, decode),
                     (Stage::Queue, times.queue),
@@ -216,7 +246,7 @@ impl Exchange<'_> {
                     metrics.run(times.run_rows);
                 }
             }
-            (Some(decode), None) => metrics.stages(&[(Stage::Decode, decode)]),
+            (Some((_, decode)), None) => metrics.stages(&[(Stage::Decode, decode)]),
             (None, _) => {}
         }
     }
@@ -241,7 +271,7 @@ async fn create_prediction(
         .extensions
         .get::<RequestId>()
         .cloned()
-        .unwrap_or_else(|| request_id::of(&parts.headers));
+        .unwrap_or_else(|| request_id::of(&parts.headers, state.tracer()));
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let deployment = find(&state, params, parts.uri.path());
     let route = Route::of(parts.extensions.get().map(MatchedPath::as_str));
@@ -263,10 +293,13 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let started = Instant::now();
-    let trace_id = request_id::trace_id(&parts.headers);
     let (limits, metrics) = (state.limits(), state.metrics().as_ref());
     let mut exchange = Exchange {
-        record: Record::new(started, id, trace_id.as_deref(), caller.key_name(), (metrics, route)),
+        record: Record::new(started, id, caller.key_name(), (metrics, route)),
+        id,
+        route,
+        tracer: state.tracer(),
+        started,
         parts,
         deployment,
         limits,
@@ -283,13 +316,14 @@ where
         let media_type = form::media_type(&parts.headers, schema)?;
         let encoding = encoding::of_request(&parts.headers)?;
         seen.is_binary = media_type != MediaType::Json || encoding.is_some();
-        read_body(body, &parts.headers, limits, &mut seen.body).await?;
+        read_body(body, &parts.headers, state, &mut seen.body).await?;
         if let Some(encoding) = encoding {
             seen.body.inflate(encoding, limits)?;
         }
         seen.body.make_json(&media_type, schema)?;
         seen.is_binary = false;
-        let work = answer(deployment, limits, id, seen, metrics.is_on());
+        let is_timed = metrics.is_on() || trace::is_wanted(state.tracer(), id);
+        let work = answer(deployment, limits, id, seen, is_timed);
         within(limits.request_timeout, work)
             .await
             .ok_or(ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() })?
@@ -354,12 +388,13 @@ fn on_invalid_null(query: &str) -> Result<bool, ApiError> {
 async fn read_body<B>(
     mut body: B,
     headers: &HeaderMap,
-    limits: &Limits,
+    state: &AppState,
     read: &mut Received,
 ) -> Result<(), ApiError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
+    let (limits, buffers) = (state.limits(), state.buffers());
     let too_large = || ApiError::BodyTooLarge { limit: limits.max_body_bytes };
     let declared = headers
         .get(header::CONTENT_LENGTH)
@@ -373,7 +408,7 @@ where
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return Err(ApiError::BodyBroken) };
             let Ok(data) = frame.into_data() else { continue };
-            read.push(data, declared);
+            read.push(data, declared, buffers);
             let n_bytes = read.bytes().len();
             if n_bytes > limits.max_body_bytes {
                 return Err(too_large());
@@ -384,6 +419,7 @@ where
                 return Err(ApiError::BodiesTooLarge);
             }
         }
+        read.finish(buffers);
         Ok(())
     };
     within(limits.body_timeout, collect)
@@ -415,9 +451,9 @@ async fn answer(
     }
     let started = is_timed.then(Instant::now);
     let schema = deployment.model.schema();
-    let mut frame = deployment.frames.take(schema);
     let body = seen.body.bytes();
     let mut turn = None;
+    let mut frame = deployment.frames.take(schema, body.len());
     let decoded = if body.len() >= LARGE_BODY {
         turn = Some(limits.turns.take(body.len()).await?);
         blocking(|| schema.decode(body, &limits.decode, &mut frame))
@@ -428,7 +464,8 @@ async fn answer(
     let decoded = seen.decoded.insert(decoded);
     let of_the_whole = decoded.errors.iter().any(|error| error.row.is_none());
     let decoded_at = is_timed.then(Instant::now);
-    seen.decode = decoded_at.zip(started).map(|(end, start)| end.saturating_duration_since(start));
+    let taken = |(end, start): (Instant, Instant)| (start, end.saturating_duration_since(start));
+    seen.decode = decoded_at.zip(started).map(taken);
     let Predicted { predictions, frame, times } =
         if of_the_whole || (frame.n_rows() == 0 && decoded.n_errors > 0) {
             Predicted { predictions: Predictions::default(), frame, times: None }

@@ -1,8 +1,10 @@
 //! What the prediction log holds of a request: one JSON object, written once.
 
 use std::io::Write as _;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use axum::http::Method;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::value::RawValue;
@@ -14,7 +16,7 @@ use super::request_id::RequestId;
 use crate::digest::{hex, sha256};
 use crate::image;
 use crate::observe::metrics::{Metrics, Route};
-use crate::observe::prediction_log;
+use crate::observe::prediction_log::{self, Pieces};
 use crate::schema::{self, Cells};
 use crate::state::{Deployment, Limits};
 
@@ -22,7 +24,6 @@ use crate::state::{Deployment, Limits};
 pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
-    trace_id: Option<&'a str>,
     key: Option<&'a str>,
     metrics: &'a Metrics,
     route: Route,
@@ -32,11 +33,10 @@ impl<'a> Record<'a> {
     pub(super) fn new(
         started: Instant,
         request_id: &'a RequestId,
-        trace_id: Option<&'a str>,
         key: Option<&'a str>,
         (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id, key, metrics, route }
+        Self { started, request_id, key, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -50,7 +50,7 @@ impl<'a> Record<'a> {
         line.extend_from_slice(b"\",\"target\":\"prediction\",\"request_id\":\"");
         line.extend_from_slice(self.request_id.as_str().as_bytes());
         line.extend_from_slice(b"\",\"trace_id\":");
-        match self.trace_id {
+        match self.request_id.trace_id() {
             Some(trace_id) => {
                 line.push(b'"');
                 line.extend_from_slice(trace_id.as_bytes());
@@ -74,16 +74,31 @@ impl<'a> Record<'a> {
     }
 
     /// The last part; and the request is counted. Returns what it took.
-    fn end(&self, mut line: Vec<u8>, status: u16) -> Duration {
+    fn end(&self, mut line: Line, status: u16) -> Duration {
         let duration = self.count(status);
-        let _infallible = write!(line, ",\"latency_us\":{}}}", duration.as_micros());
-        // Everything in it was text.
-        let line = String::from_utf8(line)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-        prediction_log::emit(&line, status >= 500);
+        let text = &mut line.text;
+        let _infallible = write!(text, ",\"latency_us\":{}}}", duration.as_micros());
+        match line.inputs {
+            None => prediction_log::emit(text, status >= 500),
+            Some((at, inputs)) => {
+                let tail = text.split_off(at);
+                Pieces { head: line.text, inputs, tail }.emit(status >= 500);
+            }
+        }
         duration
     }
 }
+
+/// A record as it is put together.
+#[derive(Default)]
+struct Line {
+    text: Vec<u8>,
+    /// Long inputs, and where in the text they belong.
+    inputs: Option<(usize, Bytes)>,
+}
+
+/// Inputs from this size on are not copied into the record.
+const LARGE_INPUTS: usize = 32 * 1024;
 
 /// A moment of this era as `2026-11-21T10:17:46.123456Z`. By hand: the general way costs as much as a small model.
 fn timestamp(moment: OffsetDateTime, line: &mut Vec<u8>) {
@@ -117,10 +132,12 @@ pub(super) struct Exchanged<'a> {
     pub(super) status: u16,
     pub(super) n_rows: usize,
     pub(super) on_invalid_null: bool,
-    /// The text of the inputs, when the body was JSON.
-    pub(super) inputs: Option<&'a [u8]>,
-    /// The whole body as received, so far as it was.
+    /// Where the text of the inputs stands in the body, when that was JSON.
+    pub(super) inputs: Option<Range<usize>>,
+    /// The whole body as received, so far as it was; empty for a picture or a form.
     pub(super) body: &'a [u8],
+    /// The same, to be kept, if it arrived whole.
+    pub(super) shared_body: Option<&'a Bytes>,
     /// The answer's `"predictions":…` and `"probabilities":…` as they stand in it.
     pub(super) predictions: Option<&'a [u8]>,
     pub(super) errors: &'a [Item],
@@ -142,50 +159,59 @@ pub(super) fn exchanged(
         record.metrics.sampled_out();
         return record.count(exchange.status);
     }
-    let inputs_len = exchange.inputs.map_or(0, <[u8]>::len);
-    let mut line =
-        Vec::with_capacity(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
-    record.begin(&mut line, exchange.status);
+    let place = exchange.inputs.clone().unwrap_or_default();
+    let inputs = exchange.body.get(place.clone()).filter(|_| exchange.inputs.is_some());
+    let is_large = place.len() >= LARGE_INPUTS;
+    let inputs_len = if is_large { 0 } else { place.len() };
+    let mut line = Line::default();
+    let text = &mut line.text;
+    text.reserve(512 + inputs_len + exchange.predictions.map_or(0, <[u8]>::len));
+    record.begin(text, exchange.status);
     match exchange.deployment {
-        Some(deployment) => line.extend_from_slice(deployment.log_prefix.as_bytes()),
+        Some(deployment) => text.extend_from_slice(deployment.log_prefix.as_bytes()),
         None => {
-            line.extend_from_slice(
+            text.extend_from_slice(
                 b",\"model\":null,\"version\":null,\"artifact\":null,\"role\":null",
             );
-            request(&mut line, exchange.method, exchange.path);
+            request(text, exchange.method, exchange.path);
         }
     }
-    let _infallible = write!(line, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
+    let _infallible = write!(text, ",\"status\":{},\"rows\":{}", exchange.status, exchange.n_rows);
     if exchange.on_invalid_null {
-        line.extend_from_slice(b",\"on_invalid\":\"null\"");
+        text.extend_from_slice(b",\"on_invalid\":\"null\"");
     }
     if let Some(sample) = sample.filter(|_| is_good || limits.sample_refused) {
         // What a record stands for.
-        let _infallible = write!(line, ",\"sample\":{}", sample.share());
+        let _infallible = write!(text, ",\"sample\":{}", sample.share());
     }
-    line.extend_from_slice(b",\"inputs\":");
-    match (exchange.inputs, exchange.deployment) {
+    text.extend_from_slice(b",\"inputs\":");
+    match (inputs, exchange.deployment) {
         (Some(inputs), Some(deployment))
             if !deployment.sensitive.is_empty()
-                || (deployment.has_images() && !limits.log_whole_images) =>
+                || (deployment.has_images && !limits.log_whole_images) =>
         {
-            one_line(redacted(inputs, deployment, limits).as_bytes(), &mut line);
+            one_line(redacted(inputs, deployment, limits).as_bytes(), text);
         }
-        (Some(inputs), _) => one_line(inputs, &mut line),
+        (Some(inputs), _) => match exchange.shared_body {
+            Some(body) if is_large && memchr::memchr2(b'\n', b'\r', inputs).is_none() => {
+                line.inputs = Some((text.len(), body.slice(place)));
+            }
+            _ => one_line(inputs, text),
+        },
         (None, deployment) => {
-            line.extend_from_slice(b"null");
+            text.extend_from_slice(b"null");
             let may_show = deployment.is_none_or(|deployment| deployment.sensitive.is_empty());
             if may_show && !exchange.body.is_empty() {
-                text(exchange.body, limits.max_text_bytes, &mut line);
+                body_text(exchange.body, limits.max_text_bytes, text);
             }
         }
     }
-    line.extend_from_slice(b",");
+    text.push(b',');
     match exchange.predictions {
-        Some(predictions) => line.extend_from_slice(predictions),
-        None => line.extend_from_slice(b"\"predictions\":null"),
+        Some(predictions) => text.extend_from_slice(predictions),
+        None => text.extend_from_slice(b"\"predictions\":null"),
     }
-    errors(&mut line, exchange.errors, exchange.total_errors);
+    errors(text, exchange.errors, exchange.total_errors);
     record.end(line, exchange.status)
 }
 
@@ -195,21 +221,22 @@ pub(super) fn rejected(
     record: Record<'_>,
     request_line: Option<(&Method, &str)>,
     error: &ApiError,
-) {
+) -> Duration {
     let status = error.status().as_u16();
-    let mut line = Vec::with_capacity(512);
-    record.begin(&mut line, status);
-    line.extend_from_slice(b",\"model\":null,\"version\":null,\"artifact\":null,\"role\":null");
+    let mut line = Line::default();
+    let text = &mut line.text;
+    record.begin(text, status);
+    text.extend_from_slice(b",\"model\":null,\"version\":null,\"artifact\":null,\"role\":null");
     match request_line {
-        Some((method, path)) => request(&mut line, method, path),
-        None => line.extend_from_slice(b",\"method\":null,\"path\":null"),
+        Some((method, path)) => request(text, method, path),
+        None => text.extend_from_slice(b",\"method\":null,\"path\":null"),
     }
     let _infallible =
-        write!(line, ",\"status\":{status},\"rows\":0,\"inputs\":null,\"predictions\":null");
+        write!(text, ",\"status\":{status},\"rows\":0,\"inputs\":null,\"predictions\":null");
     let items = error.items();
-    errors(&mut line, &items, items.len());
-    record.end(line, status);
+    errors(text, &items, items.len());
     record.metrics.rejected(error.kind().0);
+    record.end(line, status)
 }
 
 fn request(line: &mut Vec<u8>, method: &Method, path: &str) {
@@ -257,7 +284,7 @@ fn one_line(json: &[u8], line: &mut Vec<u8>) {
 }
 
 /// A body that is not JSON, as a JSON string of at most `at_most` bytes of it.
-fn text(body: &[u8], at_most: usize, line: &mut Vec<u8>) {
+fn body_text(body: &[u8], at_most: usize, line: &mut Vec<u8>) {
     let shown = String::from_utf8_lossy(&body[..body.len().min(at_most)]);
     let _infallible = write!(
         line,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -22,6 +23,8 @@ pub const TARGET: &str = "prediction";
 const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// So many bytes are written without waiting for more.
 const ENOUGH_BYTES: usize = 256 * 1024;
+/// So much memory is kept: a record of a thousand rows finds room, and new memory costs more than copying into it.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// While so many bytes wait, so do requests: records may be large.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// Between two attempts to write what the sink has refused.
@@ -121,12 +124,47 @@ impl Default for Options {
     }
 }
 
-/// Emits a record: a JSON object on one line, without the line break.
-pub fn emit(record: &str, is_failure: bool) {
+/// Emits a record: a JSON object on one line in UTF-8, without the line break.
+pub fn emit(record: &[u8], is_failure: bool) {
     if is_failure {
         tracing::event!(target: "prediction", Level::ERROR, record);
     } else {
         tracing::event!(target: "prediction", Level::INFO, record);
+    }
+}
+
+/// A record in three pieces, of which the middle one is long and shared: the inputs as they came, which are copied once, to where they
+/// wait to be written.
+#[derive(Debug)]
+pub struct Pieces {
+    /// All up to the inputs.
+    pub head: Vec<u8>,
+    /// The inputs.
+    pub inputs: Bytes,
+    /// All behind them.
+    pub tail: Vec<u8>,
+}
+
+impl std::fmt::Display for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        [&self.head[..], &self.inputs, &self.tail]
+            .iter()
+            .try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
+    }
+}
+
+/// An error is the one kind of value that a visitor of an event can have back as what it was.
+impl std::error::Error for Pieces {}
+
+impl Pieces {
+    /// Emits the record, as [`emit`] does.
+    pub fn emit(&self, is_failure: bool) {
+        let record: &(dyn std::error::Error + 'static) = self;
+        if is_failure {
+            tracing::event!(target: "prediction", Level::ERROR, record);
+        } else {
+            tracing::event!(target: "prediction", Level::INFO, record);
+        }
     }
 }
 
@@ -284,7 +322,7 @@ impl PredictionLog {
     }
 
     /// Appends a record. While the queue is full it waits, or drops the record, by the policy.
-    fn append(&self, record: &str) {
+    fn append(&self, pieces: &[&[u8]]) {
         let mut queue = self.shared.lock();
         if queue.closed {
             return;
@@ -301,7 +339,7 @@ impl PredictionLog {
         if queue.n_records == 0 {
             queue.oldest = Some(Instant::now());
         }
-        queue.buffer.extend_from_slice(record.as_bytes());
+        pieces.iter().for_each(|piece| queue.buffer.extend_from_slice(piece));
         queue.buffer.push(b'\n');
         queue.n_records += 1;
         let must_wake = queue.must_wake(self.shared.capacity);
@@ -444,7 +482,7 @@ fn write_out(shared: &Shared, mut output: Output) {
         write(shared, &mut output, &writing, n_records, &mut trouble);
         writing.clear();
         // What a busy moment needed is not kept for ever.
-        writing.shrink_to(4 * ENOUGH_BYTES);
+        writing.shrink_to(KEPT_BYTES);
     }
 }
 
@@ -552,9 +590,14 @@ impl<S: Subscriber> Layer<S> for PredictionLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         struct Record<'a>(&'a PredictionLog);
         impl Visit for Record<'_> {
-            fn record_str(&mut self, field: &Field, value: &str) {
+            fn record_bytes(&mut self, field: &Field, value: &[u8]) {
                 if field.name() == "record" {
-                    self.0.append(value);
+                    self.0.append(&[value]);
+                }
+            }
+            fn record_error(&mut self, _field: &Field, value: &(dyn std::error::Error + 'static)) {
+                if let Some(Pieces { head, inputs, tail }) = value.downcast_ref::<Pieces>() {
+                    self.0.append(&[head, inputs, tail]);
                 }
             }
             fn record_debug(&mut self, _field: &Field, _value: &dyn std::fmt::Debug) {}
@@ -577,7 +620,7 @@ mod tests {
         let subscriber = tracing_subscriber::registry().with(PredictionLayer::new(log.clone()));
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..1000 {
-                emit(&format!("{{\"number\":{number}}}"), false);
+                emit(format!("{{\"number\":{number}}}").as_bytes(), false);
             }
         });
         assert!(log.flush(Duration::from_secs(5)));
@@ -595,7 +638,7 @@ mod tests {
         let (log, writer) = PredictionLog::start(&Sink::Memory(memory.clone()), 8192).unwrap();
         let record = "x".repeat(MOST_BYTES / 2);
         for _ in 0..6 {
-            log.append(&record);
+            log.append(&[record.as_bytes()]);
             assert!(log.shared.lock().buffer.len() <= MOST_BYTES + record.len());
         }
         assert!(log.flush(Duration::from_secs(60)));
@@ -611,7 +654,7 @@ mod tests {
         let locked = memory.0.lock().unwrap();
         let (log, writer) =
             PredictionLog::start_with(&Sink::Memory(memory.clone()), &options).unwrap();
-        (0..1000).for_each(|number| log.append(&number.to_string()));
+        (0..1000).for_each(|number| log.append(&[number.to_string().as_bytes()]));
         drop(locked);
         assert!(log.flush(Duration::from_secs(60)));
         drop(writer);
@@ -630,7 +673,7 @@ mod tests {
         let (log, writer) = PredictionLog::start_with(&sink, &options).unwrap();
         let begun = Instant::now();
         for _ in 0..3 {
-            log.append("{}");
+            log.append(&[b"{}"]);
             assert!(log.flush(Duration::from_secs(60)));
         }
         // The first is tried again, the others are not.

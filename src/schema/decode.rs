@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::datetime;
 use super::error::shorten;
 use super::json::{Integer, Scan, Scanner};
+use super::layout::Layout;
 use super::{CellError, CellProblem, Column, Field, Frame, Kind, Scalar, Schema, SyntaxError};
 use super::{nested, picture};
 use crate::image;
@@ -132,24 +133,15 @@ impl Schema {
         frame: &mut Frame,
     ) -> Result<Decoded, SyntaxError> {
         self.prepare(frame);
-        let mut known = std::mem::take(frame.known_keys_mut());
-        if known.plan != self.plan.id {
-            known = KnownKeys { plan: self.plan.id, ..KnownKeys::default() };
-        }
+        let mut layout = std::mem::take(frame.layout_mut());
+        layout.belong_to(self.plan.id);
         let outcome = Scanner::open(body).and_then(|scan| {
-            let mut reader = Reader::new(self, options, scan, frame.columns_mut(), &known);
+            let mut reader = Reader::new(self, options, scan, frame.columns_mut(), &mut layout);
             reader.body()?;
-            Ok((reader.n_good, reader.learned(), reader.into_decoded()))
+            Ok((reader.n_good, reader.into_decoded()))
         });
-        let outcome = outcome.map(|(n_good, learned, decoded)| {
-            match learned {
-                Learned::Same => known.n_misses = 0,
-                Learned::Other => known.n_misses = known.n_misses.saturating_add(1),
-                Learned::New(new) => known = new,
-            }
-            (n_good, decoded)
-        });
-        *frame.known_keys_mut() = known;
+        layout.settle();
+        *frame.layout_mut() = layout;
         match outcome {
             Ok((n_good, decoded)) => {
                 frame.set_n_rows(n_good);
@@ -166,43 +158,6 @@ impl Schema {
                 Err(*error)
             }
         }
-    }
-}
-
-/// The keys of the rows that were read into a frame before, so that the first row of a request is read like a second one: clients
-/// that write their keys in the same order, and in the same spelling, are the rule.
-#[derive(Debug, Clone, Default)]
-pub(super) struct KnownKeys {
-    /// The plan whose fields are meant.
-    plan: u64,
-    /// The keys one after the other, each with all up to its value.
-    text: String,
-    /// Where each key ends in `text`, and its field.
-    keys: Vec<(usize, Option<usize>)>,
-    /// Requests in a row that had other keys.
-    n_misses: u32,
-}
-
-/// What a request taught about keys.
-enum Learned {
-    /// They were those that are known.
-    Same,
-    /// They were others, which are not worth knowing.
-    Other,
-    New(KnownKeys),
-}
-
-impl KnownKeys {
-    /// More is not kept in mind from one request to the next.
-    const MOST: usize = 512;
-    const LONGEST: usize = 32 * 1024;
-
-    fn iter(&self) -> impl Iterator<Item = Key<'_>> {
-        let starts = std::iter::once(0).chain(self.keys.iter().map(|(end, _)| *end));
-        self.keys.iter().zip(starts).map(|((end, field), start)| Key {
-            text: self.text.get(start..*end).unwrap_or_default(),
-            field: *field,
-        })
     }
 }
 
@@ -233,9 +188,11 @@ impl Schema {
             max_errors: usize::MAX,
             images: image::Limits { max_request_pixels: usize::MAX, ..image::Limits::default() },
         };
-        let (mut not_json, known) = (Vec::new(), KnownKeys::default());
+        let mut not_json = Vec::new();
+        let mut layout = std::mem::take(frame.layout_mut());
+        layout.belong_to(self.plan.id);
         let scan = Scanner::within(text, text.len());
-        let mut reader = Reader::new(self, &options, scan, frame.columns_mut(), &known);
+        let mut reader = Reader::new(self, &options, scan, frame.columns_mut(), &mut layout);
         for (row, line) in lines.iter().enumerate() {
             let upto = text.get(..line.end).unwrap_or_default();
             reader.scan = Scanner::within(upto, line.start);
@@ -244,6 +201,8 @@ impl Schema {
             }
         }
         let (n_good, decoded) = (reader.n_good, reader.into_decoded());
+        layout.settle();
+        *frame.layout_mut() = layout;
         frame.set_n_rows(n_good);
         if decoded.kept.is_some() {
             frame.columns_mut().iter_mut().for_each(Column::settle);
@@ -265,10 +224,11 @@ pub(super) struct Plan {
 /// What a field's cell may be.
 #[derive(Debug, Clone)]
 pub(super) struct Cell {
+    kind: Kind,
     pub(super) nullable: bool,
-    pub(super) absent: Absent,
     /// `None` where nothing is enforced.
-    pub(super) limits: Option<Limits>,
+    pub(super) limits: Option<Box<Limits>>,
+    pub(super) absent: Box<Absent>,
 }
 
 /// What a cell is when its key is not in the row.
@@ -367,7 +327,12 @@ impl Cell {
             None if spec.required => Absent::Error,
             None => Absent::Missing,
         };
-        Self { nullable: spec.nullable, absent, limits: spec.enforce.then(|| Limits::new(field)) }
+        Self {
+            kind: field.kind(),
+            nullable: spec.nullable,
+            limits: spec.enforce.then(|| Box::new(Limits::new(field))),
+            absent: Box::new(absent),
+        }
     }
 }
 
@@ -498,25 +463,13 @@ pub(super) fn quoted(text: &str) -> String {
     format!("{:?}", cut(text))
 }
 
-/// A key as it stood in a row.
+/// A key as it stands in a row: a place in the text.
 #[derive(Debug, Clone, Copy)]
-struct Key<'a> {
-    /// The text from its opening quote up to its value.
-    text: &'a str,
+struct Key {
+    /// Its opening quote.
+    start: usize,
     field: Option<usize>,
 }
-
-impl Key<'_> {
-    /// The key as the client wrote it, unescaped.
-    fn name(self) -> String {
-        let mut scratch = String::new();
-        let key = Scanner::open(self.text.as_bytes()).and_then(|mut scan| scan.string());
-        key.map_or_else(|_| String::new(), |key| key.value(&mut scratch).to_owned())
-    }
-}
-
-/// Keys of a row that are kept in mind; those beyond are looked up each time.
-const LONGEST_LAYOUT: usize = 4_096;
 
 /// One pass over a body.
 struct Reader<'r, 'a> {
@@ -524,13 +477,8 @@ struct Reader<'r, 'a> {
     options: &'r DecodeOptions,
     scan: Scanner<'a>,
     columns: &'r mut [Column],
-    /// The keys of the rows before, in their order: rows that come from one program have the same keys in the same
-    /// order, in the same spelling, so that a key is found by comparing text.
-    layout: Vec<Key<'a>>,
-    /// What the layout was at the start.
-    known: &'a KnownKeys,
-    /// Whether there were other keys.
-    is_new_layout: bool,
+    /// The keys of the rows before.
+    layout: &'r mut Layout,
     /// For each field the row in which it was last seen, counted from 1.
     seen: Vec<usize>,
     /// Strings with escapes are put together here.
@@ -556,18 +504,14 @@ impl<'r, 'a> Reader<'r, 'a> {
         options: &'r DecodeOptions,
         scan: Scanner<'a>,
         columns: &'r mut [Column],
-        known: &'a KnownKeys,
+        layout: &'r mut Layout,
     ) -> Self {
-        let mut layout = Vec::with_capacity(known.keys.len().max(2 * schema.fields.len()));
-        layout.extend(known.iter());
         Self {
             schema,
             options,
             scan,
             columns,
             layout,
-            known,
-            is_new_layout: false,
             seen: vec![0; schema.fields.len()],
             scratch: String::new(),
             n_pixels: 0,
@@ -581,34 +525,6 @@ impl<'r, 'a> Reader<'r, 'a> {
             errors: Vec::new(),
             n_errors: 0,
         }
-    }
-
-    /// The keys to know at the next request, when they are others than were known.
-    fn learned(&self) -> Learned {
-        if !self.is_new_layout {
-            return Learned::Same;
-        }
-        let known = self.known;
-        let n_misses = known.n_misses.saturating_add(1);
-        let length = self.layout.iter().map(|key| key.text.len()).sum::<usize>();
-        // When every request has keys of its own, learning them each time is for nothing.
-        if !n_misses.is_power_of_two()
-            || self.layout.len() > KnownKeys::MOST
-            || length > KnownKeys::LONGEST
-        {
-            return Learned::Other;
-        }
-        let mut learned = KnownKeys {
-            plan: known.plan,
-            text: String::with_capacity(length),
-            keys: Vec::with_capacity(self.layout.len()),
-            n_misses,
-        };
-        for key in &self.layout {
-            learned.text.push_str(key.text);
-            learned.keys.push((learned.text.len(), key.field));
-        }
-        Learned::New(learned)
     }
 
     fn into_decoded(self) -> Decoded {
@@ -789,20 +705,25 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// Reads the object of one row into the columns.
     fn cells(&mut self) -> Scan<()> {
-        let mut n_seen = 0;
-        let mut at_layout = 0;
-        let mut next_field = 0;
+        let (mut n_seen, mut at_layout, mut next_field) = (0, 0, 0);
         let mut goes_on = self.scan.begin(b'}')?;
         while goes_on {
-            let key = match self.layout.get(at_layout) {
-                Some(key) if self.scan.accept(key.text) => {
-                    at_layout += 1;
-                    *key
+            let key = match self.expected(at_layout) {
+                Some((key, at)) => {
+                    at_layout = at;
+                    // There may have been less white space behind it.
+                    self.scan.space();
+                    key
                 }
-                _ => self.key(&mut at_layout, next_field)?,
+                None => {
+                    let lead = self.scan.at();
+                    goes_on = at_layout == 0 || self.scan.more(b'}')?;
+                    if !goes_on {
+                        break;
+                    }
+                    self.key(lead, &mut at_layout, next_field)?
+                }
             };
-            // A key of the layout may have had less white space behind it.
-            self.scan.space();
             match key.field {
                 Some(index) => {
                     next_field = index + 1;
@@ -812,7 +733,9 @@ impl<'r, 'a> Reader<'r, 'a> {
                     } else {
                         self.seen[index] = self.n_rows;
                         n_seen += 1;
-                        self.cell(key, index)?;
+                        if !self.plain_cell(index) {
+                            self.cell(key, index)?;
+                        }
                     }
                 }
                 None => {
@@ -822,7 +745,6 @@ impl<'r, 'a> Reader<'r, 'a> {
                     self.scan.skip_value()?;
                 }
             }
-            goes_on = self.scan.more(b'}')?;
         }
         if n_seen < self.seen.len() {
             self.absent();
@@ -830,17 +752,40 @@ impl<'r, 'a> Reader<'r, 'a> {
         Ok(())
     }
 
-    /// Reads a key that is not the next of the layout, and writes it there.
+    /// Goes on to the value of the next key, comma and all, if it is the expected one or the one after it; and says which comes then.
     #[inline]
-    fn key(&mut self, at_layout: &mut usize, next_field: usize) -> Scan<Key<'a>> {
-        // The row may lack the key that is expected.
-        if let Some(key) = self.layout.get(*at_layout + 1)
-            && self.scan.accept(key.text)
-        {
-            *at_layout += 2;
-            return Ok(*key);
-        }
+    fn expected(&mut self, at: usize) -> Option<(Key, usize)> {
+        let rest = self.scan.rest();
+        let lead = self.layout.get(at)?;
+        let (n_bytes, lead, next) = match lead.begins(rest) {
+            Some(n_bytes) => (n_bytes, lead, at + 1),
+            // The row may lack the key that is expected; but a row's first key has no comma before it.
+            None if at > 0 => {
+                let lead = self.layout.get(at + 1)?;
+                (lead.begins(rest)?, lead, at + 2)
+            }
+            None => return None,
+        };
+        let key = Key { start: self.scan.at() + lead.quote(), field: lead.field };
+        self.scan.skip(n_bytes);
+        Some((key, next))
+    }
+
+    /// Reads a key that does not come as expected, and writes down what led to its value: all from `lead` on.
+    fn key(&mut self, lead: usize, at_layout: &mut usize, next_field: usize) -> Scan<Key> {
         let start = self.scan.at();
+        // Only the white space before it may be another.
+        for next in [*at_layout, *at_layout + 1] {
+            let known = self.layout.get(next);
+            if let Some((n_bytes, field)) =
+                known.and_then(|known| Some((known.key_begins(self.scan.rest())?, known.field)))
+            {
+                self.scan.skip(n_bytes);
+                self.scan.space();
+                *at_layout = next + 1;
+                return Ok(Key { start, field });
+            }
+        }
         let raw = self.scan.key()?;
         let name = raw.value(&mut self.scratch);
         let is_next = self.schema.fields.get(next_field).is_some_and(|field| field.name() == name);
@@ -849,24 +794,43 @@ impl<'r, 'a> Reader<'r, 'a> {
         } else {
             self.schema.plan.find(name, &self.schema.names)
         };
-        self.is_new_layout = true;
-        let key = Key { text: self.scan.since(start), field };
-        if let Some(expected) = self.layout.get_mut(*at_layout) {
-            *expected = key;
-        } else if self.layout.len() < LONGEST_LAYOUT {
-            self.layout.push(key);
-        }
+        self.layout.set(*at_layout, self.scan.since(lead).as_bytes(), start - lead, field);
         *at_layout += 1;
-        Ok(key)
+        Ok(Key { start, field })
+    }
+
+    /// Reads the value of a field into its column, if it is one of those that nearly all are: a short integer, a string without escapes,
+    /// and nothing is enforced.
+    #[inline]
+    fn plain_cell(&mut self, index: usize) -> bool {
+        let cell = &self.schema.plan.cells[index];
+        if cell.limits.is_some() {
+            return false;
+        }
+        match (&mut self.columns[index], cell.kind) {
+            (Column::Int(values), Kind::Int) => match self.scan.short_integer() {
+                Some(value) => values.push(value.into()),
+                None => return false,
+            },
+            (Column::Float(values), Kind::Float) => match self.scan.short_integer() {
+                Some(value) => values.push(value.into()),
+                None => return false,
+            },
+            (Column::Text(values), _) => match self.scan.plain_string() {
+                Some(value) => values.push(value),
+                None => return false,
+            },
+            _ => return false,
+        }
+        true
     }
 
     /// Reads the value of a field into its column.
-    #[inline]
-    fn cell(&mut self, key: Key<'a>, index: usize) -> Scan<()> {
+    fn cell(&mut self, key: Key, index: usize) -> Scan<()> {
         let schema = self.schema;
-        let (field, cell) = (&schema.fields[index], &schema.plan.cells[index]);
+        let (cell, field) = (&schema.plan.cells[index], &schema.fields[index]);
         let start = self.scan.at();
-        match (self.scan.peek(), field.kind(), &mut self.columns[index]) {
+        match (self.scan.peek(), cell.kind, &mut self.columns[index]) {
             (b'0'..=b'9' | b'-', Kind::Float, Column::Float(values)) => {
                 let number = self.scan.number()?;
                 let value = number.to_f64();
@@ -974,7 +938,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             if self.seen[index] == self.n_rows {
                 continue;
             }
-            match (&cell.absent, &mut self.columns[index]) {
+            match (&*cell.absent, &mut self.columns[index]) {
                 (Absent::Float(value), Column::Float(values)) => values.push(*value),
                 (Absent::Int(value), Column::Int(values)) => values.push(*value),
                 (Absent::Text(value), Column::Text(values)) => values.push(value),
@@ -989,10 +953,11 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// The second of two keys of one field.
     #[cold]
-    fn second(&mut self, key: Key<'a>, index: usize) {
+    fn second(&mut self, key: Key, index: usize) {
         let name = self.schema.fields[index].name();
+        let scan = self.scan.back_at(key.start);
         self.push_error(|| {
-            let written = key.name();
+            let written = key_name(scan);
             let alias_of = (written != name).then(|| name.to_owned());
             (Some(written), CellProblem::DuplicateKey { alias_of })
         });
@@ -1000,10 +965,11 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// A key that is no field.
     #[cold]
-    fn unknown(&mut self, key: Key<'a>) {
+    fn unknown(&mut self, key: Key) {
         let schema = self.schema;
+        let scan = self.scan.back_at(key.start);
         self.push_error(|| {
-            let written = key.name();
+            let written = key_name(scan);
             let similar = similar(&written, schema.names.iter().map(|(name, _)| name.as_str()))
                 .map(str::to_owned);
             (Some(written), CellProblem::UnknownField { similar })
@@ -1019,8 +985,9 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     #[cold]
-    fn error(&mut self, key: Key<'a>, problem: impl FnOnce() -> CellProblem) {
-        self.push_error(|| (Some(key.name()), problem()));
+    fn error(&mut self, key: Key, problem: impl FnOnce() -> CellProblem) {
+        let scan = self.scan.back_at(key.start);
+        self.push_error(|| (Some(key_name(scan)), problem()));
     }
 
     /// Counts an error of the current row, and keeps it if there is room.
@@ -1042,6 +1009,13 @@ impl<'r, 'a> Reader<'r, 'a> {
             self.faults.push(CellError { row: None, field: None, problem });
         }
     }
+}
+
+/// The key that was read here before, as the client wrote it, unescaped.
+#[cold]
+fn key_name(mut scan: Scanner<'_>) -> String {
+    let mut scratch = String::new();
+    scan.string().map_or_else(|_| String::new(), |raw| raw.value(&mut scratch).to_owned())
 }
 
 /// What stands at a place where a value was read before, for messages.
@@ -1444,7 +1418,7 @@ mod tests {
 
     #[test]
     fn a_row_may_have_more_keys_than_are_kept_in_mind() {
-        let others: String = (0..2 * LONGEST_LAYOUT).map(|at| format!("\"k{at}\": 0, ")).collect();
+        let others: String = (0..2 * Layout::MOST).map(|at| format!("\"k{at}\": 0, ")).collect();
         let row = format!(r#"{{"Area": 1, {others} "Front": 2}}"#);
         check(&format!("[{row}, {row}]"), "0: 1 2.0 - 1\n1: 1 2.0 - 1");
     }

@@ -3,7 +3,7 @@
 //! Knows nothing of JSON and nothing of steps. Buffers are kept when a frame is cleared, so that a frame that is used
 //! again allocates nothing once it has seen its largest request.
 
-use super::decode::KnownKeys;
+use super::layout::Layout;
 use super::tensors::TensorColumn;
 
 /// One column of values. A column is as long as its frame has rows.
@@ -338,8 +338,8 @@ impl Column {
 pub struct Frame {
     columns: Vec<Column>,
     n_rows: usize,
-    /// Of the requests that were read into it.
-    known_keys: KnownKeys,
+    /// The keys of the rows that were read into it before.
+    layout: Layout,
 }
 
 impl PartialEq for Frame {
@@ -353,7 +353,7 @@ impl Frame {
     #[must_use]
     pub fn new(columns: Vec<Column>) -> Self {
         let n_rows = columns.first().map_or(0, Column::len);
-        Self { columns, n_rows, known_keys: KnownKeys::default() }
+        Self { columns, n_rows, layout: Layout::default() }
     }
 
     /// The number of rows.
@@ -375,8 +375,8 @@ impl Frame {
     }
 
     /// What decoding keeps in mind from one request to the next.
-    pub(super) fn known_keys_mut(&mut self) -> &mut KnownKeys {
-        &mut self.known_keys
+    pub(super) fn layout_mut(&mut self) -> &mut Layout {
+        &mut self.layout
     }
 
     /// Says how many rows the columns now have.

@@ -281,6 +281,18 @@ impl<'a> Scanner<'a> {
         self.text.get(start..self.at).unwrap_or_default()
     }
 
+    /// All from the cursor on.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Goes on over so many bytes that are known to be there.
+    #[inline]
+    pub(super) fn skip(&mut self, n_bytes: usize) {
+        self.at += n_bytes;
+    }
+
     /// A scanner at `at`, where a value was read before.
     pub(super) fn back_at(&self, at: usize) -> Self {
         Self { at, ..self.clone() }
@@ -425,6 +437,34 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Goes on over an integer of one to seven digits without a sign, if there is one at the cursor. Most numbers are; all others take
+    /// [`Self::number`].
+    #[inline]
+    pub(super) fn short_integer(&mut self) -> Option<u32> {
+        let chunk = *self.bytes.get(self.at..)?.first_chunk::<8>()?;
+        let (n_digits, value) = leading_digits(chunk);
+        // The byte behind is looked at by whoever reads on.
+        let behind = *chunk.get(n_digits)?;
+        let is_whole = !matches!(behind, b'.' | b'e' | b'E');
+        if n_digits == 0 || !is_whole || (chunk[0] == b'0' && n_digits > 1) {
+            return None;
+        }
+        self.at += n_digits;
+        u32::try_from(value).ok()
+    }
+
+    /// Goes on over a string without escapes, if there is one at the cursor. All others, unsound ones too, take [`Self::string`].
+    #[inline]
+    pub(super) fn plain_string(&mut self) -> Option<&'a str> {
+        let start = self.at + 1;
+        let end = plain_until(self.bytes, start);
+        if self.peek() != b'"' || self.byte(end) != b'"' {
+            return None;
+        }
+        self.at = end + 1;
+        self.text.get(start..end)
+    }
+
     /// Reads the number at the cursor, which stands at a digit or a minus sign.
     #[inline]
     pub(super) fn number(&mut self) -> Scan<Number<'a>> {
@@ -467,6 +507,14 @@ impl<'a> Scanner<'a> {
     /// The end of the digits from `at` on, which are appended to `mantissa`.
     #[inline]
     fn digits(&self, mut at: usize, mantissa: &mut u64) -> usize {
+        while let Some(chunk) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+            let (n_digits, value) = leading_digits(*chunk);
+            *mantissa = mantissa.wrapping_mul(TENS[n_digits]).wrapping_add(value);
+            at += n_digits;
+            if n_digits < 8 {
+                return at;
+            }
+        }
         loop {
             let digit = self.byte(at).wrapping_sub(b'0');
             if digit > 9 {
@@ -505,6 +553,8 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn skip_value(&mut self) -> Scan<()> {
         match self.peek() {
+            b'"' if self.plain_string().is_some() => Ok(()),
+            b'0'..=b'9' if self.short_integer().is_some() => Ok(()),
             b'[' | b'{' => self.skip_nested(),
             _ => self.skip_scalar(),
         }
@@ -662,6 +712,26 @@ fn visible(character: char) -> String {
         '\\' | '"' | '\'' => character.to_string(),
         other => other.escape_debug().to_string(),
     }
+}
+
+/// The powers of ten by which up to eight digits shift a number.
+const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// How many of these bytes are digits, up to the first other one, and the number that they are. Without a branch for each digit.
+#[inline]
+fn leading_digits(bytes: [u8; 8]) -> (usize, u64) {
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    // A digit is now 0 to 9; every other byte is more.
+    let word = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([b'0'; 8]);
+    // More than 9, or than 127, sets the upper bit; what is carried from such a byte on only reaches those behind it.
+    let others = (word.wrapping_add(u64::from_le_bytes([0x80 - 10; 8])) | word) & HIGH;
+    let n_bits = others.trailing_zeros() & !7;
+    // The digits go to the end, with zeros before them; then neighbours are put together: to pairs, to fours, to one number.
+    let Some(word) = word.checked_shl(64 - n_bits) else { return (0, 0) };
+    let pairs = (word.wrapping_mul(10) + (word >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    let value = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
+    (n_bits as usize / 8, value)
 }
 
 /// The first byte of `bytes` from `at` on that is not plain text in a string: a quote, a backslash or a control

@@ -13,6 +13,7 @@ mod differential;
 mod error;
 mod frame;
 mod json;
+mod layout;
 mod nested;
 mod picture;
 mod table;

@@ -180,7 +180,7 @@ impl<'a> Filler<'a> {
         let n_rows = self.n_rows;
         let (_, cell, mut put) = self.open(field, name);
         for row in 0..n_rows {
-            match (&cell.absent, &mut *put.column) {
+            match (&*cell.absent, &mut *put.column) {
                 (Absent::Float(value), Column::Float(values)) => values.push(*value),
                 (Absent::Int(value), Column::Int(values)) => values.push(*value),
                 (Absent::Text(value), Column::Text(values)) => values.push(value),

@@ -7,3 +7,5 @@
 mod fault;
 mod helpers;
 mod log;
+mod secrets;
+mod traces;

@@ -1,0 +1,154 @@
+//! Parts of the server alone, for `make bench` and `make bench-profile`.
+//!
+//! - `alone graph FILE ROWS THREADS SECONDS`: what ONNX Runtime reaches without anything around it, in rows a second: THREADS threads, each
+//!   with a session of its own and one thread, run the graph on ROWS made-up rows.
+//! - `alone stage NAME ROWS TIMES`: does one stage of a request of ROWS houses TIMES times; `scripts/bench_profile.py` counts its
+//!   instructions.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::print_stdout, reason = "its result")]
+#![expect(clippy::cast_precision_loss, reason = "a rate needs few digits")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use ndarray::{ArrayD, IxDyn};
+use seaworthy::artifact::Artifact;
+use seaworthy::config::{self, Load, Settings};
+use seaworthy::observe::prediction_log::{self, PredictionLayer, PredictionLog, Sink};
+use seaworthy::pipeline::Workspace;
+use seaworthy::predictor::{Model, Predictor};
+use seaworthy::runtime::{Session, SessionOptions};
+use seaworthy::schema::DecodeOptions;
+use seaworthy::startup::{self, Application};
+use seaworthy::tensor::Tensor;
+use serde::de::IgnoredAny;
+use tower::ServiceExt as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+#[expect(dead_code, reason = "the made-up pipeline is not needed here")]
+mod common;
+
+/// A number like those that models are trained on: around 0, of few digits.
+fn made_up(at: usize) -> f64 {
+    ((at.wrapping_mul(2_654_435_761) >> 7) % 4_001) as f64 / 1_000.0 - 2.0
+}
+
+fn input(session: &Session, n_rows: usize) -> Tensor {
+    let [input] = session.inputs() else { panic!("a graph of several inputs") };
+    let whole = |dim: &Option<u64>| dim.map_or(n_rows, |dim| usize::try_from(dim).unwrap());
+    let shape: Vec<usize> = input.shape.iter().map(whole).collect();
+    let values = (0..shape.iter().product()).map(made_up);
+    let shape = IxDyn(&shape);
+    match input.r#type.as_str() {
+        "float64" => Tensor::Float64(ArrayD::from_shape_vec(shape, values.collect()).unwrap()),
+        "float32" => {
+            #[expect(clippy::cast_possible_truncation, reason = "made up")]
+            let values = values.map(|value| value as f32).collect();
+            Tensor::Float32(ArrayD::from_shape_vec(shape, values).unwrap())
+        }
+        other => panic!("a graph of {other}"),
+    }
+}
+
+fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64) {
+    startup::open_runtime(&config::process()).unwrap();
+    let run = || {
+        let session = Session::open(path, SessionOptions::default()).unwrap();
+        let output = vec![session.outputs()[0].name.clone()];
+        let mut session = session.giving(&output).unwrap();
+        let input = [input(&session, n_rows)];
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        let mut n_runs = 0;
+        while Instant::now() < until {
+            black_box(session.run(&input, &output).unwrap());
+            n_runs += 1;
+        }
+        n_runs
+    };
+    let n_runs: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads).map(|_| scope.spawn(run)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    println!("{}", (n_runs * n_rows) as f64 / seconds);
+}
+
+fn stage(name: &str, n_rows: usize, times: usize) {
+    let body = common::houses(n_rows);
+    let repeat = |mut work: Box<dyn FnMut()>| (0..times).for_each(|_| work());
+    if name == "skip" {
+        return repeat(Box::new(|| {
+            black_box(serde_json::from_str::<IgnoredAny>(&body).unwrap());
+        }));
+    }
+    startup::open_runtime(&config::process()).unwrap();
+    let artifact = Artifact::open(&common::root().join("models/house-prices/3.2.0")).unwrap();
+    let model = Arc::new(Model::load(artifact).unwrap());
+    let options = DecodeOptions::default();
+    let mut frame = model.schema().frame();
+    model.schema().decode(body.as_bytes(), &options, &mut frame).unwrap();
+    let mut predictor = Predictor::open(&model, SessionOptions::default()).unwrap();
+    match name {
+        "decode" => repeat(Box::new(|| {
+            black_box(model.schema().decode(body.as_bytes(), &options, &mut frame).unwrap());
+        })),
+        "pipeline" => {
+            let mut workspace = Workspace::default();
+            repeat(Box::new(|| model.pipeline().run(&frame, &mut workspace)));
+        }
+        "predict" => repeat(Box::new(|| {
+            black_box(predictor.predict(&frame).unwrap());
+        })),
+        "log" => {
+            let (log, _writer) =
+                PredictionLog::start(&Sink::File("/dev/null".into()), 8192).unwrap();
+            let subscriber = tracing_subscriber::registry().with(PredictionLayer::new(log));
+            tracing::subscriber::with_default(subscriber, || {
+                repeat(Box::new(|| prediction_log::emit(body.as_bytes(), false)));
+            });
+        }
+        "request" => {
+            let nowhere = tempfile::tempdir().unwrap();
+            let mut settings = Settings::load(nowhere.path(), BTreeMap::new()).unwrap();
+            settings.server.port = 0;
+            settings.models.dir = common::root().join("models");
+            settings.models.load = Load::Default;
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let application =
+                runtime.block_on(Application::build(&settings, &config::process())).unwrap();
+            let (router, body) = (application.router(), Bytes::from(body));
+            repeat(Box::new(move || {
+                let request = Request::post("/v1/predict")
+                    .header("content-type", "application/json")
+                    .body(Body::from(body.clone()))
+                    .unwrap();
+                let response = runtime.block_on(router.clone().oneshot(request)).unwrap();
+                assert_eq!(response.status(), 200);
+            }));
+        }
+        other => panic!("there is no stage `{other}`"),
+    }
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["graph", path, n_rows, n_threads, seconds] => graph(
+            Path::new(path),
+            n_rows.parse().unwrap(),
+            n_threads.parse().unwrap(),
+            seconds.parse().unwrap(),
+        ),
+        ["stage", name, n_rows, times] => {
+            stage(name, n_rows.parse().unwrap(), times.parse().unwrap());
+        }
+        _ => println!("usage: alone graph FILE ROWS THREADS SECONDS | alone stage NAME ROWS TIMES"),
+    }
+}
