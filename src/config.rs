@@ -138,6 +138,29 @@ pub struct Server {
         message = "must be between 1 and 86400000 (a day)"
     ))]
     pub keep_alive_ms: u64,
+    /// An answer of which the client takes nothing for this long is given up.
+    #[validate(range(
+        min = 1,
+        max = 86_400_000,
+        message = "must be between 1 and 86400000 (a day)"
+    ))]
+    pub write_timeout_ms: u64,
+    /// Connections at a time.
+    #[validate(range(min = 1, max = 10_000_000, message = "must be between 1 and 10000000"))]
+    pub max_connections: usize,
+    /// Requests under way at a time.
+    #[validate(range(min = 1, max = 10_000_000, message = "must be between 1 and 10000000"))]
+    pub max_requests: usize,
+    /// A request's line and headers may be so large together.
+    #[validate(range(
+        min = 8192,
+        max = 16_777_216,
+        message = "must be between 8192 and 16777216 (16 MiB)"
+    ))]
+    pub max_header_bytes: usize,
+    /// A request may have so many headers.
+    #[validate(range(min = 1, max = 10_000, message = "must be between 1 and 10000"))]
+    pub max_headers: usize,
     /// A larger body is refused.
     #[validate(range(
         min = 1,
@@ -145,6 +168,9 @@ pub struct Server {
         message = "must be between 1 and 1073741824 (1 GiB)"
     ))]
     pub max_body_bytes: usize,
+    /// The bodies of all requests under way may hold so much.
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    pub max_total_body_bytes: usize,
     /// From this size on an answer is compressed; 0 compresses none.
     pub compress_from_bytes: u64,
     /// More rows are refused.
@@ -153,7 +179,7 @@ pub struct Server {
     /// Problems listed in one answer.
     #[validate(range(min = 1, message = "must be at least 1"))]
     pub max_errors: usize,
-    /// How long requests are still taken after SIGTERM.
+    /// How long requests are still taken after SIGTERM or SIGINT.
     #[validate(range(max = 3_600_000, message = "must be at most 3600000 (an hour)"))]
     pub drain_delay_ms: u64,
     /// How long requests under way may take after that.
@@ -202,6 +228,8 @@ pub struct Models {
     pub signers: Vec<String>,
     /// Whether one of them must have signed.
     pub require_signature: bool,
+    /// Whether the port is bound first.
+    pub background: bool,
 }
 
 /// Which artifacts are loaded.
@@ -258,6 +286,9 @@ pub struct Engine {
     /// Requests that wait for a worker.
     #[validate(range(min = 1, max = 1_000_000, message = "must be between 1 and 1000000"))]
     pub queue: usize,
+    /// How long a request may have to wait for its turn; 0 follows from what it costs.
+    #[validate(range(max = 86_400_000, message = "must be at most 86400000 (a day)"))]
+    pub max_wait_ms: u64,
     /// Rows up to which a worker merges requests; 0 merges none.
     #[validate(range(max = 1_000_000, message = "must be at most 1000000"))]
     pub batch_rows: usize,
@@ -839,9 +870,11 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "access.open_docs" | "models.require_signature" | "engine.arena" | "metrics.enabled" => {
-            "expected true or false"
-        }
+        "access.open_docs"
+        | "models.require_signature"
+        | "models.background"
+        | "engine.arena"
+        | "metrics.enabled" => "expected true or false",
         "metrics.port" => "a port is a number from 0 to 65535",
         "otel.sample" => "expected a share from 0 to 1",
         "otel.timeout_ms" => "expected a whole number, 1 or above",

@@ -33,6 +33,8 @@ mod tables;
 mod transform;
 
 pub use printer::{OutputError, Printer};
+#[cfg(fuzzing)]
+pub use replay::LogReader;
 
 /// The input or the comparison failed.
 const FAILED: u8 = 1;

@@ -756,6 +756,75 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
+/// Reads files as logs, for the fuzz target `log`: all that `replay` does with a record, but for the report.
+#[cfg(fuzzing)]
+pub struct LogReader(Worker);
+
+#[cfg(fuzzing)]
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader").finish_non_exhaustive()
+    }
+}
+
+#[cfg(fuzzing)]
+impl LogReader {
+    /// A reader that runs every record of this model's name on it.
+    #[must_use]
+    pub fn new(model: &Arc<Model>) -> Self {
+        let models = Models {
+            dir: std::path::PathBuf::new(),
+            loaded: Mutex::default(),
+            on: Some(Arc::clone(model)),
+        };
+        let settings = crate::compare::Settings {
+            relative: 0.0,
+            absolute: 0.0,
+            n_worst: 3,
+            by: vec!["Street".to_owned()],
+        };
+        let by = settings.by.clone();
+        Self(Worker {
+            models: Arc::new(models),
+            runners: BTreeMap::new(),
+            decode: DecodeOptions { max_errors: usize::MAX, ..DecodeOptions::default() },
+            empty: Difference::new(settings, common_labels(model, model)),
+            by,
+        })
+    }
+
+    /// How many lines a file has, and what they were counted as.
+    ///
+    /// # Errors
+    /// It cannot be read as text.
+    ///
+    /// # Panics
+    /// A record is fatal.
+    #[expect(clippy::panic, reason = "that is what a fuzz target is to find")]
+    pub fn read(&mut self, path: &std::path::Path) -> Result<(u64, u64), TableError> {
+        let relative = path.file_name().map(Into::into).unwrap_or_default();
+        let source =
+            Source { path: Some(path.to_owned()), relative, format: Format::Ndjson, size: None };
+        let (mut n_lines, mut n_counted) = (0, 0);
+        for lines in source.open_log(&Arc::default())? {
+            let counts = match self.0.run(&lines?) {
+                Ok(part) => part.counts,
+                Err(ReplayError::Table(error)) => return Err(error),
+                Err(error) => panic!("{error}"),
+            };
+            n_lines += counts.lines;
+            n_counted += counts.replayed
+                + counts.redacted
+                + counts.other_models
+                + counts.not_replayable.values().sum::<u64>()
+                + counts.other
+                + counts.torn
+                + counts.corrupt;
+        }
+        Ok((n_lines, n_counted))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@
 
 mod check;
 mod diff;
+#[path = "../support/fault.rs"]
+mod fault;
 mod healthcheck;
 mod help;
 mod helpers;

@@ -2,6 +2,7 @@
 
 use super::assert_shown;
 use super::helpers::{copy_model, program_at, seaworthy};
+use crate::fault::fault;
 
 #[test]
 fn a_wrong_setting_is_named() {
@@ -26,6 +27,12 @@ fn a_wrong_setting_is_named() {
     ]
     .map(|(key, value)| seaworthy(&["check"]).env(key, value).show());
     assert_shown!(shown.join("\n"));
+    fault!(
+        "A key itself in the settings; A wrong setting",
+        "`SEAWORTHY__ACCESS__KEYS=sw_…`; unknown key, impossible value, in file, environment and PORT",
+        "no start, exit 2, value not shown; exit 2; key, value, file with line or variable; a near name",
+        "as expected"
+    );
 }
 
 #[test]
