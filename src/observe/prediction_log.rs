@@ -693,7 +693,7 @@ mod tests {
         let (log, writer) = PredictionLog::start_with(&sink, &options).unwrap();
         let begun = Instant::now();
         for _ in 0..3 {
-            log.append("{}");
+            log.append(&[b"{}"]);
             assert!(log.flush(Duration::from_secs(60)));
         }
         // The first is tried again, the others are not.
