@@ -133,7 +133,7 @@ python-lint: venv
 	cd python && ../target/venv/bin/ruff check . && ../target/venv/bin/ruff format --check . && ../target/venv/bin/mypy
 
 .PHONY: validate
-validate: ## Check the files for ECS, Kubernetes, KServe and CircleCI against what those publish
+validate: ## Check the files for ECS, Kubernetes, KServe, Prometheus, Grafana and CircleCI against what those publish
 	@$(PYTHON) scripts/venv.py target/venv-deploy --requirements deploy/requirements.txt
 	target/venv-deploy/bin/python deploy/validate.py
 

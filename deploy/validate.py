@@ -8,6 +8,7 @@
 | deploy/ecs.yaml | cfn-lint, with the schemas of CloudFormation that it carries |
 | deploy/kubernetes/ | kubernetes-validate: the JSON schemas of Kubernetes, strictly (no key that is not there) |
 | deploy/kserve/ | the classes of KServe's own package, made from its resource definitions; containers as above |
+| deploy/prometheus/, deploy/grafana/ | their metrics and labels are those of docs/metrics.md; promtool, where it is installed |
 | CircleCI's, this project's and the one of `seaworthy new` | check-jsonschema, with CircleCI's published schema |
 
 Needs the packages of deploy/requirements.txt. KServe's package would bring half of the machine-learning world along, so its
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import kubernetes_validate
+import metrics
 import yaml
 
 DEPLOY = Path(__file__).resolve().parent
@@ -166,6 +168,7 @@ def main() -> int:
         results.append((path, [error for document in documents(path) for error in kserve_document(document, kinds)]))
     for path in CIRCLECI:
         results.append((path, run("check-jsonschema", "--builtin-schema", "vendor.circle-ci", str(path))))
+    results += metrics.check()
     for path, errors in results:
         print(f"{path.relative_to(ROOT)}: {'valid' if not errors else 'NOT VALID'}")
         for error in errors:

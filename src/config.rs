@@ -13,6 +13,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::access::{AccessError, Keys, Limit, Origins};
+use crate::observe::otlp;
 use crate::observe::sampling::Sampling;
 use crate::schema::UnknownFields;
 
@@ -47,7 +48,41 @@ pub struct Settings {
     pub log: Log,
     /// `[metrics]`
     pub metrics: Metrics,
+    /// `[otel]`
+    #[validate(nested)]
+    pub otel: Otel,
 }
+
+/// `[otel]`: where spans are sent.
+#[derive(Debug, Clone, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct Otel {
+    /// The collector; empty for none.
+    pub endpoint: String,
+    /// Headers of each message, `key=value,…`.
+    pub headers: String,
+    /// What the server is called.
+    pub service_name: String,
+    /// What else is said of it, `key=value,…`.
+    pub resource: String,
+    /// The share of requests that is traced, of those that nobody has decided about.
+    #[validate(range(min = 0.0, max = 1.0, message = "must be between 0 and 1"))]
+    pub sample: f64,
+    /// How long the collector may take.
+    #[validate(range(min = 1, max = 60_000, message = "must be between 1 and 60000 (a minute)"))]
+    pub timeout_ms: u64,
+}
+
+/// The standard variables of OpenTelemetry that are read, and the settings that they are. Weaker than `SEAWORTHY__OTEL__…`.
+const OTEL_VARIABLES: [(&str, &str); 7] = [
+    ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otel.endpoint"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel.endpoint"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "otel.headers"),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "otel.timeout_ms"),
+    ("OTEL_SERVICE_NAME", "otel.service_name"),
+    ("OTEL_RESOURCE_ATTRIBUTES", "otel.resource"),
+    ("OTEL_TRACES_SAMPLER_ARG", "otel.sample"),
+];
 
 /// `[metrics]`: what is counted, and where it is shown.
 #[derive(Debug, Clone, Deserialize)]
@@ -485,6 +520,21 @@ impl Settings {
             })?;
             builder = builder.set_override("server.port", i64::from(number)).map_err(read)?;
         }
+        for (variable, key) in OTEL_VARIABLES {
+            let is_off = environment.get("OTEL_SDK_DISABLED").is_some_and(|off| off == "true");
+            let value = environment.get(variable).filter(|value| !value.is_empty() && !is_off);
+            if let Some(value) = value.filter(|_| !origins.contains_key(key)) {
+                let is_base = variable == "OTEL_EXPORTER_OTLP_ENDPOINT";
+                let path = if is_base { "/v1/traces" } else { "" };
+                let set = format!("{}{path}", value.trim_end_matches('/'));
+                let origin = Origin {
+                    value: shown(key, &Value::from(value.as_str())),
+                    place: format!("the environment ({variable})"),
+                };
+                origins.insert(key.to_owned(), origin);
+                builder = builder.set_override(key, set).map_err(read)?;
+            }
+        }
         let config = builder.build().map_err(read)?;
         let settings: Self = config.try_deserialize().map_err(|error| match error {
             ::config::ConfigError::At { error, key: Some(key), .. } => {
@@ -516,6 +566,9 @@ impl Settings {
         if let Err(problem) = Sampling::parse(&settings.log.sample) {
             return Err(invalid("log.sample", &origins, problem.to_owned()));
         }
+        if let Some((key, problem)) = settings.otel.problem() {
+            return Err(invalid(key, &origins, problem.to_owned()));
+        }
         let (certificate, key) = (&settings.server.tls_certificate, &settings.server.tls_key);
         if certificate.is_empty() != key.is_empty() {
             let (set, other) = if key.is_empty() {
@@ -529,6 +582,20 @@ impl Settings {
             .access_problem()
             .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
         Ok(settings)
+    }
+}
+
+impl Otel {
+    /// The first key that has no sound value, and why.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let wrong = |key, problem: Result<(), &'static str>| problem.err().map(|text| (key, text));
+        let endpoint = match self.endpoint.as_str() {
+            "" => Ok(()),
+            url => otlp::Endpoint::parse(url).map(|_| ()),
+        };
+        wrong("otel.endpoint", endpoint)
+            .or_else(|| wrong("otel.headers", otlp::pairs(&self.headers).map(|_| ())))
+            .or_else(|| wrong("otel.resource", otlp::pairs(&self.resource).map(|_| ())))
     }
 }
 
@@ -589,7 +656,7 @@ struct Origin {
 
 /// A value for a message. What may be a secret is not shown, as messages end up in logs.
 fn shown(key: &str, value: &Value) -> String {
-    const SECRET: [&str; 5] = ["key", "secret", "token", "password", "sensitive"];
+    const SECRET: [&str; 6] = ["key", "secret", "token", "password", "sensitive", "headers"];
     // Paths of files are none.
     const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
     if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
@@ -657,6 +724,8 @@ fn expected(key: &str) -> Option<&'static str> {
         "log.format" => "expected \"text\" or \"json\"",
         "access.open_docs" | "engine.arena" | "metrics.enabled" => "expected true or false",
         "metrics.port" => "a port is a number from 0 to 65535",
+        "otel.sample" => "expected a share from 0 to 1",
+        "otel.timeout_ms" => "expected a whole number, 1 or above",
         "log.policy" => "expected \"block\" or \"drop\"",
         "log.compress" | "log.sample_refused" => "expected true or false",
         "cors.max_age_s" | "log.queue" | "log.max_text_bytes" | "log.retry_ms"

@@ -15,12 +15,13 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::access::{Access, AccessError, Keys};
 use crate::artifact::{Artifact, store};
 use crate::bare::{self, BareError};
-use crate::config::{LaneChoice, Load, LoggedImages, Process, Settings};
+use crate::config::{LaneChoice, Load, LoggedImages, Otel, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
 use crate::http;
 use crate::http::connection::{Patience, Requests, Socket, Stream, connect};
 use crate::image;
 use crate::observe::metrics::{Metrics, Place, Refused};
+use crate::observe::otlp::{self, Endpoint, Tracer};
 use crate::observe::prediction_log::PredictionLog;
 use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
@@ -90,6 +91,9 @@ pub enum ServerError {
         #[source]
         source: std::io::Error,
     },
+    /// The thread that sends spans cannot be started.
+    #[error("the thread that sends spans cannot be started")]
+    Tracer(#[source] std::io::Error),
     /// The signals cannot be listened to.
     #[error("the signals that end the server cannot be listened to")]
     Signals(#[source] std::io::Error),
@@ -237,7 +241,8 @@ impl Application {
         let metrics = Metrics::new(place, &runtime::build_id().unwrap_or_default());
         let tls = tls(settings)?;
         let state = AppState::new(deployments, default, limits, metrics)
-            .expect("the default is one of the deployments");
+            .expect("the default is one of the deployments")
+            .traced_by(start_tracer(&settings.otel)?);
         let address = SocketAddr::new(server.host, server.port);
         let bound = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
@@ -352,7 +357,34 @@ impl Application {
             () = drained => tracing::info!("stopped"),
             _ = second.next() => tracing::warn!("stopped at once by a second signal"),
         }
+        flush_spans(&state).await;
         if cause == Stop::PredictorEnded { Err(ServerError::PredictorEnded) } else { Ok(()) }
+    }
+}
+
+/// Who sends spans, when there is somebody to send them to.
+fn start_tracer(settings: &Otel) -> Result<Option<Tracer>, ServerError> {
+    // Checked when the settings were read.
+    let Ok(endpoint) = Endpoint::parse(&settings.endpoint) else { return Ok(None) };
+    let options = otlp::Options {
+        endpoint,
+        headers: otlp::pairs(&settings.headers).unwrap_or_default(),
+        service_name: settings.service_name.clone(),
+        resource: otlp::pairs(&settings.resource).unwrap_or_default(),
+        sample: settings.sample,
+        timeout: Duration::from_millis(settings.timeout_ms),
+    };
+    tracing::info!("spans are sent to {}", settings.endpoint);
+    Tracer::start(options).map(Some).map_err(ServerError::Tracer)
+}
+
+/// Sends the spans that wait still.
+async fn flush_spans(state: &AppState) {
+    if let Some(tracer) = state.tracer().cloned() {
+        let flushing = tokio::task::spawn_blocking(move || tracer.flush(Duration::from_secs(2)));
+        if !flushing.await.unwrap_or_default() {
+            tracing::warn!("spans could not be sent within 2 s; the last ones are lost");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::access::Access;
 use crate::engine::Engine;
 use crate::observe::metrics::{Metrics, ModelMetrics};
+use crate::observe::otlp::Tracer;
 use crate::observe::sampling::Sample;
 use crate::predictor::Model;
 use crate::proof::Proof;
@@ -263,6 +264,7 @@ pub struct AppState {
     limits: Arc<Limits>,
     buffers: Buffers,
     metrics: Arc<Metrics>,
+    tracer: Option<Tracer>,
     draining: Arc<AtomicBool>,
 }
 
@@ -282,6 +284,7 @@ impl AppState {
             limits: Arc::new(limits),
             buffers: Buffers::default(),
             metrics: Arc::new(metrics),
+            tracer: None,
             draining: Arc::new(AtomicBool::new(false)),
         })
     }
@@ -320,6 +323,22 @@ impl AppState {
     #[must_use]
     pub fn buffers(&self) -> &Buffers {
         &self.buffers
+    }
+
+    /// With spans of requests sent by this tracer.
+    #[must_use]
+    pub fn traced_by(mut self, tracer: Option<Tracer>) -> Self {
+        if let Some(tracer) = &tracer {
+            self.metrics.watch_spans(tracer.counts());
+        }
+        self.tracer = tracer;
+        self
+    }
+
+    /// Who sends spans of requests, if anybody does.
+    #[must_use]
+    pub fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// What is counted.

@@ -120,6 +120,7 @@ def quantile_transformer(draw: Draw) -> Case:
         ),
         train,
         test,
+        refusable=bool(train.isna().all().any()),
     )
 
 

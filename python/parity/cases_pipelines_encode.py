@@ -28,7 +28,11 @@ def sklearn_encoders(draw: Draw) -> Case:
     names = draw.names(4)
     # In scikit-learn's imputers pd.NA raises.
     types = {name: draw.choice(["object", "object", "str", "category"]) for name in names[:2]}
-    columns = {name: draw.categories(missing=draw.choice([0.0, 0.1]), unseen=0.1, dtype=types[name]) for name in types}
+    # As to None see `cases_compose`.
+    columns = {
+        name: draw.categories(missing=draw.choice([0.0, 0.1]), unseen=0.1, dtype=types[name], none=False)
+        for name in types
+    }
     columns.update({name: draw.numbers(missing=0.1, nullable=False) for name in names[2:]})
     train, test = draw.frames(columns)
     imputer = SimpleImputer(strategy=draw.choice(["most_frequent", "constant"]), fill_value="missing")

@@ -161,12 +161,13 @@ class Draw:
 
     def categories(
         self, *, missing: float = 0.0, unseen: float = 0.1, cardinality: int | None = None,
-        dtype: str | None = None, words: Sequence[str] = WORDS, integers: float = 0.0,
+        dtype: str | None = None, words: Sequence[str] = WORDS, integers: float = 0.0, none: bool = True,
     ) -> Pair:  # fmt: skip
         """Strings out of a few; `unseen` is the share, among the rows asked, of those that training never saw.
 
         `dtype` is `object` (missing is NaN, None, pd.NA or two of them), `str` (pandas 3), `string` or
         `category`; any of them when not given. With the probability `integers` the column holds integers instead.
+        Without `none` no missing value is None.
         """
         rng = self.rng
         cardinality = cardinality or self.integer(1, 9)
@@ -198,6 +199,8 @@ class Draw:
             if dtype == "string":
                 return pd.Series([pd.NA if c is None else c for c in cells], dtype="string")
             holes = self.choice([[np.nan]] * 6 + [[None]] * 2 + [[pd.NA], [np.nan, None]])
+            if not none and None in holes:
+                holes = [np.nan]
             return pd.Series([self.choice(holes) if c is None else c for c in cells], dtype=object)
 
         return self._pair(cells, series, alike=True)

@@ -432,11 +432,29 @@ def _read(transformers: Sequence[tuple[str, Any]], schema: Schema, consume: Call
         warnings.simplefilter("ignore")
         for path, transformer in transformers:
             frame, current = convert_step(state, transformer, path, frame, current)
-    names = _names_out(transformers, [field["name"] for field in schema.fields])
-    if names is not None and len(names) == len(current) == len(set(names)):
-        current = rename_columns(state, current, names)
+    if isinstance(frame, pd.DataFrame) and any(isinstance(label, str) for label in frame.columns):
+        names: list[str] | None = [str(label) for label in frame.columns]
+    else:
+        names = _names_out(transformers, [field["name"] for field in schema.fields])
+    if names is not None and len(names) == len(current):
+        current = rename_columns(state, current, _unique(names))
     prune_hashes(state.steps, [column.name for column in current])
     return Reading(schema, state, current, frame, good_rows, preprocess)
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names, with a number after those that were there before: a column of an artifact needs one of its own."""
+    if len(set(names)) == len(names):
+        return list(names)
+    taken, unique = set(names), []
+    seen: set[str] = set()
+    for name in names:
+        number, own = 2, name
+        while own in seen or (own != name and own in taken):
+            own, number = f"{name}_{number}", number + 1
+        seen.add(own)
+        unique.append(own)
+    return unique
 
 
 def _names_out(transformers: Sequence[tuple[str, Any]], names: Sequence[str]) -> list[str] | None:

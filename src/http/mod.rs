@@ -22,6 +22,7 @@ mod predict;
 pub mod problem;
 mod record;
 mod request_id;
+mod trace;
 
 /// The whole service, ready to be served or called in a test.
 pub fn router(state: AppState) -> Router {

@@ -19,8 +19,10 @@ use super::models::{in_path, unknown};
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
+use super::trace::{self, Over};
 use crate::engine::{Predicted, Times};
 use crate::observe::metrics::{Metrics, Route, Stage};
+use crate::observe::otlp::Tracer;
 use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
 use crate::schema::{Decoded, Schema};
@@ -47,7 +49,7 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let (parts, body) = request.into_parts();
-    let id = request_id::of(&parts.headers);
+    let id = request_id::of(&parts.headers, state.tracer());
     let access = &state.limits().access;
     let admission = gate::admit(access, &parts.headers, DIRECT);
     let deployment = admission.refused.map_or_else(|| Ok(state.default_deployment()), Err);
@@ -79,8 +81,8 @@ struct Seen {
     is_binary: bool,
     /// Rows that have a prediction.
     n_predicted: usize,
-    /// What decoding took, when times are taken.
-    decode: Option<Duration>,
+    /// When decoding began and what it took, when times are taken.
+    decode: Option<(Instant, Duration)>,
     /// What the stages after it took, when there were any.
     times: Option<Times>,
 }
@@ -159,6 +161,10 @@ struct Exchange<'a> {
     deployment: Result<&'a Deployment, ApiError>,
     limits: &'a Limits,
     metrics: &'a Metrics,
+    id: &'a RequestId,
+    route: Route,
+    tracer: Option<&'a Tracer>,
+    started: Instant,
     seen: Seen,
     is_logged: bool,
 }
@@ -204,6 +210,19 @@ impl Exchange<'_> {
         if let Err(error) = answered {
             self.metrics.rejected(error.kind().0);
         }
+        if trace::is_wanted(self.tracer, self.id) {
+            let over = Over {
+                method: &self.parts.method,
+                route: self.route,
+                span: (self.started, duration),
+                status,
+                error: answered.as_ref().err(),
+                model: deployment.map(|deployment| (deployment, exchanged.n_rows)),
+                decode: self.seen.decode,
+                times: self.seen.times,
+            };
+            trace::over(self.tracer, self.id, &over);
+        }
     }
 
     fn count(&self, status: u16, n_rows: usize, duration: Duration) {
@@ -211,7 +230,7 @@ impl Exchange<'_> {
         let (seen, metrics) = (&self.seen, &deployment.metrics);
         metrics.exchanged(status, n_rows, seen.n_predicted, duration);
         match (seen.decode, seen.times) {
-            (Some(decode), Some(times)) => {
+            (Some((_, decode)), Some(times)) => {
                 metrics.stages(&[
                     (Stage::Decode, decode),
                     (Stage::Queue, times.queue),
@@ -223,7 +242,7 @@ impl Exchange<'_> {
                     metrics.run(times.run_rows);
                 }
             }
-            (Some(decode), None) => metrics.stages(&[(Stage::Decode, decode)]),
+            (Some((_, decode)), None) => metrics.stages(&[(Stage::Decode, decode)]),
             (None, _) => {}
         }
     }
@@ -248,7 +267,7 @@ async fn create_prediction(
         .extensions
         .get::<RequestId>()
         .cloned()
-        .unwrap_or_else(|| request_id::of(&parts.headers));
+        .unwrap_or_else(|| request_id::of(&parts.headers, state.tracer()));
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let deployment = find(&state, params, parts.uri.path());
     let route = Route::of(parts.extensions.get().map(MatchedPath::as_str));
@@ -270,10 +289,13 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let started = Instant::now();
-    let trace_id = request_id::trace_id(&parts.headers);
     let (limits, metrics) = (state.limits(), state.metrics().as_ref());
     let mut exchange = Exchange {
-        record: Record::new(started, id, trace_id.as_deref(), caller.key_name(), (metrics, route)),
+        record: Record::new(started, id, caller.key_name(), (metrics, route)),
+        id,
+        route,
+        tracer: state.tracer(),
+        started,
         parts,
         deployment,
         limits,
@@ -296,7 +318,8 @@ where
         }
         seen.body.make_json(&media_type, schema)?;
         seen.is_binary = false;
-        let work = answer(deployment, limits, id, seen, metrics.is_on());
+        let is_timed = metrics.is_on() || trace::is_wanted(state.tracer(), id);
+        let work = answer(deployment, limits, id, seen, is_timed);
         within(limits.request_timeout, work)
             .await
             .ok_or(ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() })?
@@ -425,7 +448,8 @@ async fn answer(
     let decoded = seen.decoded.insert(decoded);
     let of_the_whole = decoded.errors.iter().any(|error| error.row.is_none());
     let decoded_at = is_timed.then(Instant::now);
-    seen.decode = decoded_at.zip(started).map(|(end, start)| end.saturating_duration_since(start));
+    let taken = |(end, start): (Instant, Instant)| (start, end.saturating_duration_since(start));
+    seen.decode = decoded_at.zip(started).map(taken);
     let Predicted { predictions, frame, times } =
         if of_the_whole || (frame.n_rows() == 0 && decoded.n_errors > 0) {
             Predicted { predictions: Predictions::default(), frame, times: None }

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
@@ -17,6 +18,7 @@ use super::encoding;
 use super::gate::{self, Caller};
 use super::record::{self, Record};
 use super::request_id::{self, RequestId};
+use super::trace::{self, Over};
 use crate::engine::EngineError;
 use crate::observe::metrics::Route;
 use crate::schema::{SyntaxError, shorten};
@@ -333,9 +335,8 @@ pub(super) async fn finish(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let started = std::time::Instant::now();
-    let id = request_id::of(request.headers());
-    let trace_id = request_id::trace_id(request.headers());
+    let started = Instant::now();
+    let id = request_id::of(request.headers(), state.tracer());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let route = Route::of(request.extensions().get().map(MatchedPath::as_str));
     request.extensions_mut().insert(id.clone());
@@ -369,16 +370,22 @@ pub(super) async fn finish(
             if !logged {
                 error.report(&id);
                 let counted = (state.metrics().as_ref(), route);
-                let key = caller.key_name();
-                let record = Record::new(started, &id, trace_id.as_deref(), key, counted);
-                record::rejected(record, &method, &path, &error);
+                let record = Record::new(started, &id, caller.key_name(), counted);
+                let duration = record::rejected(record, &method, &path, &error);
+                let over = over(&method, route, (started, duration), status.as_u16(), Some(&error));
+                trace::over(state.tracer(), &id, &over);
                 is_counted = true;
             }
             response = error.to_response(&id).map(Body::new);
         }
     }
     if !is_counted {
-        state.metrics().answered(route, status.as_u16(), started.elapsed());
+        let duration = started.elapsed();
+        state.metrics().answered(route, status.as_u16(), duration);
+        if !route.is_watch() {
+            let over = over(&method, route, (started, duration), status.as_u16(), None);
+            trace::over(state.tracer(), &id, &over);
+        }
     }
     dress(&mut response, &id, &state, &caller, origin.as_ref());
     if encoding::is_large(&response, state.limits().compress_from) {
@@ -387,7 +394,18 @@ pub(super) async fn finish(
     response
 }
 
-/// What every answer carries: the request's id; what a page of another origin needs; the quota; and that the connection ends, when the server does.
+/// A request that no model has seen.
+fn over<'a>(
+    method: &'a Method,
+    route: Route,
+    span: (Instant, Duration),
+    status: u16,
+    error: Option<&'a ApiError>,
+) -> Over<'a> {
+    Over { method, route, span, status, error, model: None, decode: None, times: None }
+}
+
+/// What every answer carries: the request's id, and where it stands in a trace; what a page of another origin needs; the quota; and that the connection ends, when the server does.
 pub(super) fn dress<B>(
     response: &mut Response<B>,
     id: &RequestId,
@@ -397,6 +415,11 @@ pub(super) fn dress<B>(
 ) {
     let headers = response.headers_mut();
     headers.insert(request_id::HEADER, id.header());
+    if let Some(trace) = id.trace()
+        && let Ok(value) = HeaderValue::try_from(trace.response(state.tracer().is_some()))
+    {
+        headers.insert(request_id::TRACE_HEADER, value);
+    }
     gate::dress(headers, &state.limits().access, caller, origin);
     if state.is_draining() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -408,7 +431,13 @@ impl ApiError {
     pub(super) fn report(&self, id: &RequestId) {
         if self.status().is_server_error() {
             let error: &dyn std::error::Error = self;
-            tracing::error!(error, request.id = id.as_str(), "a request failed");
+            let trace_id = id.trace_id();
+            tracing::error!(
+                error,
+                request.id = id.as_str(),
+                trace.id = trace_id,
+                "a request failed"
+            );
         }
     }
 

@@ -24,7 +24,6 @@ use crate::state::{Deployment, Limits};
 pub(super) struct Record<'a> {
     started: Instant,
     request_id: &'a RequestId,
-    trace_id: Option<&'a str>,
     key: Option<&'a str>,
     metrics: &'a Metrics,
     route: Route,
@@ -34,11 +33,10 @@ impl<'a> Record<'a> {
     pub(super) fn new(
         started: Instant,
         request_id: &'a RequestId,
-        trace_id: Option<&'a str>,
         key: Option<&'a str>,
         (metrics, route): (&'a Metrics, Route),
     ) -> Self {
-        Self { started, request_id, trace_id, key, metrics, route }
+        Self { started, request_id, key, metrics, route }
     }
 
     /// The part that all records begin with.
@@ -52,7 +50,7 @@ impl<'a> Record<'a> {
         line.extend_from_slice(b"\",\"target\":\"prediction\",\"request_id\":\"");
         line.extend_from_slice(self.request_id.as_str().as_bytes());
         line.extend_from_slice(b"\",\"trace_id\":");
-        match self.trace_id {
+        match self.request_id.trace_id() {
             Some(trace_id) => {
                 line.push(b'"');
                 line.extend_from_slice(trace_id.as_bytes());
@@ -218,7 +216,12 @@ pub(super) fn exchanged(
 }
 
 /// Logs and counts a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
-pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &ApiError) {
+pub(super) fn rejected(
+    record: Record<'_>,
+    method: &Method,
+    path: &str,
+    error: &ApiError,
+) -> Duration {
     let status = error.status().as_u16();
     let mut line = Line::default();
     let text = &mut line.text;
@@ -229,8 +232,8 @@ pub(super) fn rejected(record: Record<'_>, method: &Method, path: &str, error: &
         write!(text, ",\"status\":{status},\"rows\":0,\"inputs\":null,\"predictions\":null");
     let items = error.items();
     errors(text, &items, items.len());
-    record.end(line, status);
     record.metrics.rejected(error.kind().0);
+    record.end(line, status)
 }
 
 fn request(line: &mut Vec<u8>, method: &Method, path: &str) {

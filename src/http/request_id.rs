@@ -1,30 +1,55 @@
-//! Which request this is: `X-Request-ID` and `traceparent`.
+//! Which request this is: `X-Request-ID`, and `traceparent` and `tracestate` of W3C Trace Context.
+
+use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::observe::otlp::{Trace, Tracer};
+
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// Says in the answer which span of which trace it was.
+pub(super) const TRACE_HEADER: HeaderName = HeaderName::from_static("traceresponse");
 const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+/// A longer `tracestate` is not passed on; the standard asks for that much.
+const LONGEST_STATE: usize = 512;
 /// A longer id is not taken over.
 const LONGEST: usize = 128;
 
-/// The id of a request: its own if it is well-formed, else a new one.
+/// The id of a request: its own if it is well-formed, else a new one; and where it stands in a trace, if it does.
 #[derive(Debug, Clone)]
-pub(super) struct RequestId(HeaderValue);
+pub(super) struct RequestId {
+    id: HeaderValue,
+    trace: Option<Arc<Trace>>,
+}
 
 impl RequestId {
     pub(super) fn as_str(&self) -> &str {
         // Both ways to make one give visible ASCII.
-        self.0.to_str().unwrap_or_default()
+        self.id.to_str().unwrap_or_default()
     }
 
     pub(super) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        self.id.clone()
+    }
+
+    pub(super) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
+    }
+
+    pub(super) fn trace_id(&self) -> Option<&str> {
+        self.trace().map(|trace| trace.trace_id.as_str())
     }
 }
 
 /// Takes the id from the headers when it has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = @ -`, else makes one (a UUID of version 7, without
-/// hyphens).
-pub(super) fn of(headers: &HeaderMap) -> RequestId {
+/// hyphens). The trace of a well-formed `traceparent` is continued; without one a trace is begun, if there is somebody to send it to.
+pub(super) fn of(headers: &HeaderMap, tracer: Option<&Tracer>) -> RequestId {
+    let trace = continued(headers).or_else(|| tracer.map(Tracer::begin)).map(Arc::new);
+    RequestId { id: id(headers), trace }
+}
+
+fn id(headers: &HeaderMap) -> HeaderValue {
     let well_formed = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         (1..=LONGEST).contains(&bytes.len())
@@ -32,18 +57,20 @@ pub(super) fn of(headers: &HeaderMap) -> RequestId {
     };
     let mut given = headers.get_all(HEADER).iter();
     match (given.next().filter(well_formed), given.next()) {
-        (Some(value), None) => RequestId(value.clone()),
+        (Some(value), None) => value.clone(),
         _ => {
             let mut buffer = uuid::Uuid::encode_buffer();
             let id = uuid::Uuid::now_v7().simple().encode_lower(&mut buffer);
-            RequestId(HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("unknown")))
+            HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("unknown"))
         }
     }
 }
 
-/// The trace id of a well-formed W3C `traceparent`.
-pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
-    let parent = headers.get(TRACEPARENT)?.to_str().ok()?;
+/// The trace of a well-formed W3C `traceparent`.
+fn continued(headers: &HeaderMap) -> Option<Trace> {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else { return None };
+    let parent = parent.to_str().ok()?;
     let hex = |text: &str, length: usize| {
         text.len() == length
             && text.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c))
@@ -61,7 +88,18 @@ pub(super) fn trace_id(headers: &HeaderMap) -> Option<String> {
         && hex(flags, 2)
         // Later versions may say more.
         && (version != "00" || parts.next().is_none());
-    well_formed.then(|| trace.to_owned())
+    well_formed.then(|| {
+        let is_sampled = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 1 == 1);
+        Trace::continued(trace, span, is_sampled, state(headers))
+    })
+}
+
+/// `tracestate` as it came, its lines put together; empty when it is not to be passed on.
+fn state(headers: &HeaderMap) -> String {
+    let lines: Vec<&str> =
+        headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok()).collect();
+    let state = lines.join(",");
+    if state.len() <= LONGEST_STATE { state } else { String::new() }
 }
 
 #[cfg(test)]
@@ -75,7 +113,7 @@ mod tests {
             values.iter().for_each(|value| {
                 headers.append(HEADER, HeaderValue::from_static(value));
             });
-            of(&headers).as_str().to_owned()
+            of(&headers, None).as_str().to_owned()
         };
         assert_eq!(id(&["a-1_b.c"]), "a-1_b.c");
         for bad in [&[][..], &[""], &["a b"], &["a\"b"], &["a", "b"]] {
@@ -91,7 +129,7 @@ mod tests {
                 HeaderName::from_static(TRACEPARENT),
                 HeaderValue::from_static(value),
             )]);
-            trace_id(&headers)
+            continued(&headers).map(|trace| trace.trace_id)
         };
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         assert_eq!(trace(good).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));

@@ -7,11 +7,12 @@
 //! Knows nothing of HTTP but the names of routes and the numbers of statuses, which it shows.
 
 use std::array;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::exposition::{Format, Text};
+use super::otlp::Counts;
 use super::prediction_log::PredictionLog;
 use super::process;
 
@@ -166,6 +167,12 @@ pub const TABLE: &[Family] = &[
         &[],
         "Files of the prediction log that were full or old enough to be put aside.",
     ),
+    family(
+        "seaworthy_spans_total",
+        Kind::Counter,
+        &["result"],
+        "Spans for OpenTelemetry: `exported`, `dropped` (the queue was full) or `failed` (the collector did not take them).",
+    ),
     family("seaworthy_ready", Kind::Gauge, &[], "1 when the server is ready for requests, else 0."),
     family(
         "seaworthy_build_info",
@@ -231,6 +238,18 @@ impl Route {
     /// What is no route of ours.
     pub const OTHER: Self = Self(ROUTES.len() - 1);
 
+    /// Its pattern.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        ROUTES[self.0]
+    }
+
+    /// Whether it is asked again and again by machines that watch: health and metrics.
+    #[must_use]
+    pub fn is_watch(self) -> bool {
+        self.as_str().starts_with("/health") || self.as_str() == "/metrics"
+    }
+
     /// The route of this pattern.
     #[must_use]
     pub fn of(pattern: Option<&str>) -> Self {
@@ -262,9 +281,11 @@ pub const REASONS: &[&str] = &[
     "overloaded",
     "timeout",
     "connection-closed",
+    "malformed-encoding",
     "unauthorized",
     "forbidden",
-    "quota",
+    "origin-not-allowed",
+    "too-many-requests",
     "loading",
     Refused::MalformedHead.as_str(),
     Refused::HeadTimeout.as_str(),
@@ -572,6 +593,7 @@ pub struct Metrics {
     rejected: [AtomicU64; REASONS.len()],
     flight: Sharded<Flight>,
     log: OnceLock<PredictionLog>,
+    spans: OnceLock<Arc<Counts>>,
     sampled_out: AtomicU64,
 }
 
@@ -586,6 +608,7 @@ impl Metrics {
             rejected: cells(),
             flight: Sharded::new(Flight::default),
             log: OnceLock::new(),
+            spans: OnceLock::new(),
             sampled_out: AtomicU64::new(0),
         }
     }
@@ -606,6 +629,11 @@ impl Metrics {
     pub fn watch_log(&self, log: PredictionLog) {
         // It is the process's one; a second server in a test has the same.
         let _known = self.log.set(log);
+    }
+
+    /// Shows what becomes of spans.
+    pub fn watch_spans(&self, counts: Arc<Counts>) {
+        let _known = self.spans.set(counts);
     }
 
     /// A request has its status.
@@ -713,6 +741,11 @@ impl Metrics {
             "seaworthy_build_info" => {
                 let version = env!("CARGO_PKG_VERSION");
                 text.number(&[("version", version), ("onnxruntime", &self.onnxruntime)], 1);
+            }
+            "seaworthy_spans_total" => {
+                for (result, n) in self.spans.get().into_iter().flat_map(|spans| spans.show()) {
+                    text.number(&[("result", result)], n);
+                }
             }
             _ if name.starts_with("seaworthy_log_") => self.log(name, text),
             _ if name.starts_with("process_") => process::show(name, text),
@@ -857,6 +890,7 @@ mod tests {
     #[test]
     fn what_is_shown_is_what_the_table_says() {
         let (metrics, model) = busy();
+        metrics.watch_spans(Arc::default());
         let (log, _writer) =
             PredictionLog::start(&super::super::prediction_log::Sink::None, 8).unwrap();
         metrics.watch_log(log);

@@ -1,10 +1,11 @@
-//! What is remembered of requests: the prediction log, and metrics.
+//! What is remembered of requests: the prediction log, metrics, and traces.
 //!
 //! Knows nothing of HTTP.
 
 mod archive;
 mod exposition;
 pub mod metrics;
+pub mod otlp;
 mod output;
 pub mod prediction_log;
 mod process;

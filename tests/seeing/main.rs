@@ -5,3 +5,5 @@
 
 mod helpers;
 mod log;
+mod secrets;
+mod traces;

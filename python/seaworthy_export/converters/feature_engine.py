@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..context import Context, Outcome
 from ..registry import register_converter
-from ..values import is_missing
+from ..values import is_missing, is_number
 from .tabulate import tabulate
 
 
@@ -23,7 +23,15 @@ from .tabulate import tabulate
 @register_converter("feature_engine.imputation.EndTailImputer")
 def convert_imputer(step: Any, ctx: Context) -> None:
     """`fillna(imputer_dict_)`. `return_object` changes a type in Python and no value."""
-    ctx.fill(step.imputer_dict_)
+    values = dict(step.imputer_dict_)
+    for label, value in step.imputer_dict_.items():
+        dtype = ctx.column(label).dtype
+        nullable = not isinstance(dtype, np.dtype) and pd.api.types.is_integer_dtype(dtype)
+        if nullable and is_number(value) and not is_missing(value) and float(value) != int(value):
+            # pandas raises: a column of the type Int64 takes no 2.5.
+            ctx.check([label], "missing")
+            del values[label]
+    ctx.fill(values)
 
 
 @register_converter("feature_engine.imputation.AddMissingIndicator")
