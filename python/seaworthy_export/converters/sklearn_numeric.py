@@ -155,6 +155,11 @@ def convert_pca(step: Any, ctx: Context) -> None:
         scale = np.sqrt(step.explained_variance_)
         if late:
             scale = np.maximum(scale, np.finfo(scale.dtype).eps)
+        elif (scale == 0.0).any():
+            ctx.unsupported(
+                f"its component {int(np.argmin(scale))} has the variance 0, by whose square root it divides",
+                "keep fewer components: n_components",
+            )
     mean = np.reshape(step.mean_, -1)
     if late:
         offset = -(mean.reshape(1, -1) @ step.components_.T)[0]
