@@ -108,7 +108,11 @@ def wait_until_ready(port: int, process: subprocess.Popen[bytes], seconds: float
 
 @contextmanager
 def running(
-    command: list[str], log: Path | None = None, pipe: bool = False, cores: str = "", settings: dict[str, str] | None = None
+    command: list[str],
+    log: Path | None = None,
+    pipe: bool = False,
+    cores: str = "",
+    settings: dict[str, str] | None = None,
 ) -> Iterator[Server]:
     """Starts a server; `log` is where Seaworthy's predictions go, `pipe` sends them to a pipe that is read."""
     port = free_port()
@@ -367,7 +371,8 @@ def pictures(bench: Bench, log: Path) -> str:
         bench.closed_with(server, picture, "image/png", 8, 1)
         pairs, healths = [], []
         for _ in range(bench.runs):
-            stop, found = threading.Event(), []
+            stop = threading.Event()
+            found: list[float] = []
             asking = threading.Thread(target=health_p99, args=(server.port, stop, found))
             asking.start()
             load = bench.closed_with(server, picture, "image/png", 8, max(bench.seconds, 3))
@@ -510,7 +515,9 @@ def main() -> int:
     # Not in memory: the log is part of what is measured.
     (ROOT / "target").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "target", prefix="bench-") as folder:
-        bench = Bench(*paths, Path(options.models).resolve(), options.seconds, options.runs, Path(folder))
+        server, floor, drive, alone_ = paths
+        models = Path(options.models).resolve()
+        bench = Bench(server, floor, drive, alone_, models, options.seconds, options.runs, Path(folder))
         text = measure(bench, options.soak)
     if options.dry:
         print(text)

@@ -631,6 +631,26 @@ mod tests {
         assert_eq!(log.n_lost(), 0);
     }
 
+    #[test]
+    fn the_pieces_of_a_record_are_written_in_their_order() {
+        let memory = Memory::default();
+        let (log, writer) = PredictionLog::start(&Sink::Memory(memory.clone()), 4).unwrap();
+        let subscriber = tracing_subscriber::registry().with(PredictionLayer::new(log.clone()));
+        let mut expected = String::new();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..100 {
+                emit(b"one", false);
+                let inputs = Bytes::from(number.to_string().repeat(number));
+                let pieces = Pieces { head: b"<".to_vec(), inputs, tail: b">".to_vec() };
+                pieces.emit(number % 2 == 0);
+                expected.push_str(&format!("one\n{pieces}\n"));
+            }
+        });
+        assert!(log.flush(Duration::from_secs(5)));
+        drop(writer);
+        assert_eq!(memory.text(), expected);
+    }
+
     /// 8,192 records of a megabyte each would be eight gigabytes.
     #[test]
     fn large_records_wait_by_their_size_and_none_is_lost() {

@@ -66,6 +66,7 @@ impl CheckStep {
             match refusal {
                 Refusal::Missing => match column {
                     View::Int(ints) if !ints.has_missing() => {}
+                    View::Float(values) if !values.iter().any(|x| x.is_nan()) => {}
                     _ => self.each(
                         column,
                         run,
@@ -80,6 +81,7 @@ impl CheckStep {
                         },
                     ),
                 },
+                Refusal::Infinite if matches!(column, View::Int(_)) => {}
                 Refusal::Infinite => {
                     self.numbers(column, run, f64::is_infinite, |step, column, _| {
                         RowProblem::InfiniteValue { step, column }
@@ -135,6 +137,12 @@ impl CheckStep {
         refused: impl Fn(f64) -> bool,
         problem: impl Fn(String, String, f64) -> RowProblem,
     ) {
+        // Nearly always none is refused, which a loop over plain numbers finds out fastest.
+        if let View::Float(values) = column
+            && !values.iter().any(|x| refused(*x))
+        {
+            return;
+        }
         self.each(
             column,
             run,
