@@ -71,9 +71,14 @@ def available(case: Estimator) -> str:
     """Why the case cannot be run here; empty when it can."""
     if case.library and importlib.util.find_spec(case.library) is None:
         return f"{case.library} is not installed"
-    if case.generations and GENERATION not in case.generations:
+    if not is_of_here(case):
         return "this version of scikit-learn does not have it"
     return ""
+
+
+def is_of_here(case: Estimator) -> bool:
+    """Whether this version of scikit-learn has it."""
+    return not case.generations or GENERATION in case.generations
 
 
 def run(cases: Sequence[Estimator], n_rows: int) -> list[Result]:
@@ -257,9 +262,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--table", type=Path, default=None, metavar="FILE", help="write the table")
     options = parser.parse_args(arguments)
     logging.getLogger("seaworthy_export").setLevel(logging.WARNING)
-    wanted = [case for case in CASES if re.search(options.only, case.name)]
+    of_here = [case for case in CASES if is_of_here(case)]
+    wanted = [case for case in of_here if re.search(options.only, case.name)]
     if not wanted:
-        print(f"no estimator matches {options.only!r}; there are: {', '.join(case.name for case in CASES)}")
+        print(f"no estimator matches {options.only!r}; there are: {', '.join(case.name for case in of_here)}")
         return 1
     lacking = {case.name: why for case in wanted if (why := available(case))}
     for name, why in lacking.items():
