@@ -811,8 +811,8 @@ fn shown(key: &str, value: &Value) -> String {
 /// Whether the value of a key, known or not, may be a secret.
 fn may_be_secret(key: &str) -> bool {
     const SECRET: [&str; 6] = ["key", "secret", "token", "password", "sensitive", "headers"];
-    // Paths of files are none.
-    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
+    // Paths of files are none, nor is a number of headers.
+    const SHOWN: [&str; 3] = ["access.keys_file", "server.max_headers", "server.tls_key"];
     SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key)
 }
 
