@@ -152,6 +152,8 @@ fn every_message_of_a_request_carries_its_id_and_its_trace() {
         // Each prediction takes too long.
         .env("SEAWORTHY__SERVER__BODY_TIMEOUT_MS", "1")
         .env("SEAWORTHY__SERVER__REQUEST_TIMEOUT_MS", "1")
+        // The worker may be busy still with one that was given up; the next must not be refused for it.
+        .env("SEAWORTHY__ENGINE__MAX_WAIT_MS", "60000")
         .env("SEAWORTHY__ENGINE__LANE", "worker")
         .env("SEAWORTHY__ENGINE__THREADS", "1")
         .stdout(std::process::Stdio::null());
