@@ -101,6 +101,38 @@ schemathesis: onnxruntime ## Start the debug build, ask it what its OpenAPI docu
 	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
 	target/venv-schemathesis/bin/python tests/schemathesis/run.py $(TARGET)/debug/seaworthy
 
+CHAOS ?=
+CHAOS_REQUESTS ?= 10000000
+CHAOS_FLAGS ?=
+
+# CHAOS="overload rolling" runs only these.
+.PHONY: chaos
+chaos: onnxruntime ## Overload, soak of CHAOS_REQUESTS, rolling restart behind nginx, full disk, kill -9 (needs wrk, h2load, nginx)
+	$(CARGO) build --release --locked
+	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
+	$(PYTHON) scripts/chaos.py $(TARGET)/release/seaworthy $(CHAOS) --requests $(CHAOS_REQUESTS) $(CHAOS_FLAGS)
+
+.PHONY: reliability
+reliability: ## Write docs/reliability.md from what the tests and `make chaos` have seen
+	$(PYTHON) scripts/reliability.py
+
+FUZZ ?= rows manifest images log
+FUZZ_SECONDS ?= 600
+CARGO_FUZZ_VERSION := 0.13.2
+
+# A toolchain that has the sanitizers. The seeds are in git, what is found on the way is not: it stays in target/.
+.PHONY: fuzz
+fuzz: onnxruntime ## Run each target of FUZZ for FUZZ_SECONDS, one after the other (needs a nightly toolchain)
+	@test -x "$(TOOLS)/bin/cargo-fuzz" || $(CARGO) install --locked --root "$(TOOLS)" --version $(CARGO_FUZZ_VERSION) cargo-fuzz
+	@for target in $(FUZZ); do \
+	  mkdir -p target/fuzz-corpus/$$target target/fuzz-artifacts/$$target; \
+	  dictionary=; if test -f fuzz/$$target.dict; then dictionary="-dict=fuzz/$$target.dict"; fi; \
+	  ORT_DISABLE_TELEMETRY=1 ASAN_OPTIONS=detect_leaks=0 \
+	  $(CARGO) +nightly fuzz run --fuzz-dir fuzz --target-dir target/fuzz $$target \
+	    target/fuzz-corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 \
+	    -max_len=65536 -artifact_prefix=target/fuzz-artifacts/$$target/ $$dictionary; \
+	done
+
 .PHONY: spark
 spark: onnxruntime ## Predict in the executors of a real Spark cluster on this machine, and kill one of them (needs Java 17)
 	$(CARGO) build --locked --release
@@ -113,7 +145,7 @@ bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000
 	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
 
 .PHONY: check
-check: fmt clippy doc python-lint validate deny ## Check format, lints, documentation, what platforms read, and dependencies
+check: fmt clippy doc python-lint validate faults deny ## Check format, lints, documentation, what platforms read, and dependencies
 
 .PHONY: fmt
 fmt:
@@ -137,6 +169,10 @@ validate: ## Check the files for ECS, Kubernetes, KServe, Prometheus, Grafana an
 	@$(PYTHON) scripts/venv.py target/venv-deploy --requirements deploy/requirements.txt
 	target/venv-deploy/bin/python deploy/validate.py
 
+.PHONY: faults
+faults: ## Check that docs/reliability.md lists each test that provokes a fault
+	$(PYTHON) scripts/reliability.py --check
+
 # Compiling cargo-deny takes minutes: only `make tools` does it, and CI, which keeps it.
 .PHONY: deny
 deny: $(if $(CI),tools)
@@ -147,6 +183,15 @@ deny: $(if $(CI),tools)
 tools: ## Compile cargo-deny into target/tools, for `make check`
 	@command -v cargo-deny >/dev/null || \
 	$(CARGO) install --locked --root "$(TOOLS)" --version $(CARGO_DENY_VERSION) cargo-deny
+
+.PHONY: audit
+audit: $(if $(CI),tools) ## Ask the database of advisories about every dependency (needs the network)
+	$(CARGO) deny --locked check advisories
+
+.PHONY: sbom
+sbom: ## Write what is linked into the program to target/sbom.cdx.json (CycloneDX 1.6), and validate it
+	@$(PYTHON) scripts/venv.py target/venv-sbom --requirements deploy/requirements-sbom.txt
+	target/venv-sbom/bin/python scripts/sbom.py target/sbom.cdx.json
 
 .PHONY: models
 models: ## Train the models again and write their artifacts into models/

@@ -187,7 +187,7 @@ fn request(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let process = config::process();
     let application = runtime.block_on(Application::build(&settings, &process)).unwrap();
-    let router = application.router();
+    let router = application.router().expect("the models are loaded first");
     let mut group = criterion.benchmark_group("request");
     for n_rows in SIZES {
         let body = Bytes::from(common::houses(n_rows));

@@ -26,6 +26,8 @@ pub struct Access {
     pub keys: Option<Keys>,
     /// Whether the pages for people and the OpenAPI document need no key.
     pub has_open_docs: bool,
+    /// Whether `/metrics` needs no key: it has a port of its own, which is not for clients.
+    pub has_open_metrics: bool,
     /// The web pages that may read answers.
     pub origins: Option<Origins>,
 }

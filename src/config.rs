@@ -3,7 +3,7 @@
 //! The one module that reads the environment. A key that is unknown or has an impossible value stops the start with its name, its
 //! value and where it was set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use serde::de::{Deserializer, SeqAccess, Visitor};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::access::{AccessError, Keys, Limit, Origins};
+use crate::artifact::{NoSigner, Trust};
 use crate::observe::otlp;
 use crate::observe::sampling::Sampling;
 use crate::schema::UnknownFields;
@@ -137,6 +138,29 @@ pub struct Server {
         message = "must be between 1 and 86400000 (a day)"
     ))]
     pub keep_alive_ms: u64,
+    /// An answer of which the client takes nothing for this long is given up.
+    #[validate(range(
+        min = 1,
+        max = 86_400_000,
+        message = "must be between 1 and 86400000 (a day)"
+    ))]
+    pub write_timeout_ms: u64,
+    /// Connections at a time.
+    #[validate(range(min = 1, max = 10_000_000, message = "must be between 1 and 10000000"))]
+    pub max_connections: usize,
+    /// Requests under way at a time.
+    #[validate(range(min = 1, max = 10_000_000, message = "must be between 1 and 10000000"))]
+    pub max_requests: usize,
+    /// A request's line and headers may be so large together.
+    #[validate(range(
+        min = 8192,
+        max = 16_777_216,
+        message = "must be between 8192 and 16777216 (16 MiB)"
+    ))]
+    pub max_header_bytes: usize,
+    /// A request may have so many headers.
+    #[validate(range(min = 1, max = 10_000, message = "must be between 1 and 10000"))]
+    pub max_headers: usize,
     /// A larger body is refused.
     #[validate(range(
         min = 1,
@@ -144,6 +168,9 @@ pub struct Server {
         message = "must be between 1 and 1073741824 (1 GiB)"
     ))]
     pub max_body_bytes: usize,
+    /// The bodies of all requests under way may hold so much.
+    #[validate(range(min = 1, message = "must be at least 1"))]
+    pub max_total_body_bytes: usize,
     /// From this size on an answer is compressed; 0 compresses none.
     pub compress_from_bytes: u64,
     /// More rows are refused.
@@ -152,7 +179,7 @@ pub struct Server {
     /// Problems listed in one answer.
     #[validate(range(min = 1, message = "must be at least 1"))]
     pub max_errors: usize,
-    /// How long requests are still taken after SIGTERM.
+    /// How long requests are still taken after SIGTERM or SIGINT.
     #[validate(range(max = 3_600_000, message = "must be at most 3600000 (an hour)"))]
     pub drain_delay_ms: u64,
     /// How long requests under way may take after that.
@@ -196,6 +223,13 @@ pub struct Models {
     pub default: String,
     /// Which artifacts are loaded.
     pub load: Load,
+    /// Whose signatures count.
+    #[serde(deserialize_with = "list")]
+    pub signers: Vec<String>,
+    /// Whether one of them must have signed.
+    pub require_signature: bool,
+    /// Whether the port is bound first.
+    pub background: bool,
 }
 
 /// Which artifacts are loaded.
@@ -252,6 +286,9 @@ pub struct Engine {
     /// Requests that wait for a worker.
     #[validate(range(min = 1, max = 1_000_000, message = "must be between 1 and 1000000"))]
     pub queue: usize,
+    /// How long a request may have to wait for its turn; 0 follows from what it costs.
+    #[validate(range(max = 86_400_000, message = "must be at most 86400000 (a day)"))]
+    pub max_wait_ms: u64,
     /// Rows up to which a worker merges requests; 0 merges none.
     #[validate(range(max = 1_000_000, message = "must be at most 1000000"))]
     pub batch_rows: usize,
@@ -430,20 +467,33 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is the module that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// A setting in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Its key, with dots.
+    pub key: String,
+    /// Its value, or `"…"` where it may be a secret.
+    pub value: serde_json::Value,
+    /// Where it was set: `default`, a file with its line, or a variable of the environment.
+    pub origin: String,
+    /// Whether the value is not shown.
+    pub is_hidden: bool,
+}
+
 impl Settings {
     /// Reads the settings from the files in `dir` and the environment of the process.
     ///
     /// # Errors
     /// The first key that is unknown or has an impossible value.
     pub fn read(dir: &Path) -> Result<Self, ConfigError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the module that reads the environment"
-        )]
-        let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Self::load(dir, environment)
+        Self::load(dir, environment())
     }
 
     /// As [`Self::read`], with the environment given.
@@ -451,6 +501,21 @@ impl Settings {
     /// # Errors
     /// As [`Self::read`].
     pub fn load(dir: &Path, environment: BTreeMap<String, String>) -> Result<Self, ConfigError> {
+        Self::load_explained(dir, environment).map(|(settings, _)| settings)
+    }
+
+    /// As [`Self::read`], with where each setting comes from.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_explained(dir: &Path) -> Result<(Self, Vec<Effective>), ConfigError> {
+        Self::load_explained(dir, environment())
+    }
+
+    fn load_explained(
+        dir: &Path,
+        environment: BTreeMap<String, String>,
+    ) -> Result<(Self, Vec<Effective>), ConfigError> {
         let read = |error: ::config::ConfigError| ConfigError::Read(error.to_string());
         let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
         let known = flat(defaults.collect().map_err(read)?);
@@ -486,6 +551,11 @@ impl Settings {
         overrides.push((None, Box::new(variables)));
 
         let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
+        let mut chosen = BTreeSet::new();
+        let mut effective: BTreeMap<String, Effective> = known
+            .iter()
+            .map(|(key, value)| (key.clone(), Effective::new(key, value, "default")))
+            .collect();
         let mut builder = Config::builder().add_source(defaults);
         for (file, source) in overrides {
             let collected = source.collect().map_err(|error| match (&file, error) {
@@ -496,16 +566,27 @@ impl Settings {
             })?;
             for (key, value) in flat(collected) {
                 let place = match &file {
-                    Some(path) => format!("`{}`", path.display()),
+                    Some(path) => {
+                        let text = std::fs::read_to_string(path).unwrap_or_default();
+                        match line_of(&text, &key) {
+                            Some(line) => format!("`{}`, line {line}", path.display()),
+                            None => format!("`{}`", path.display()),
+                        }
+                    }
                     None => format!(
                         "the environment ({PREFIX}__{})",
                         key.replace('.', "__").to_uppercase()
                     ),
                 };
                 let origin = Origin { value: shown(&key, &value), place };
-                if !known.contains_key(&key) {
+                let Some(default) = known.get(&key) else {
                     return Err(unknown(&key, origin, known.keys()));
+                };
+                // A copy of the file of defaults chooses nothing.
+                if value.kind != default.kind {
+                    chosen.insert(key.clone());
                 }
+                effective.insert(key.clone(), Effective::new(&key, &value, &origin.place));
                 origins.insert(key, origin);
             }
             builder = builder.add_source(vec![source]);
@@ -519,11 +600,15 @@ impl Settings {
                 invalid("server.port", &origins, problem.to_owned())
             })?;
             builder = builder.set_override("server.port", i64::from(number)).map_err(read)?;
+            let value = Value::from(i64::from(number));
+            let place = "the environment (PORT)";
+            effective
+                .insert("server.port".to_owned(), Effective::new("server.port", &value, place));
         }
         for (variable, key) in OTEL_VARIABLES {
             let is_off = environment.get("OTEL_SDK_DISABLED").is_some_and(|off| off == "true");
             let value = environment.get(variable).filter(|value| !value.is_empty() && !is_off);
-            if let Some(value) = value.filter(|_| !origins.contains_key(key)) {
+            if let Some(value) = value.filter(|_| !chosen.contains(key)) {
                 let is_base = variable == "OTEL_EXPORTER_OTLP_ENDPOINT";
                 let path = if is_base { "/v1/traces" } else { "" };
                 let set = format!("{}{path}", value.trim_end_matches('/'));
@@ -531,6 +616,9 @@ impl Settings {
                     value: shown(key, &Value::from(value.as_str())),
                     place: format!("the environment ({variable})"),
                 };
+                chosen.insert(key.to_owned());
+                let value = Value::from(set.as_str());
+                effective.insert(key.to_owned(), Effective::new(key, &value, &origin.place));
                 origins.insert(key.to_owned(), origin);
                 builder = builder.set_override(key, set).map_err(read)?;
             }
@@ -578,10 +666,17 @@ impl Settings {
             };
             return Err(invalid(set, &origins, format!("`{other}` must be set as well")));
         }
+        let trust = settings
+            .trust()
+            .map_err(|error| invalid("models.signers", &origins, error.to_string()))?;
+        if trust.is_required() && trust.is_empty() {
+            let problem = "`models.signers` names nobody who could have signed".to_owned();
+            return Err(invalid("models.require_signature", &origins, problem));
+        }
         settings
             .access_problem()
             .map_or(Ok(()), |(key, problem)| Err(invalid(key, &origins, problem.to_string())))?;
-        Ok(settings)
+        Ok((settings, effective.into_values().collect()))
     }
 }
 
@@ -615,6 +710,14 @@ impl Settings {
     /// One is none; not after [`Self::load`].
     pub fn origins(&self) -> Result<Option<Origins>, AccessError> {
         Origins::parse(&self.cors.origins, Duration::from_secs(self.cors.max_age_s))
+    }
+
+    /// Whose signatures count.
+    ///
+    /// # Errors
+    /// One is no signer; not after [`Self::load`].
+    pub fn trust(&self) -> Result<Trust, NoSigner> {
+        Trust::new(&self.models.signers, self.models.require_signature)
     }
 
     fn access_problem(&self) -> Option<(&'static str, AccessError)> {
@@ -654,18 +757,63 @@ struct Origin {
     place: String,
 }
 
+impl Effective {
+    fn new(key: &str, value: &Value, origin: &str) -> Self {
+        let is_empty = matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+        let is_hidden = may_be_secret(key) && !is_empty;
+        let value = if is_hidden { "…".into() } else { json(value) };
+        Self { key: key.to_owned(), value, origin: origin.to_owned(), is_hidden }
+    }
+}
+
+/// A value as JSON has it, which TOML writes in the same way.
+fn json(value: &Value) -> serde_json::Value {
+    match &value.kind {
+        ValueKind::Boolean(value) => (*value).into(),
+        ValueKind::I64(value) => (*value).into(),
+        ValueKind::U64(value) => (*value).into(),
+        ValueKind::Float(value) => (*value).into(),
+        ValueKind::Array(values) => values.iter().map(json).collect::<Vec<_>>().into(),
+        ValueKind::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The line of a file in which a key is set, from 1 on; none where it stands in another form than `[section]` and `name = value`.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut section = String::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            name.trim().clone_into(&mut section);
+        } else if let Some((name, _)) = line.split_once('=') {
+            let name: String = name.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
+            let whole = if section.is_empty() { name } else { format!("{section}.{name}") };
+            if whole == key {
+                return Some(at + 1);
+            }
+        }
+    }
+    None
+}
+
 /// A value for a message. What may be a secret is not shown, as messages end up in logs.
 fn shown(key: &str, value: &Value) -> String {
-    const SECRET: [&str; 6] = ["key", "secret", "token", "password", "sensitive", "headers"];
-    // Paths of files are none.
-    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
-    if SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key) {
+    if may_be_secret(key) {
         return "…".to_owned();
     }
     match &value.kind {
         ValueKind::String(text) => format!("{text:?}"),
         other => other.to_string(),
     }
+}
+
+/// Whether the value of a key, known or not, may be a secret.
+fn may_be_secret(key: &str) -> bool {
+    const SECRET: [&str; 6] = ["key", "secret", "token", "password", "sensitive", "headers"];
+    // Paths of files are none.
+    const SHOWN: [&str; 2] = ["access.keys_file", "server.tls_key"];
+    SECRET.iter().any(|word| key.contains(word)) && !SHOWN.contains(&key)
 }
 
 fn unknown<'a>(key: &str, origin: Origin, known: impl Iterator<Item = &'a String>) -> ConfigError {
@@ -722,7 +870,11 @@ fn expected(key: &str) -> Option<&'static str> {
         "schema.unknown_fields" => "expected \"ignore\" or \"reject\"",
         "engine.lane" => "expected \"auto\", \"inline\" or \"worker\"",
         "log.format" => "expected \"text\" or \"json\"",
-        "access.open_docs" | "engine.arena" | "metrics.enabled" => "expected true or false",
+        "access.open_docs"
+        | "models.require_signature"
+        | "models.background"
+        | "engine.arena"
+        | "metrics.enabled" => "expected true or false",
         "metrics.port" => "a port is a number from 0 to 65535",
         "otel.sample" => "expected a share from 0 to 1",
         "otel.timeout_ms" => "expected a whole number, 1 or above",
@@ -802,6 +954,22 @@ mod tests {
         );
     }
 
+    /// The copy of the defaults that lies beside the program silenced these variables.
+    #[test]
+    fn the_standard_variables_of_opentelemetry_count_unless_the_settings_say_otherwise() {
+        let defaults = ("default.toml", DEFAULTS);
+        let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/");
+        let settings = load(&[defaults], &[endpoint, ("OTEL_TRACES_SAMPLER_ARG", "0.5")]).unwrap();
+        assert_eq!(settings.otel.endpoint, "http://collector:4318/v1/traces");
+        assert!((settings.otel.sample - 0.5).abs() < f64::EPSILON);
+        let own = ("SEAWORTHY__OTEL__ENDPOINT", "http://own");
+        assert_eq!(load(&[defaults], &[endpoint, own]).unwrap().otel.endpoint, "http://own");
+        let exact = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://exact/x");
+        assert_eq!(load(&[], &[endpoint, exact]).unwrap().otel.endpoint, "http://exact/x");
+        let off = ("OTEL_SDK_DISABLED", "true");
+        assert_eq!(load(&[], &[endpoint, off]).unwrap().otel.endpoint, "");
+    }
+
     #[test]
     fn a_wrong_setting_is_named_with_its_value_and_its_source() {
         #[track_caller]
@@ -812,7 +980,7 @@ mod tests {
         refused(
             &[("test.toml", "[server]\nprot = 80\n")],
             &[profile],
-            "unknown setting `server.prot` = 80 in `config/test.toml`; did you mean `server.port`?",
+            "unknown setting `server.prot` = 80 in `config/test.toml`, line 2; did you mean `server.port`?",
         );
         refused(
             &[],

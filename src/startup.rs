@@ -1,5 +1,6 @@
 //! Who builds what: settings in, a bound server out, and its orderly end.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,22 +14,22 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::access::{Access, AccessError, Keys};
-use crate::artifact::{Artifact, store};
+use crate::artifact::{Artifact, ArtifactError, NoSigner, Trust, store};
 use crate::bare::{self, BareError};
 use crate::config::{LaneChoice, Load, LoggedImages, Otel, Process, Settings};
-use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict};
+use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict, Turns};
 use crate::http;
-use crate::http::connection::{Patience, Requests, Socket, Stream, connect};
+use crate::http::connection::{Bounds, Connections, Patience, Requests, Socket, Stream};
 use crate::image;
-use crate::observe::metrics::{Metrics, Place, Refused};
+use crate::observe::metrics::{Metrics, Place};
 use crate::observe::otlp::{self, Endpoint, Tracer};
 use crate::observe::prediction_log::PredictionLog;
 use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
-use crate::runtime::{self, RuntimeError, SessionOptions};
+use crate::runtime::{self, GraphFile, RuntimeError, SessionOptions};
 use crate::schema::{DecodeOptions, Kind};
-use crate::state::{AppState, Deployment, Limits, Role};
+use crate::state::{AppState, Bodies, Deployment, Limits, Loading, Role, Step};
 use crate::tls::{Identity, TlsError};
 
 /// Why a server did not start, or stopped.
@@ -79,6 +80,9 @@ pub enum ServerError {
         #[source]
         source: AccessError,
     },
+    /// A signer is none.
+    #[error("models.signers: {0}")]
+    Signers(#[source] NoSigner),
     /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -97,6 +101,9 @@ pub enum ServerError {
     /// The signals cannot be listened to.
     #[error("the signals that end the server cannot be listened to")]
     Signals(#[source] std::io::Error),
+    /// The thread that loaded models in the background ended without a result.
+    #[error("the thread that loads the models has ended")]
+    LoadingEnded,
     /// A thread that predicts ended before the server: nothing can be predicted any more.
     #[error("a thread that predicts has ended")]
     PredictorEnded,
@@ -107,28 +114,56 @@ pub enum ServerError {
 /// # Errors
 /// The artifact cannot be loaded, or does not give what training recorded.
 pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
-    load_and_prove_with(dir, SessionOptions::default())
+    load_trusted(dir, &Trust::default())
+}
+
+/// As [`load_and_prove`], for those who trust not everybody.
+///
+/// # Errors
+/// As [`load_and_prove`]; or nobody who is trusted has signed the artifact.
+pub fn load_trusted(dir: &Path, trust: &Trust) -> Result<(Predictor, Proof), ServerError> {
+    load_and_prove_with(dir, trust, SessionOptions::default(), &|_step| {})
+}
+
+/// Opens an artifact that somebody trusted has signed, if that is asked for, and whose graph reads no files but its own; or makes one of a
+/// bare ONNX file in memory.
+///
+/// # Errors
+/// The artifact is not sound, or not trusted.
+pub fn open_artifact(dir: &Path, trust: &Trust) -> Result<Artifact, ServerError> {
+    let artifact = if bare::is_graph(dir) {
+        bare::load(dir)?
+    } else {
+        Artifact::open(dir).map_err(LoadError::from)?
+    };
+    trust.check(&artifact).map_err(LoadError::from)?;
+    // What a bare graph reads, `bare` has looked at.
+    if !artifact.files().is_empty() {
+        let path = artifact.graph();
+        let read = std::fs::read(&path)
+            .map_err(|source| ArtifactError::Read { path: path.clone(), source });
+        let graph = GraphFile::read(&read.map_err(LoadError::from)?).unwrap_or_default();
+        let below = Path::new(&artifact.manifest().model.file).parent().unwrap_or(Path::new(""));
+        let is_own = |location: &String| artifact.files().contains(&below.join(location));
+        if let Some(location) = graph.external.into_iter().find(|location| !is_own(location)) {
+            return Err(LoadError::from(ArtifactError::External { path, location }).into());
+        }
+    }
+    Ok(artifact)
 }
 
 fn load_and_prove_with(
     dir: &Path,
+    trust: &Trust,
     options: SessionOptions,
+    step: &dyn Fn(Step),
 ) -> Result<(Predictor, Proof), ServerError> {
-    let model = Arc::new(Model::load(open_artifact(dir)?)?);
+    step(Step::Opening);
+    let model = Arc::new(Model::load(open_artifact(dir, trust)?)?);
     let mut predictor = Predictor::open(&model, options)?;
+    step(Step::Proving);
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
-}
-
-/// Opens an artifact, or makes one of a bare ONNX file in memory.
-///
-/// # Errors
-/// A file is not what `SHA256SUMS` or the format says; ONNX Runtime cannot open the graph.
-pub fn open_artifact(path: &Path) -> Result<Artifact, ServerError> {
-    if bare::is_graph(path) {
-        return Ok(bare::load(path)?);
-    }
-    Ok(Artifact::open(path).map_err(LoadError::from)?)
 }
 
 /// Opens ONNX Runtime for this process.
@@ -139,49 +174,140 @@ pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
     runtime::init(&runtime::locate(process.onnxruntime.as_deref())?)
 }
 
+/// What a server would be.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    models: Vec<String>,
+    address: SocketAddr,
+    has_tls: bool,
+    n_keys: usize,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.has_tls { "https" } else { "http" };
+        write!(f, "{} proven, on {scheme}://{}, ", self.models.join(", "), self.address)?;
+        match self.n_keys {
+            0 => f.write_str("for everybody"),
+            1 => f.write_str("for one key"),
+            n => write!(f, "for {n} keys"),
+        }
+    }
+}
+
+/// Does all that comes before the port is bound: loads and proves the models, reads keys and certificates.
+///
+/// # Errors
+/// What would stop the start.
+pub fn check(settings: &Settings, process: &Process) -> Result<Verdict, ServerError> {
+    let access = access(settings)?;
+    let has_tls = tls(settings)?.is_some();
+    open_runtime(process)?;
+    let Deployed { deployments, .. } = deploy(settings, &Loading::default())?;
+    let named = |deployment: &Deployment| format!("{}@{}", deployment.name(), deployment.version());
+    Ok(Verdict {
+        models: deployments.iter().map(named).collect(),
+        address: SocketAddr::new(settings.server.host, settings.server.port),
+        has_tls,
+        n_keys: access.keys.as_ref().map_or(0, Keys::len),
+    })
+}
+
 /// A server that has its port but does not answer yet.
 #[derive(Debug)]
 pub struct Application {
     listener: TcpListener,
+    address: SocketAddr,
+    timing: Timing,
+    heads: Heads,
+    bounds: Bounds,
+    /// The port for metrics alone, when they have one.
+    own_port: Option<TcpListener>,
+    metrics: Arc<Metrics>,
+    tls: Option<Identity>,
+    models: Models,
+}
+
+/// What an application is to serve.
+#[derive(Debug)]
+enum Models {
+    Proven(Serving),
+    /// Still to be loaded, by these settings.
+    Unproven(Box<Settings>, Box<Shared>),
+}
+
+/// What there is of the server before its models.
+#[derive(Debug)]
+struct Shared {
+    access: Access,
+    metrics: Arc<Metrics>,
+    tracer: Option<Tracer>,
+}
+
+impl Shared {
+    fn new(settings: &Settings) -> Result<Self, ServerError> {
+        let metrics = Metrics::new(place(settings), &runtime::build_id().unwrap_or_default());
+        Ok(Self {
+            access: access(settings)?,
+            metrics: Arc::new(metrics),
+            tracer: start_tracer(&settings.otel)?,
+        })
+    }
+}
+
+/// Proven models behind their routes.
+#[derive(Debug)]
+struct Serving {
     router: Router,
     state: AppState,
     ended: Vec<Ended>,
-    address: SocketAddr,
-    /// The port for metrics alone, when they have one.
-    metrics: Option<TcpListener>,
-    timing: Timing,
-    tls: Option<Identity>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Timing {
-    header_timeout: Duration,
-    keep_alive: Duration,
+    patience: Patience,
     drain_delay: Duration,
     drain_timeout: Duration,
     tls_reload: Option<Duration>,
 }
 
+/// How large the heads of requests may be.
+#[derive(Debug, Clone, Copy)]
+struct Heads {
+    max_bytes: usize,
+    max_headers: usize,
+}
+
 /// Why the server is to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// SIGTERM: somebody else sends requests until told that the server is not ready.
+    /// SIGTERM, or SIGINT without a terminal: somebody else sends requests until told that the server is not ready.
     Terminate,
-    /// SIGINT: somebody at a terminal.
+    /// SIGINT at a terminal: somebody waits.
     Interrupt,
     PredictorEnded,
 }
 
 impl Application {
-    /// Loads and proves the models, starts their engines and binds the port, in this order.
+    /// Loads and proves the models, starts their engines and binds the port, in this order; or, with `models.background`, only binds the
+    /// port.
     ///
     /// # Errors
     /// The first thing that fails; no port is bound then.
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let (deployments, default, ended) = deploy(settings)?;
-        Self::bind(settings, deployments, default, ended, started).await
+        let shared = Shared::new(settings)?;
+        let metrics = Arc::clone(&shared.metrics);
+        let models = if settings.models.background {
+            // What is not there at all need not be waited for.
+            find(settings)?;
+            Models::Unproven(Box::new(settings.clone()), Box::new(shared))
+        } else {
+            let deployed = deploy(settings, &Loading::default())?;
+            Models::Proven(Serving::new(settings, shared, deployed, started))
+        };
+        Self::bind(settings, metrics, models).await
     }
 
     /// As [`Self::build`], with the engine of the default model given: tests put a slow or failing one here.
@@ -196,93 +322,68 @@ impl Application {
     ) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let (mut deployments, default, mut ended) = deploy(settings)?;
+        let mut deployed = deploy(settings, &Loading::default())?;
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
-        deployments[default].engine = engine;
+        deployed.deployments[deployed.default].engine = engine;
         // The threads of the engine that was there end now, as they should.
-        ended[default] = end;
-        Self::bind(settings, deployments, default, ended, started).await
+        deployed.ended[deployed.default] = end;
+        let shared = Shared::new(settings)?;
+        let metrics = Arc::clone(&shared.metrics);
+        let serving = Serving::new(settings, shared, deployed, started);
+        Self::bind(settings, metrics, Models::Proven(serving)).await
     }
 
     async fn bind(
         settings: &Settings,
-        deployments: Vec<Deployment>,
-        default: usize,
-        ended: Vec<Ended>,
-        started: Instant,
+        metrics: Arc<Metrics>,
+        models: Models,
     ) -> Result<Self, ServerError> {
         let server = &settings.server;
-        let limits = Limits {
-            request_timeout: Duration::from_millis(server.request_timeout_ms),
-            body_timeout: Duration::from_millis(server.body_timeout_ms),
-            max_body_bytes: server.max_body_bytes,
-            decode: DecodeOptions {
-                unknown_fields: settings.schema.unknown_fields,
-                max_rows: server.max_rows,
-                max_errors: server.max_errors,
-                images: image::Limits {
-                    max_bytes: settings.images.max_bytes,
-                    max_pixels: settings.images.max_pixels,
-                    max_request_pixels: settings.images.max_request_pixels,
-                },
-            },
-            max_text_bytes: settings.log.max_text_bytes,
-            sample_refused: settings.log.sample_refused,
-            sensitive_key: settings.log.sensitive_key.clone(),
-            compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
-            access: access(settings)?,
-            log_whole_images: settings.log.images == LoggedImages::Full,
-        };
-        let place = match &settings.metrics {
-            settings if !settings.enabled => Place::Off,
-            settings if settings.port == 0 => Place::Here,
-            _ => Place::OwnPort,
-        };
-        let metrics = Metrics::new(place, &runtime::build_id().unwrap_or_default());
-        let tls = tls(settings)?;
-        let state = AppState::new(deployments, default, limits, metrics)
-            .expect("the default is one of the deployments")
-            .traced_by(start_tracer(&settings.otel)?);
         let address = SocketAddr::new(server.host, server.port);
         let bound = |source| ServerError::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(bound)?;
         let address = listener.local_addr().map_err(bound)?;
-        let metrics = if place == Place::OwnPort {
+        let ms = Duration::from_millis;
+        let own_port = if place(settings) == Place::OwnPort {
             let address = SocketAddr::new(server.host, settings.metrics.port);
             let bound = |source| ServerError::Bind { address, source };
             Some(TcpListener::bind(address).await.map_err(bound)?)
         } else {
             None
         };
-        tracing::info!(
-            startup.duration_ms = started.elapsed().as_millis(),
-            startup.models = state.deployments().len(),
-            onnxruntime.build = runtime::build_info(),
-            onnxruntime.path = runtime::loaded_from().map(|path| path.display().to_string()),
-            "all models are loaded and proven"
-        );
         let timing = Timing {
-            header_timeout: Duration::from_millis(server.header_timeout_ms),
-            keep_alive: Duration::from_millis(server.keep_alive_ms),
-            drain_delay: Duration::from_millis(server.drain_delay_ms),
-            drain_timeout: Duration::from_millis(server.drain_timeout_ms),
+            patience: Patience {
+                header: ms(server.header_timeout_ms),
+                keep_alive: ms(server.keep_alive_ms),
+                write: ms(server.write_timeout_ms),
+            },
+            drain_delay: ms(server.drain_delay_ms),
+            drain_timeout: ms(server.drain_timeout_ms),
             tls_reload: Some(Duration::from_secs(server.tls_reload_s))
                 .filter(|wait| !wait.is_zero()),
         };
-        let router = http::router(state.clone());
-        Ok(Self { listener, router, state, ended, address, metrics, timing, tls })
+        let heads = Heads { max_bytes: server.max_header_bytes, max_headers: server.max_headers };
+        let bounds = Bounds {
+            connections: within_open_files(server.max_connections),
+            requests: server.max_requests,
+        };
+        let tls = tls(settings)?;
+        Ok(Self { listener, address, timing, heads, bounds, own_port, metrics, tls, models })
     }
 
     /// Shows in the metrics what becomes of this prediction log.
     #[must_use]
     pub fn watching(self, log: &PredictionLog) -> Self {
-        self.state.metrics().watch_log(log.clone());
+        self.metrics.watch_log(log.clone());
         self
     }
 
-    /// Its routes, to be called without a socket.
-    pub fn router(&self) -> Router {
-        self.router.clone()
+    /// Its routes, to be called without a socket; none when the models are still to be loaded.
+    pub fn router(&self) -> Option<Router> {
+        match &self.models {
+            Models::Proven(serving) => Some(serving.router.clone()),
+            Models::Unproven(..) => None,
+        }
     }
 
     /// The address, with the port the system gave.
@@ -291,16 +392,14 @@ impl Application {
         self.address
     }
 
-    /// Serves until SIGTERM, SIGINT or the end of a thread that predicts. Then readiness says no, requests are taken for the drain delay (after
-    /// SIGTERM), the port is closed, and requests under way may finish. A second signal ends at once.
+    /// Serves until SIGTERM, SIGINT or the end of a thread that predicts. Then readiness says no, requests are taken for the drain delay, the
+    /// port is closed, and requests under way may finish. A second signal ends at once.
     ///
     /// # Errors
-    /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`].
+    /// [`ServerError::Signals`] or [`ServerError::PredictorEnded`]; or what went wrong while models were loaded in the background.
     pub async fn run_until_stopped(self) -> Result<(), ServerError> {
-        let Self { listener, router, state, ended, address, metrics, timing, tls } = self;
-        if let Some(listener) = metrics {
-            tokio::spawn(serve_metrics(listener, state.clone(), timing));
-        }
+        let Self { listener, address, timing, heads, bounds, own_port, metrics, tls, models } =
+            self;
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
@@ -313,28 +412,47 @@ impl Application {
             tokio::spawn(keep_up_to_date(identity.clone(), timing.tls_reload));
         }
         let graceful = GracefulShutdown::new();
-        let mut server = auto::Builder::new(TokioExecutor::new());
+        let loading = Loading::default();
+        let connections =
+            Connections::new(loading.clone(), Arc::clone(&metrics), timing.patience, bounds);
+        let mut server = Server { http: http_server(timing, heads, false), connections, tls };
+        let serving = match models {
+            Models::Proven(serving) => serving,
+            Models::Unproven(settings, shared) => {
+                let serve = |tcp| server.serve(tcp, graceful.watcher());
+                let load = tokio::task::spawn_blocking(move || load(&settings, *shared, &loading));
+                let mut loaded = std::pin::pin!(async {
+                    tokio::select! {
+                        stop = signals.next() => Err(stop),
+                        loaded = load => Ok(loaded),
+                    }
+                });
+                match accept_until(&listener, &serve, &mut loaded).await {
+                    Ok(Ok(loaded)) => loaded?,
+                    Ok(Err(_panicked)) => return Err(ServerError::LoadingEnded),
+                    Err(cause) => {
+                        tracing::info!(cause = ?cause, "stopped while models were being loaded");
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        let Serving { router, state, ended } = serving;
+        if let Some(listener) = own_port {
+            tokio::spawn(serve_metrics(listener, state.clone(), timing.patience));
+        }
+        server.connections.serve(router, state.clone());
         // A client that closes its side may have left, or may only have said everything. A short prediction is made and answered in any
         // case; a long one is given up, as most likely nobody waits for it.
         let is_short = |deployment: &Deployment| deployment.engine.plan().lane == Lane::Inline;
-        server
-            .http1()
-            .timer(TokioTimer::new())
-            // `http::connection` has a cheaper one.
-            .header_read_timeout(None)
-            .half_close(state.deployments().iter().all(is_short))
-            // What a connection reads at once, and the longest head. Each keeps a buffer of that size after a large body.
-            .max_buf_size(READ_AT_ONCE);
-        server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
+        server.http = http_server(timing, heads, state.deployments().iter().all(is_short));
         let mut stop = std::pin::pin!(async {
             tokio::select! {
                 stop = signals.next() => stop,
                 () = first_ended(ended) => Stop::PredictorEnded,
             }
         });
-        let patience = Patience { header: timing.header_timeout, keep_alive: timing.keep_alive };
-        let server = Server { server, router, state: state.clone(), patience, tls };
-        let serve = |stream| server.serve(stream, graceful.watcher());
+        let serve = |tcp| server.serve(tcp, graceful.watcher());
         let cause = accept_until(&listener, &serve, &mut stop).await;
         tracing::info!(cause = ?cause, "stopping: not ready for more requests");
         state.start_draining();
@@ -343,7 +461,7 @@ impl Application {
         let drained = async move {
             if cause == Stop::Terminate {
                 let mut delay = std::pin::pin!(tokio::time::sleep(timing.drain_delay));
-                let serve = |stream| server.serve(stream, graceful.watcher());
+                let serve = |tcp| server.serve(tcp, graceful.watcher());
                 accept_until(&listener, &serve, &mut delay).await;
             }
             drop(listener);
@@ -359,6 +477,116 @@ impl Application {
         }
         flush_spans(&state).await;
         if cause == Stop::PredictorEnded { Err(ServerError::PredictorEnded) } else { Ok(()) }
+    }
+}
+
+impl Serving {
+    fn new(
+        settings: &Settings,
+        Shared { access, metrics, tracer }: Shared,
+        deployed: Deployed,
+        started: Instant,
+    ) -> Self {
+        let Deployed { deployments, default, ended } = deployed;
+        let server = &settings.server;
+        let limits = Limits {
+            request_timeout: Duration::from_millis(server.request_timeout_ms),
+            body_timeout: Duration::from_millis(server.body_timeout_ms),
+            max_body_bytes: server.max_body_bytes,
+            bodies: Bodies::new(server.max_total_body_bytes),
+            turns: Turns::new(Plan {
+                max_wait: max_wait(settings),
+                ..Plan::new(Lane::Inline, Cpus::find().threads(), settings.engine.queue)
+            }),
+            decode: DecodeOptions {
+                unknown_fields: settings.schema.unknown_fields,
+                max_rows: server.max_rows,
+                max_errors: server.max_errors,
+                images: image::Limits {
+                    max_bytes: settings.images.max_bytes,
+                    max_pixels: settings.images.max_pixels,
+                    max_request_pixels: settings.images.max_request_pixels,
+                },
+            },
+            max_text_bytes: settings.log.max_text_bytes,
+            sample_refused: settings.log.sample_refused,
+            sensitive_key: settings.log.sensitive_key.clone(),
+            compress_from: Some(server.compress_from_bytes).filter(|from| *from > 0),
+            has_tls: !server.tls_certificate.is_empty(),
+            access,
+            log_whole_images: settings.log.images == LoggedImages::Full,
+        };
+        let state = AppState::new(deployments, default, limits, metrics)
+            .expect("the default is one of the deployments")
+            .traced_by(tracer);
+        tracing::info!(
+            startup.duration_ms = started.elapsed().as_millis(),
+            startup.models = state.deployments().len(),
+            onnxruntime.build = runtime::build_info(),
+            onnxruntime.path = runtime::loaded_from().map(|path| path.display().to_string()),
+            "all models are loaded and proven"
+        );
+        Self { router: http::router(state.clone()), state, ended }
+    }
+}
+
+/// Loads and proves the models while the port is bound already.
+fn load(settings: &Settings, shared: Shared, loading: &Loading) -> Result<Serving, ServerError> {
+    let started = Instant::now();
+    Ok(Serving::new(settings, shared, deploy(settings, loading)?, started))
+}
+
+/// What speaks HTTP on a connection.
+fn http_server(timing: Timing, heads: Heads, half_close: bool) -> auto::Builder<TokioExecutor> {
+    /// As many hyper reads without memory of its own.
+    const USUAL_HEADERS: usize = 100;
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        // `http::connection` has a cheaper one.
+        .header_read_timeout(None)
+        // What a connection reads at once, and the longest head. Each keeps a buffer of that size after a large body: with the default of
+        // hyper, 256 connections keep 100 MB.
+        .max_buf_size(heads.max_bytes)
+        .half_close(half_close);
+    if heads.max_headers != USUAL_HEADERS {
+        server.http1().max_headers(heads.max_headers);
+    }
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(timing.patience.keep_alive)
+        .max_header_list_size(u32::try_from(heads.max_bytes).unwrap_or(u32::MAX));
+    server
+}
+
+/// As many connections as asked for, or as the process may open files besides those it needs for itself.
+fn within_open_files(wanted: usize) -> usize {
+    const OWN: usize = 64;
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .and_then(|values| values.split_whitespace().next()?.parse::<usize>().ok());
+    match limit {
+        Some(limit) if limit.saturating_sub(OWN) < wanted => {
+            let possible = limit.saturating_sub(OWN).max(1);
+            tracing::warn!(
+                "the process may open {limit} files, so that {possible} connections are taken at a time, and not the {wanted} of server.max_connections"
+            );
+            possible
+        }
+        _ => wanted,
+    }
+}
+
+/// Where metrics can be asked for.
+fn place(settings: &Settings) -> Place {
+    match &settings.metrics {
+        settings if !settings.enabled => Place::Off,
+        settings if settings.port == 0 => Place::Here,
+        _ => Place::OwnPort,
     }
 }
 
@@ -413,36 +641,31 @@ fn access(settings: &Settings) -> Result<Access, ServerError> {
     Ok(Access {
         keys: (!keys.is_empty()).then_some(keys),
         has_open_docs: access.open_docs,
+        has_open_metrics: settings.metrics.enabled && settings.metrics.port != 0,
         origins: settings.origins().map_err(wrong("cors.origins"))?,
     })
 }
 
-/// With the default of hyper, 256 connections that have sent large bodies keep 100 MB.
-const READ_AT_ONCE: usize = 128 * 1024;
-
 /// All that a connection needs.
+#[derive(Clone)]
 struct Server {
-    server: auto::Builder<TokioExecutor>,
-    router: Router,
-    state: AppState,
-    patience: Patience,
+    http: auto::Builder<TokioExecutor>,
+    connections: Arc<Connections>,
     tls: Option<Identity>,
 }
 
 impl Server {
-    /// Serves one connection in a task of its own.
+    /// Serves one connection in a task of its own; one of far too many is closed.
     fn serve(&self, tcp: TcpStream, watcher: Watcher) {
+        let Some(slot) = self.connections.take() else { return };
+        let http = self.http.clone();
         let Some(identity) = &self.tls else {
-            let streams = connect(Socket::Plain(tcp), &self.router, &self.state, self.patience);
-            let metrics = Arc::clone(self.state.metrics());
-            tokio::spawn(serve_connection(self.server.clone(), streams, watcher, metrics));
+            tokio::spawn(serve_connection(http, slot.connect(Socket::Plain(tcp)), watcher));
             return;
         };
         // Who does not finish the handshake in time is as slow as who does not send a head.
-        let handshake = tokio::time::timeout(self.patience.header, identity.acceptor().accept(tcp));
-        let (server, router) = (self.server.clone(), self.router.clone());
-        let (state, patience) = (self.state.clone(), self.patience);
-        let metrics = Arc::clone(state.metrics());
+        let handshake =
+            tokio::time::timeout(slot.patience().header, identity.acceptor().accept(tcp));
         tokio::spawn(async move {
             let tls = match handshake.await {
                 Ok(Ok(tls)) => tls,
@@ -456,23 +679,18 @@ impl Server {
                     return;
                 }
             };
-            let streams = connect(Socket::Tls(Box::new(tls)), &router, &state, patience);
-            serve_connection(server, streams, watcher, metrics).await;
+            serve_connection(http, slot.connect(Socket::Tls(Box::new(tls))), watcher).await;
         });
     }
 }
 
 async fn serve_connection(
-    server: auto::Builder<TokioExecutor>,
+    http: auto::Builder<TokioExecutor>,
     (stream, requests): (Stream, Requests),
     watcher: Watcher,
-    metrics: Arc<Metrics>,
 ) {
-    let connection = server.serve_connection(TokioIo::new(stream), requests).into_owned();
+    let connection = http.serve_connection(TokioIo::new(stream), requests).into_owned();
     if let Err(error) = watcher.watch(connection).await {
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
-            metrics.refused(Refused::MalformedHead);
-        }
         tracing::debug!(error, "a connection ended with an error");
     }
 }
@@ -557,14 +775,14 @@ async fn accept_until<T>(
 }
 
 /// Serves metrics on a port of their own, until the process ends: also while it drains, so that nobody is blind then.
-async fn serve_metrics(listener: TcpListener, state: AppState, timing: Timing) {
+async fn serve_metrics(listener: TcpListener, state: AppState, patience: Patience) {
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "metrics are at http://{address}/metrics");
     }
     let router = http::metrics_router(state);
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(timing.header_timeout);
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(timing.keep_alive);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(patience.header);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(patience.keep_alive);
     let serve = |stream| {
         let service = TowerToHyperService::new(router.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
@@ -605,13 +823,23 @@ impl Signals {
     async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.terminate.recv() => Stop::Terminate,
-            _ = self.interrupt.recv() => Stop::Interrupt,
+            _ = self.interrupt.recv() => {
+                if std::io::stdin().is_terminal() { Stop::Interrupt } else { Stop::Terminate }
+            }
         }
     }
 }
 
-/// Loads everything that the settings ask for. Returns the deployments and the index of the default one.
-fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), ServerError> {
+/// Models with their engines.
+struct Deployed {
+    deployments: Vec<Deployment>,
+    /// The index of the one that `POST /v1/predict` asks.
+    default: usize,
+    ended: Vec<Ended>,
+}
+
+/// The directories of the models that the settings ask for, the default one first.
+fn find(settings: &Settings) -> Result<Vec<PathBuf>, ServerError> {
     let models = &settings.models;
     let find = |model: &str| store::find(&models.dir, model).map_err(LoadError::from);
     let default = if models.default.is_empty() {
@@ -632,23 +860,37 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
             dirs.extend(store::versions(&dir).iter().map(|version| dir.join(version.to_string())));
         }
     }
+    let mut distinct: Vec<PathBuf> = Vec::new();
+    for dir in dirs {
+        if !distinct.iter().any(|known| same(known, &dir)) {
+            distinct.push(dir);
+        }
+    }
+    Ok(distinct)
+}
+
+/// Loads everything that the settings ask for, and notes how far that is.
+fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerError> {
+    let dirs = find(settings)?;
+    loading.note(|loaded| loaded.total = dirs.len());
+    let step = |step| loading.note(|loaded| loaded.step = step);
     let cpus = Cpus::find();
     tracing::info!(cpus.allowed, cpus.quota, "{}", shown(cpus));
     let options = SessionOptions {
         intra_threads: settings.engine.intra_threads,
         arena: settings.engine.arena,
     };
+    let trust = settings.trust().map_err(ServerError::Signers)?;
     let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
     for dir in dirs {
-        let known = |(predictor, _, _): &(Predictor, Proof, Plan)| {
-            same(predictor.model().artifact().dir(), &dir)
-        };
-        if !loaded.iter().any(known) {
-            let (mut predictor, proof) = load_and_prove_with(&dir, options)?;
-            let plan = plan(settings, cpus, &mut predictor);
-            loaded.push((predictor, proof, plan));
-        }
+        loading.note(|loaded| loaded.model = dir.display().to_string());
+        let (mut predictor, proof) = load_and_prove_with(&dir, &trust, options, &step)?;
+        step(Step::Measuring);
+        let plan = plan(settings, cpus, &mut predictor);
+        loaded.push((predictor, proof, plan));
+        loading.note(|noted| noted.done = loaded.len());
     }
+    step(Step::Starting);
     // The first is the default; of every other model the highest version answers for it.
     let id = |index: usize| {
         let manifest = loaded[index].0.model().artifact().manifest();
@@ -696,7 +938,7 @@ fn deploy(settings: &Settings) -> Result<(Vec<Deployment>, usize, Vec<Ended>), S
         );
         deployments.push(deployment);
     }
-    Ok((deployments, 0, ended))
+    Ok(Deployed { deployments, default: 0, ended })
 }
 
 fn same(one: &Path, other: &Path) -> bool {
@@ -713,6 +955,12 @@ fn shown(cpus: Cpus) -> String {
         None => "no quota".to_owned(),
     };
     format!("{} CPU(s), {quota}: {} thread(s) compute", cpus.allowed, cpus.threads())
+}
+
+/// How long a request may have to wait, where that is set.
+fn max_wait(settings: &Settings) -> Option<Duration> {
+    let ms = settings.engine.max_wait_ms;
+    (ms > 0).then(|| Duration::from_millis(ms))
 }
 
 /// How a model is to be run: by what its golden rows cost, unless the settings say it.
@@ -742,6 +990,7 @@ fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
             rows: engine.batch_rows,
             delay: Duration::from_micros(engine.batch_delay_us),
         },
+        max_wait: max_wait(settings),
         row_cost,
         batch_row_cost,
         is_measured: engine.lane == LaneChoice::Auto,

@@ -1,13 +1,15 @@
 //! What every handler may use: the models that are served, and the limits.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use bytes::Bytes;
 
 use crate::access::Access;
-use crate::engine::Engine;
+use crate::engine::{Engine, Turns};
 use crate::observe::metrics::{Metrics, ModelMetrics};
 use crate::observe::otlp::Tracer;
 use crate::observe::sampling::Sample;
@@ -231,6 +233,109 @@ impl Deployment {
     }
 }
 
+/// What is done with a model before it is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Step {
+    /// Its files are read and compared with their hashes, and its graph is opened.
+    Opening,
+    /// Its golden rows are computed again.
+    Proving,
+    /// It is measured what a row costs.
+    Measuring,
+    /// One predictor for each thread is opened.
+    Starting,
+}
+
+/// How far the loading of the models is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Loaded {
+    /// The directory of the model that is being loaded.
+    pub model: String,
+    /// What is done with it.
+    pub step: Step,
+    /// Models that are proven.
+    pub done: usize,
+    /// All models that are to be served.
+    pub total: usize,
+    /// Since the start.
+    pub seconds: f64,
+}
+
+/// How far the loading of the models is, for those who ask while it goes on; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Loading {
+    since: Instant,
+    loaded: Arc<Mutex<Loaded>>,
+}
+
+impl Default for Loading {
+    fn default() -> Self {
+        let (model, step) = (String::new(), Step::Opening);
+        let loaded = Loaded { model, step, done: 0, total: 0, seconds: 0.0 };
+        Self { since: Instant::now(), loaded: Arc::new(Mutex::new(loaded)) }
+    }
+}
+
+impl Loading {
+    /// Notes how far it is.
+    pub fn note(&self, change: impl FnOnce(&mut Loaded)) {
+        change(&mut self.loaded.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How far it is now.
+    #[must_use]
+    pub fn loaded(&self) -> Loaded {
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Loaded { seconds: (self.since.elapsed().as_secs_f64() * 10.0).round() / 10.0, ..loaded }
+    }
+}
+
+/// What the bodies of the requests under way hold together; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bodies {
+    n_bytes: Arc<AtomicUsize>,
+    at_most: usize,
+}
+
+impl Bodies {
+    /// None yet.
+    #[must_use]
+    pub fn new(at_most: usize) -> Self {
+        Self { n_bytes: Arc::default(), at_most }
+    }
+
+    /// A body that holds nothing yet.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        Held { bodies: self.clone(), n_bytes: 0 }
+    }
+}
+
+/// What one body holds, until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    bodies: Bodies,
+    n_bytes: usize,
+}
+
+impl Held {
+    /// The body has grown to this size. Whether all bodies together may hold so much.
+    #[must_use]
+    pub fn grow_to(&mut self, n_bytes: usize) -> bool {
+        let more = n_bytes.saturating_sub(self.n_bytes);
+        let before = self.bodies.n_bytes.fetch_add(more, Ordering::Relaxed);
+        self.n_bytes += more;
+        before.saturating_add(more) <= self.bodies.at_most
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.bodies.n_bytes.fetch_sub(self.n_bytes, Ordering::Relaxed);
+    }
+}
+
 /// What a request may cost, and who may ask.
 #[derive(Debug)]
 pub struct Limits {
@@ -240,6 +345,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// A larger body is refused.
     pub max_body_bytes: usize,
+    /// What the bodies of all requests under way hold, and may hold.
+    pub bodies: Bodies,
+    /// Turns for reading the large ones.
+    pub turns: Turns,
     /// How rows are read.
     pub decode: DecodeOptions,
     /// Of a body that is not JSON this much is logged.
@@ -250,6 +359,8 @@ pub struct Limits {
     pub sensitive_key: String,
     /// An answer of this size is compressed for those who take it; none when no answer is.
     pub compress_from: Option<u64>,
+    /// Whether connections are encrypted here, and not by a proxy.
+    pub has_tls: bool,
     /// Who may ask.
     pub access: Access,
     /// Whether pictures are logged whole, and not only by their digest.
@@ -276,14 +387,14 @@ impl AppState {
         deployments: Vec<Deployment>,
         default: usize,
         limits: Limits,
-        metrics: Metrics,
+        metrics: Arc<Metrics>,
     ) -> Option<Self> {
         (default < deployments.len()).then(|| Self {
             deployments: deployments.into(),
             default,
             limits: Arc::new(limits),
             buffers: Buffers::default(),
-            metrics: Arc::new(metrics),
+            metrics,
             tracer: None,
             draining: Arc::new(AtomicBool::new(false)),
         })

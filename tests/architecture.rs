@@ -30,7 +30,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("tls", &[]),
     ("state", &["access", "schema", "predictor", "proof", "engine", "observe"]),
     // Edge.
-    ("config", &["access", "schema", "observe"]),
+    ("config", &["access", "artifact", "schema", "observe"]),
     ("telemetry", &["config", "observe"]),
     (
         "http",

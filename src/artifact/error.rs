@@ -68,6 +68,32 @@ pub enum ArtifactError {
         /// The path.
         found: String,
     },
+    /// A signature is wrong.
+    #[error("`{}`: {problem}", .path.display())]
+    Signature {
+        /// The file of signatures.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Nobody known has signed it.
+    #[error("`{}` is not trusted: {found}; `models.require_signature` asks for a signature by one of: {known}", .path.display())]
+    Untrusted {
+        /// The artifact.
+        path: PathBuf,
+        /// Who has signed.
+        found: String,
+        /// Who is known.
+        known: String,
+    },
+    /// The graph reads a file that is not one of the artifact's.
+    #[error("`{}` reads `{location}`, which is no file of the artifact", .path.display())]
+    External {
+        /// The graph.
+        path: PathBuf,
+        /// What it reads.
+        location: String,
+    },
     /// A link leads out of the artifact.
     #[error("`{}` is a link that leads out of the artifact, to `{}`", .path.display(), .target.display())]
     Link {
@@ -89,7 +115,14 @@ impl ArtifactError {
             Self::Hash { .. } | Self::Absent { .. } | Self::Unlisted { .. } => Some(
                 "an artifact is never edited: copy it again from where it was published, or export the model as a new version",
             ),
+            Self::Signature { .. } => Some(
+                "somebody has changed SHA256SUMS, or its signatures, since it was signed: copy the artifact again from where it was published",
+            ),
+            Self::Untrusted { .. } => Some(
+                "`seaworthy sign ARTIFACT --key FILE` signs it; the public key goes into `models.signers`",
+            ),
             Self::NotFound { .. }
+            | Self::External { .. }
             | Self::Read { .. }
             | Self::Unsound { .. }
             | Self::Escapes { .. }

@@ -3,15 +3,19 @@
 //! Opening an artifact checks every byte of it against `SHA256SUMS`, and the manifest's form. Whether it computes what it says is
 //! checked by the predictor and the proof.
 
+use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::digest::sha256;
+use crate::digest::{hex, sha256};
 
 mod error;
 mod manifest;
+mod signature;
 pub mod store;
 
 pub use error::ArtifactError;
@@ -19,11 +23,15 @@ pub use manifest::{
     GoldenError, GoldenOutput, GoldenRow, GoldenSpec, Manifest, ModelSpec, Task, TensorSpec,
     Tolerance,
 };
+pub use signature::{NoSigner, PublicKey, SignError, Signer, SigningKey, Trust};
 
 /// The format that this version reads and writes.
 pub const FORMAT: &str = "seaworthy/1";
 const MANIFEST: &str = "manifest.json";
 const SUMS: &str = "SHA256SUMS";
+const SIGNATURES: &str = "SIGNATURES";
+/// More files are no artifact.
+const MOST_FILES: usize = 1000;
 const GOLDEN: &str = "golden.jsonl";
 const PROFILE: &str = "profile.json";
 
@@ -34,6 +42,8 @@ pub struct Artifact {
     manifest: Manifest,
     golden: Vec<GoldenRow>,
     digest: String,
+    files: BTreeSet<PathBuf>,
+    signatures: Vec<PublicKey>,
 }
 
 impl Artifact {
@@ -58,7 +68,7 @@ impl Artifact {
             return Err(not_found("the directory holds no manifest.json"));
         }
         let manifest = read_manifest(dir)?;
-        let digest = verify_files(dir, &manifest)?;
+        let Verified { digest, files, signatures } = verify_files(dir, &manifest)?;
         let golden = read_golden(dir, &manifest)?;
         let path = dir.join(PROFILE);
         let profile: serde_json::Value =
@@ -71,7 +81,7 @@ impl Artifact {
             let problem = "expected the format `seaworthy-profile/1`".to_owned();
             return Err(ArtifactError::Unsound { path, problem });
         }
-        Ok(Self { dir: dir.to_owned(), manifest, golden, digest })
+        Ok(Self { dir: dir.to_owned(), manifest, golden, digest, files, signatures })
     }
 
     /// An artifact that is nowhere written down: what is said of it is all there is, and is not checked.
@@ -81,7 +91,7 @@ impl Artifact {
         golden: Vec<GoldenRow>,
         digest: String,
     ) -> Self {
-        Self { dir, manifest, golden, digest }
+        Self { dir, manifest, golden, digest, files: BTreeSet::new(), signatures: Vec::new() }
     }
 
     /// Where it is.
@@ -108,6 +118,18 @@ impl Artifact {
         &self.digest
     }
 
+    /// The files that it lists, relative; none when it is nowhere written down.
+    #[must_use]
+    pub fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
+    /// The keys by which it is signed. Each signature has been checked.
+    #[must_use]
+    pub fn signatures(&self) -> &[PublicKey] {
+        &self.signatures
+    }
+
     /// The path of the graph.
     #[must_use]
     pub fn graph(&self) -> PathBuf {
@@ -127,8 +149,8 @@ impl Artifact {
     }
 }
 
-/// Reads a file of the artifact in `dir`. What is not a file of it is not opened: a device or a pipe might never end.
-fn read(dir: &Path, path: &Path) -> Result<Vec<u8>, ArtifactError> {
+/// Opens a file of the artifact in `dir`. What is not a file of it is not opened: a device or a pipe might never end.
+fn open(dir: &Path, path: &Path) -> Result<std::fs::File, ArtifactError> {
     let failed = |source: std::io::Error| {
         if source.kind() == std::io::ErrorKind::NotFound {
             ArtifactError::Absent { path: path.to_owned() }
@@ -144,7 +166,40 @@ fn read(dir: &Path, path: &Path) -> Result<Vec<u8>, ArtifactError> {
         let problem = "it is not a regular file".to_owned();
         return Err(ArtifactError::Unsound { path: path.to_owned(), problem });
     }
-    std::fs::read(&target).map_err(failed)
+    std::fs::File::open(&target).map_err(failed)
+}
+
+/// Reads a file of the artifact whole, unless it is longer than any of its kind.
+fn read(dir: &Path, path: &Path) -> Result<Vec<u8>, ArtifactError> {
+    let longest = match path.file_name().and_then(std::ffi::OsStr::to_str) {
+        Some(SIGNATURES) => 64 * 1024,
+        Some(SUMS) => 16 * 1024 * 1024,
+        Some(MANIFEST) => 256 * 1024 * 1024,
+        _ => 4 * 1024 * 1024 * 1024,
+    };
+    let failed = |source| ArtifactError::Read { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    // One more than it may have, whatever the system says of its length.
+    open(dir, path)?.take(longest + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > longest) {
+        let problem = format!("it is longer than {longest} bytes");
+        return Err(ArtifactError::Unsound { path: path.to_owned(), problem });
+    }
+    Ok(bytes)
+}
+
+/// The SHA-256 of a file of the artifact, read piece by piece: a graph may be larger than what memory is left.
+fn hash(dir: &Path, path: &Path) -> Result<String, ArtifactError> {
+    let mut file = open(dir, path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 256 * 1024];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(hex(&hash.finalize())),
+            Ok(length) => hash.update(&piece[..length]),
+            Err(source) => return Err(ArtifactError::Read { path: path.to_owned(), source }),
+        }
+    }
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, ArtifactError> {
@@ -248,8 +303,15 @@ fn is_newer(format: &str) -> bool {
         .is_some_and(|number| number > 1)
 }
 
-/// Checks every file against `SHA256SUMS`, and that there are no others. Returns the digest.
-fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError> {
+/// What the files have shown.
+struct Verified {
+    digest: String,
+    files: BTreeSet<PathBuf>,
+    signatures: Vec<PublicKey>,
+}
+
+/// Checks every file against `SHA256SUMS`, that there are no others, and the signatures.
+fn verify_files(dir: &Path, manifest: &Manifest) -> Result<Verified, ArtifactError> {
     let sums_path = dir.join(SUMS);
     let sums = read(dir, &sums_path).map_err(|error| match error {
         ArtifactError::Absent { .. } => ArtifactError::NotFound {
@@ -261,7 +323,7 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError
     let unsound = |problem: String| ArtifactError::Unsound { path: sums_path.clone(), problem };
     let text =
         std::str::from_utf8(&sums).map_err(|error| unsound(format!("not UTF-8: {error}")))?;
-    let mut listed: Vec<PathBuf> = Vec::new();
+    let mut listed: BTreeSet<PathBuf> = BTreeSet::new();
     for (at, line) in text.lines().enumerate() {
         let hex = |hash: &str| {
             hash.len() == 64
@@ -283,15 +345,21 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError
         if relative == Path::new(SUMS) {
             return Err(unsound(format!("line {}: the list cannot list itself", at + 1)));
         }
+        if relative == Path::new(SIGNATURES) {
+            let problem = "the list cannot list its signatures, which are made of it";
+            return Err(unsound(format!("line {}: {problem}", at + 1)));
+        }
+        if listed.len() == MOST_FILES {
+            return Err(unsound(format!("it lists more than {MOST_FILES} files")));
+        }
         if listed.contains(&relative) {
             return Err(unsound(format!("line {}: `{name}` is listed twice", at + 1)));
         }
-        let bytes = read(dir, &path)?;
-        let found = sha256(&bytes);
+        let found = hash(dir, &path)?;
         if found != expected {
             return Err(ArtifactError::Hash { path, found, expected: expected.to_owned() });
         }
-        listed.push(relative);
+        listed.insert(relative);
     }
     for needed in [MANIFEST, GOLDEN, PROFILE, manifest.model.file.as_str()] {
         let manifest_path = || dir.join(MANIFEST);
@@ -305,12 +373,28 @@ fn verify_files(dir: &Path, manifest: &Manifest) -> Result<String, ArtifactError
     }
     let mut found = Vec::new();
     list_files(dir, Path::new(""), &mut found)?;
-    if let Some(path) =
-        found.into_iter().find(|path| path != Path::new(SUMS) && !listed.contains(path))
-    {
+    if let Some(path) = found.into_iter().find(|path| {
+        ![SUMS, SIGNATURES].iter().any(|own| path == Path::new(own)) && !listed.contains(path)
+    }) {
         return Err(ArtifactError::Unlisted { path: dir.join(path) });
     }
-    Ok(format!("sha256:{}", sha256(&sums)))
+    let path = dir.join(SIGNATURES);
+    // A link that leads nowhere is there as well.
+    let signatures = if path.symlink_metadata().is_ok() {
+        let text = read(dir, &path).map_err(|error| match error {
+            ArtifactError::Absent { path } => {
+                let problem = "it is a link that leads nowhere".to_owned();
+                ArtifactError::Signature { path, problem }
+            }
+            other => other,
+        })?;
+        signature::verify(&text, &sums)
+            .map_err(|problem| ArtifactError::Signature { path, problem })?
+    } else {
+        Vec::new()
+    };
+    let digest = format!("sha256:{}", sha256(&sums));
+    Ok(Verified { digest, files: listed, signatures })
 }
 
 /// The path if it is relative and stays where it is.
@@ -326,6 +410,10 @@ fn list_files(dir: &Path, below: &Path, found: &mut Vec<PathBuf>) -> Result<(), 
     for entry in std::fs::read_dir(&path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let relative = below.join(entry.file_name());
+        if found.len() > MOST_FILES {
+            let problem = format!("it holds more than {MOST_FILES} files");
+            return Err(ArtifactError::Unsound { path, problem });
+        }
         if entry.file_type().map_err(failed)?.is_dir() {
             list_files(dir, &relative, found)?;
         } else {

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{Context, FAILED};
-use crate::artifact::{Artifact, ArtifactError, Tolerance, store};
+use crate::artifact::{Artifact, ArtifactError, Tolerance, Trust, store};
 use crate::bare::is_graph;
 use crate::predictor::LoadError;
 use crate::proof::{Largest, Proof};
-use crate::startup::{load_and_prove, open_runtime};
+use crate::startup::{load_trusted, open_runtime};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -46,12 +46,14 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         for dir in dirs {
             n_artifacts += 1;
             let checked = dir.and_then(|dir| {
-                load_and_prove(&dir).map_err(|error| (dir, anyhow::Error::from(error)))
+                load_trusted(&dir, &context.trust)
+                    .map_err(|error| (dir, anyhow::Error::from(error)))
             });
             match checked {
                 Ok((predictor, proof)) => context.printer.result(&passed(
                     options.format,
                     predictor.model().artifact(),
+                    &context.trust,
                     &proof,
                 ))?,
                 Err((dir, error)) => {
@@ -81,16 +83,18 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     Ok(ExitCode::from(FAILED))
 }
 
-fn passed(format: Format, artifact: &Artifact, proof: &Proof) -> String {
+fn passed(format: Format, artifact: &Artifact, trust: &Trust, proof: &Proof) -> String {
     let manifest = artifact.manifest();
+    let signed = signed_by(artifact, trust);
     match format {
         Format::Text => certificate(
             &format!("{}@{}", manifest.name, manifest.version),
             artifact.digest(),
+            &signed,
             proof,
         ),
         Format::Json => serde_json::json!({
-            "model": manifest.name, "version": manifest.version, "artifact": artifact.digest(),
+            "model": manifest.name, "version": manifest.version, "artifact": artifact.digest(), "signed_by": signed,
             "passed": true, "proof": proof,
         })
         .to_string(),
@@ -133,10 +137,24 @@ fn expand(models_dir: &Path, model: &str) -> Result<Vec<PathBuf>, LoadError> {
     if all.is_empty() { Ok(vec![store::find(models_dir, model)?]) } else { Ok(all) }
 }
 
-fn certificate(name: &str, digest: &str, proof: &Proof) -> String {
+/// Who has signed: names where they are known, else public keys.
+pub(super) fn signed_by(artifact: &Artifact, trust: &Trust) -> Vec<String> {
+    artifact
+        .signatures()
+        .iter()
+        .map(|key| trust.name(key).map_or_else(|| key.to_string(), str::to_owned))
+        .collect()
+}
+
+fn certificate(name: &str, digest: &str, signed: &[String], proof: &Proof) -> String {
     let predicted = proof.rows - proof.error_rows;
+    let signed = if signed.is_empty() {
+        String::new()
+    } else {
+        format!("  signed    by {}\n", signed.join(", "))
+    };
     format!(
-        "{name}: proven\n  artifact  {digest}\n  rows      {} golden rows: {predicted} predicted, {} refused as in training; alone and in a batch the same bits\n  features  {}\n  outputs   {}",
+        "{name}: proven\n  artifact  {digest}\n{signed}  rows      {} golden rows: {predicted} predicted, {} refused as in training; alone and in a batch the same bits\n  features  {}\n  outputs   {}",
         proof.rows,
         proof.error_rows,
         closeness(&proof.feature_difference, proof.feature_tolerance),

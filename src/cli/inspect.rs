@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::Context;
-use crate::artifact::store;
+use super::check::signed_by;
+use crate::artifact::{Trust, store};
 use crate::bare::is_graph;
 use crate::postprocess::{OutputKind, Postprocess};
 use crate::predictor::{LoadError, Model};
@@ -32,21 +33,23 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let path = Path::new(&options.model);
     let artifact = if is_graph(path) && path.is_file() {
         open_runtime(&context.process)?;
-        open_artifact(path)?
+        open_artifact(path, &Trust::default())?
     } else {
         let models_dir = &context.settings.models.dir;
-        open_artifact(&store::find(models_dir, &options.model).map_err(LoadError::from)?)?
+        let dir = store::find(models_dir, &options.model).map_err(LoadError::from)?;
+        // Who is not trusted may still be looked at.
+        open_artifact(&dir, &Trust::default())?
     };
     if matches!(options.format, Format::Json) {
         context.printer.result(&serde_json::to_string_pretty(artifact.manifest())?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let model = Model::load(artifact)?;
-    context.printer.result(&describe(&model))?;
+    context.printer.result(&describe(&model, &context.trust))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(model: &Model) -> String {
+fn describe(model: &Model, trust: &Trust) -> String {
     let artifact = model.artifact();
     let manifest = artifact.manifest();
     let mut facts = vec![
@@ -59,6 +62,10 @@ fn describe(model: &Model) -> String {
         ),
         ("golden".to_owned(), format!("{} rows", manifest.golden.rows)),
     ];
+    let signed = signed_by(artifact, trust);
+    if !signed.is_empty() {
+        facts.push(("signed by".to_owned(), signed.join(", ")));
+    }
     let provenance = manifest.provenance.iter().map(|(key, value)| (key.clone(), flat(value)));
     facts.extend(provenance.filter(|(_, value)| !value.is_empty() && value != "null"));
     let mut text = vec![format!("{}@{}", manifest.name, manifest.version)];

@@ -1,9 +1,11 @@
 //! `seaworthy key`: fresh keys.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::{Context, FAILED};
 use crate::access::{Limit, is_key_name, new_key};
+use crate::artifact::SigningKey;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -24,10 +26,27 @@ enum Command {
         #[arg(long, value_name = "NAMES", value_delimiter = ',')]
         models: Vec<String>,
     },
+    /// Write a fresh private key for `seaworthy sign` to a file, and print the public key
+    Signing {
+        /// A file that is not there yet
+        file: PathBuf,
+    },
 }
 
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
-    let Command::New { name, limit, models } = &options.command;
+    let (name, limit, models) = match &options.command {
+        Command::New { name, limit, models } => (name, limit, models),
+        Command::Signing { file } => {
+            let key = SigningKey::create(file)?;
+            context.printer.result(&key.public().to_string())?;
+            context.printer.note(&format!(
+                "The private key is in `{}`; keep it where artifacts are published, and nowhere else. With a name before it, the line goes \
+                 into `models.signers`.",
+                file.display()
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     if !is_key_name(name) {
         context.printer.error(&format!(
             "the name is {name:?}, expected 1 to 64 characters of `A-Z a-z 0-9 . _ -`"

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::artifact::Trust;
 use crate::bare::BareError;
 use crate::config::{self, ConfigError, Process, Settings};
 use crate::predictor::{LoadError, PredictError};
@@ -25,11 +26,15 @@ mod predict;
 mod printer;
 mod replay;
 mod serve;
+mod settings;
+mod sign;
 mod stream;
 mod tables;
 mod transform;
 
 pub use printer::{OutputError, Printer};
+#[cfg(fuzzing)]
+pub use replay::LogReader;
 
 /// The input or the comparison failed.
 const FAILED: u8 = 1;
@@ -73,7 +78,9 @@ impl Arguments {
                 Command::Inspect(_)
                 | Command::Transform(_)
                 | Command::Healthcheck(_)
+                | Command::Config(_)
                 | Command::Key(_)
+                | Command::Sign(_)
                 | Command::New(_),
             ) => false,
         }
@@ -100,8 +107,12 @@ enum Command {
     Transform(transform::Options),
     /// Ask the server on this machine how it is; exit 0 when it is ready, else 1
     Healthcheck(healthcheck::Options),
-    /// Make keys: for clients
+    /// Print the settings in force, and where each comes from; secrets are hidden
+    Config(settings::Options),
+    /// Make keys: for clients, and to sign artifacts
     Key(key::Options),
+    /// Sign an artifact, so that servers know whose it is
+    Sign(sign::Options),
     /// Write a project of one's own, with an example model, that builds and runs at once
     New(new::Options),
 }
@@ -109,6 +120,7 @@ enum Command {
 /// What every command may use.
 pub(crate) struct Context {
     settings: Settings,
+    trust: Trust,
     process: Process,
     printer: Printer,
 }
@@ -118,12 +130,17 @@ pub(crate) struct Context {
 pub fn run(arguments: Arguments) -> ExitCode {
     let printer = Printer::new(arguments.quiet);
     let process = config::process();
-    let mut settings = match Settings::read(&config_dir(arguments.config_dir)) {
+    let config_dir = config_dir(arguments.config_dir);
+    let mut settings = match Settings::read(&config_dir) {
         Ok(settings) => settings,
         Err(error) => return fail(&printer, &error.into()),
     };
     settings.models.dir = here_or_beside_the_executable(settings.models.dir);
-    let context = Context { settings, process, printer };
+    let trust = match settings.trust() {
+        Ok(trust) => trust,
+        Err(error) => return fail(&printer, &ServerError::Signers(error).into()),
+    };
+    let context = Context { settings, trust, process, printer };
     let result =
         match arguments.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
             Command::Serve(options) => serve::run(&options, context.settings.clone(), &context),
@@ -135,7 +152,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
             Command::Inspect(options) => inspect::run(&options, &context),
             Command::Transform(options) => transform::run(&options, &context),
             Command::Healthcheck(options) => healthcheck::run(&options, &context),
+            Command::Config(options) => settings::run(&options, &config_dir, &context.printer),
             Command::Key(options) => key::run(&options, &context),
+            Command::Sign(options) => sign::run(&options, &context),
             Command::New(options) => new::run(&options, &context),
         };
     result.unwrap_or_else(|error| fail(&context.printer, &error))

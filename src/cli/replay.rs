@@ -13,12 +13,12 @@ use super::diff::{CompareOptions, changes, common_labels, side};
 use super::stream::{End, Flow, INTERRUPTED, Interrupt, in_order};
 use super::tables::{self, Progress, thousands};
 use super::{Context, FAILED};
-use crate::artifact::store;
+use crate::artifact::{Trust, store};
 use crate::compare::{Answer, Difference, Pair, Side};
 use crate::predictor::{LoadError, Model, PredictError, Predictor};
 use crate::runtime::SessionOptions;
 use crate::schema::{DecodeOptions, Frame, Kind};
-use crate::startup::{ServerError, load_and_prove, open_runtime};
+use crate::startup::{ServerError, load_trusted, open_runtime};
 use crate::tabular::{self, Format, Lines, Source, TableError};
 
 #[derive(Debug, clap::Args)]
@@ -184,6 +184,7 @@ impl ReplayError {
 #[derive(Debug)]
 struct Models {
     dir: std::path::PathBuf,
+    trust: Trust,
     loaded: Mutex<BTreeMap<String, Arc<Model>>>,
     /// The one that all records are run on.
     on: Option<Arc<Model>>,
@@ -207,7 +208,7 @@ impl Models {
             None => {
                 let dir = store::find(&self.dir, &key)
                     .map_err(|error| ServerError::from(LoadError::from(error)))?;
-                let model = Arc::clone(load_and_prove(&dir)?.0.model());
+                let model = Arc::clone(load_trusted(&dir, &self.trust)?.0.model());
                 loaded.insert(key.clone(), Arc::clone(&model));
                 model
             }
@@ -665,8 +666,12 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     };
     let labels = on.as_ref().map(|on| common_labels(on, on)).unwrap_or_default();
     let mut whole = Difference::new(options.compare.settings(), labels);
-    let models =
-        Arc::new(Models { dir: context.settings.models.dir.clone(), loaded: Mutex::default(), on });
+    let models = Arc::new(Models {
+        dir: context.settings.models.dir.clone(),
+        trust: context.trust.clone(),
+        loaded: Mutex::default(),
+        on,
+    });
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let n_threads = options.threads.map_or_else(cores, usize::from);
     let decode = DecodeOptions {
@@ -726,7 +731,7 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     let words = match (&models.on, versions.as_slice()) {
         (Some(on), [only]) => store::find(&models.dir, only)
             .ok()
-            .and_then(|dir| load_and_prove(&dir).ok())
+            .and_then(|dir| load_trusted(&dir, &context.trust).ok())
             .map(|(logged, _)| changes(logged.model(), on))
             .unwrap_or_default(),
         _ => Vec::new(),
@@ -749,6 +754,75 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     }
     let passed = report.passed && counts.corrupt == 0;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// Reads files as logs, for the fuzz target `log`: all that `replay` does with a record, but for the report.
+#[cfg(fuzzing)]
+pub struct LogReader(Worker);
+
+#[cfg(fuzzing)]
+impl std::fmt::Debug for LogReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogReader").finish_non_exhaustive()
+    }
+}
+
+#[cfg(fuzzing)]
+impl LogReader {
+    /// A reader that runs every record of this model's name on it.
+    #[must_use]
+    pub fn new(model: &Arc<Model>) -> Self {
+        let models = Models {
+            dir: std::path::PathBuf::new(),
+            loaded: Mutex::default(),
+            on: Some(Arc::clone(model)),
+        };
+        let settings = crate::compare::Settings {
+            relative: 0.0,
+            absolute: 0.0,
+            n_worst: 3,
+            by: vec!["Street".to_owned()],
+        };
+        let by = settings.by.clone();
+        Self(Worker {
+            models: Arc::new(models),
+            runners: BTreeMap::new(),
+            decode: DecodeOptions { max_errors: usize::MAX, ..DecodeOptions::default() },
+            empty: Difference::new(settings, common_labels(model, model)),
+            by,
+        })
+    }
+
+    /// How many lines a file has, and what they were counted as.
+    ///
+    /// # Errors
+    /// It cannot be read as text.
+    ///
+    /// # Panics
+    /// A record is fatal.
+    #[expect(clippy::panic, reason = "that is what a fuzz target is to find")]
+    pub fn read(&mut self, path: &std::path::Path) -> Result<(u64, u64), TableError> {
+        let relative = path.file_name().map(Into::into).unwrap_or_default();
+        let source =
+            Source { path: Some(path.to_owned()), relative, format: Format::Ndjson, size: None };
+        let (mut n_lines, mut n_counted) = (0, 0);
+        for lines in source.open_log(&Arc::default())? {
+            let counts = match self.0.run(&lines?) {
+                Ok(part) => part.counts,
+                Err(ReplayError::Table(error)) => return Err(error),
+                Err(error) => panic!("{error}"),
+            };
+            n_lines += counts.lines;
+            n_counted += counts.replayed
+                + counts.redacted
+                + counts.other_models
+                + counts.not_replayable.values().sum::<u64>()
+                + counts.other
+                + counts.torn
+                + counts.corrupt;
+        }
+        Ok((n_lines, n_counted))
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::Context;
 use crate::bare::is_graph;
 use crate::config::{Load, Settings};
 use crate::observe::prediction_log::PredictionLog;
-use crate::startup::Application;
+use crate::startup::{self, Application};
 use crate::telemetry;
 
 #[derive(Debug, Default, clap::Args)]
@@ -18,6 +18,9 @@ pub(super) struct Options {
     /// What `POST /v1/predict` asks: a directory, a name or name@version [default: models.default]; or an ONNX file, whose schema is
     /// read off it. A directory or a file is served alone
     model: Option<String>,
+    /// Start nothing: load and prove the models, read keys and certificates, and say whether the server would start
+    #[arg(long)]
+    check: bool,
 }
 
 pub(super) fn run(
@@ -30,6 +33,9 @@ pub(super) fn run(
             settings.models.load = Load::Default;
         }
         settings.models.default.clone_from(model);
+    }
+    if options.check {
+        return check(settings, context);
     }
     let (log, writer) = telemetry::init(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -50,6 +56,15 @@ pub(super) fn run(
     }
     drop(writer);
     result?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Does all that the start does, but for the port and the prediction log. Fails as the start would.
+fn check(mut settings: Settings, context: &Context) -> anyhow::Result<ExitCode> {
+    "none".clone_into(&mut settings.log.predictions);
+    let (_log, _writer) = telemetry::init(&settings.log)?;
+    let verdict = startup::check(&settings, &context.process)?;
+    context.printer.result(&format!("it would start: {verdict}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

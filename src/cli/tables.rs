@@ -10,7 +10,7 @@ use super::Context;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::runtime::SessionOptions;
 use crate::schema::Schema;
-use crate::startup::load_and_prove;
+use crate::startup::{load_trusted, open_artifact};
 use crate::tabular::{self, Block, Dialect, Format, Source, Table, TableError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -116,14 +116,14 @@ impl TableOptions {
 pub(super) fn load(model: &str, context: &Context) -> anyhow::Result<Predictor> {
     let dir = crate::artifact::store::find(&context.settings.models.dir, model)
         .map_err(LoadError::from)?;
-    Ok(load_and_prove(&dir)?.0)
+    Ok(load_trusted(&dir, &context.trust)?.0)
 }
 
 /// Loads a model without its proof: what is compared may be what is wrong.
 pub(super) fn load_unproven(model: &str, context: &Context) -> anyhow::Result<Predictor> {
     let dir = crate::artifact::store::find(&context.settings.models.dir, model)
         .map_err(LoadError::from)?;
-    let artifact = crate::artifact::Artifact::open(&dir).map_err(LoadError::from)?;
+    let artifact = open_artifact(&dir, &context.trust)?;
     Ok(Predictor::open(&Arc::new(Model::load(artifact)?), SessionOptions::default())?)
 }
 

@@ -77,6 +77,7 @@ fn read_spec(model: &str, context: &Context) -> anyhow::Result<Spec> {
     }
     let dir = store::find(&context.settings.models.dir, model).map_err(LoadError::from)?;
     let artifact = Artifact::open(&dir).map_err(LoadError::from)?;
+    context.trust.check(&artifact).map_err(LoadError::from)?;
     let manifest = artifact.manifest();
     Ok(Spec {
         inputs: manifest.inputs.clone(),

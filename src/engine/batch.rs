@@ -44,7 +44,7 @@ pub(super) fn run(predictor: &mut dyn Predict, jobs: Vec<Job>, merged: &mut Merg
         if let Some(mut predictions) = result {
             let mut times = watch.stop(n_rows);
             // From the last one on, so that the rest stays where it is.
-            for Job { frame, queued, reply } in jobs.into_iter().rev() {
+            for Job { frame, queued, reply, .. } in jobs.into_iter().rev() {
                 let own = predictions.split_off(predictions.rows.len() - frame.n_rows());
                 let own_times = times.zip(queued).map(|(times, queued)| Times {
                     queue: times.begun.saturating_duration_since(queued),
@@ -58,7 +58,7 @@ pub(super) fn run(predictor: &mut dyn Predict, jobs: Vec<Job>, merged: &mut Merg
             return;
         }
     }
-    for Job { frame, queued, reply } in jobs {
+    for Job { frame, queued, reply, .. } in jobs {
         let mut watch = Watch::start(queued, true);
         let result = predictor.predict_watched(&frame, &mut |stage| watch.passed(stage));
         let times = watch.stop(frame.n_rows());

@@ -1,13 +1,13 @@
 //! Cheap models: a pool of predictors, run where the request is.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::admission::Admission;
 use super::times::{Times, Watch};
-use super::{EngineError, Predict};
+use super::{EngineError, Plan, Predict};
 use crate::predictor::Predictions;
 use crate::schema::Frame;
 
@@ -16,23 +16,8 @@ use crate::schema::Frame;
 pub(super) struct Pool {
     predictors: Arc<Mutex<Vec<Box<dyn Predict>>>>,
     free: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
-}
-
-/// Counts a request as long as it waits, also when its client leaves meanwhile.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(number: &'a AtomicUsize) -> Self {
-        number.fetch_add(1, Ordering::Relaxed);
-        Self(number)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// Those that wait for a permit.
+    waiting: Admission,
 }
 
 impl std::fmt::Debug for Pool {
@@ -56,22 +41,26 @@ impl Drop for Taken<'_> {
 }
 
 impl Pool {
-    pub(super) fn new(predictors: Vec<Box<dyn Predict>>) -> Self {
+    pub(super) fn new(predictors: Vec<Box<dyn Predict>>, plan: Plan) -> Self {
         let free = Arc::new(Semaphore::new(predictors.len()));
-        Self { predictors: Arc::new(Mutex::new(predictors)), free, waiting: Arc::default() }
+        Self { predictors: Arc::new(Mutex::new(predictors)), free, waiting: Admission::new(plan) }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.free.available_permits() == 0 && self.waiting.is_full()
     }
 
     /// Requests that wait for a predictor.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
+        self.waiting.n_requests()
     }
 
-    /// A permit, and whether it was not there at once.
-    async fn permit(&self) -> Result<(SemaphorePermit<'_>, bool), EngineError> {
+    /// A permit, and whether it was not there at once. If it was, nothing is counted.
+    async fn permit(&self, n_rows: usize) -> Result<(SemaphorePermit<'_>, bool), EngineError> {
         if let Ok(permit) = self.free.try_acquire() {
             return Ok((permit, false));
         }
-        let _waiting = Waiting::new(&self.waiting);
+        let _waits = self.waiting.admit(n_rows)?;
         let permit = self.free.acquire().await.map_err(|_closed| EngineError::Stopped)?;
         Ok((permit, true))
     }
@@ -84,7 +73,7 @@ impl Pool {
         blocking: bool,
         queued: Option<Instant>,
     ) -> Result<(Predictions, Option<Times>), EngineError> {
-        let (_permit, has_waited) = self.permit().await?;
+        let (_permit, has_waited) = self.permit(frame.n_rows()).await?;
         let mut watch = Watch::start(queued, has_waited);
         let predictor = self.predictors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut taken = Taken { pool: self, predictor };

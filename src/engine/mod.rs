@@ -12,15 +12,18 @@ use tokio::sync::oneshot;
 use crate::predictor::{PredictError, Predictions, Predictor, Stage};
 use crate::schema::Frame;
 
+mod admission;
 mod batch;
 mod cpus;
 mod inline;
 mod times;
+mod turns;
 mod worker;
 
 pub use batch::Batching;
 pub use cpus::Cpus;
 pub use times::Times;
+pub use turns::{Turn, Turns};
 
 /// A prediction that takes longer than this is not run in the thread of a request.
 pub const INLINE_AT_MOST: Duration = Duration::from_micros(100);
@@ -122,6 +125,8 @@ pub struct Plan {
     pub queue: usize,
     /// Which of them are merged.
     pub batching: Batching,
+    /// How long a request may have to wait for its turn; without it twice as long as it takes itself, or 5 ms.
+    pub max_wait: Option<Duration>,
     /// What a row alone costs, as measured.
     pub row_cost: Duration,
     /// What each of many rows costs, as measured.
@@ -140,6 +145,7 @@ impl Plan {
             intra_threads: 1,
             queue,
             batching: Batching::default(),
+            max_wait: None,
             row_cost: Duration::ZERO,
             batch_row_cost: Duration::ZERO,
             is_measured: false,
@@ -215,9 +221,9 @@ impl Engine {
     /// A thread could not be started.
     pub fn start(predictors: Vec<Box<dyn Predict>>, plan: Plan) -> std::io::Result<(Self, Ended)> {
         let (lane, ended) = match plan.lane {
-            Lane::Inline => (Running::Inline(inline::Pool::new(predictors)), Ended(None)),
+            Lane::Inline => (Running::Inline(inline::Pool::new(predictors, plan)), Ended(None)),
             Lane::Worker => {
-                let (queue, ended) = worker::start(predictors, plan.queue, plan.batching)?;
+                let (queue, ended) = worker::start(predictors, plan)?;
                 (Running::Worker(queue), Ended(Some(ended)))
             }
         };
@@ -228,6 +234,15 @@ impl Engine {
     #[must_use]
     pub fn plan(&self) -> Plan {
         self.plan
+    }
+
+    /// Whether a request would be refused, however small it is: then it need not be read.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match &self.lane {
+            Running::Inline(pool) => pool.is_full(),
+            Running::Worker(queue) => queue.is_full(),
+        }
     }
 
     /// Requests that wait for a predictor.
@@ -243,7 +258,7 @@ impl Engine {
     /// taken; without one no clock is read.
     ///
     /// # Errors
-    /// [`EngineError`]; `Overloaded` at once when the queue of the workers is full.
+    /// [`EngineError`]; `Overloaded` at once when the queue is full, or the request would wait in it for too long.
     pub async fn predict(
         &self,
         frame: Frame,

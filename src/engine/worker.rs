@@ -8,14 +8,16 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
+use super::admission::{Admission, Ticket};
 use super::batch::{self, Batching};
-use super::{EngineError, Predict, Predicted};
+use super::{EngineError, Plan, Predict, Predicted};
 use crate::schema::Frame;
 
 /// The sending end of the queue.
 #[derive(Debug, Clone)]
 pub(super) struct Queue {
     jobs: Sender<Job>,
+    admission: Admission,
 }
 
 /// A request that waits for a predictor.
@@ -25,26 +27,29 @@ pub(super) struct Job {
     /// Since when, if times are wanted.
     pub(super) queued: Option<Instant>,
     pub(super) reply: oneshot::Sender<Result<Predicted, EngineError>>,
+    /// Counts it among what waits or runs.
+    pub(super) _ticket: Ticket,
 }
 
 /// Starts a thread for each predictor. The receiver tells when the first of them ends.
 pub(super) fn start(
     predictors: Vec<Box<dyn Predict>>,
-    queue: usize,
-    batching: Batching,
+    plan: Plan,
 ) -> std::io::Result<(Queue, oneshot::Receiver<Infallible>)> {
-    let (jobs, queued) = bounded(queue);
+    let (jobs, queued) = bounded(plan.queue);
+    let admission = Admission::new(plan);
     let (alive, ended) = oneshot::channel::<Infallible>();
     // The first thread that ends takes it out and drops it.
     let alive = Arc::new(std::sync::Mutex::new(Some(alive)));
     for (number, predictor) in predictors.into_iter().enumerate() {
         let (queued, alive) = (queued.clone(), Arc::clone(&alive));
+        let admission = admission.clone();
         std::thread::Builder::new().name(format!("predictor-{number}")).spawn(move || {
             let _end = End(alive);
-            work(predictor, &queued, batching);
+            work(predictor, &queued, plan.batching, &admission);
         })?;
     }
-    Ok((Queue { jobs }, ended))
+    Ok((Queue { jobs, admission }, ended))
 }
 
 struct End(Arc<std::sync::Mutex<Option<oneshot::Sender<Infallible>>>>);
@@ -55,7 +60,12 @@ impl Drop for End {
     }
 }
 
-fn work(mut predictor: Box<dyn Predict>, queued: &Receiver<Job>, batching: Batching) {
+fn work(
+    mut predictor: Box<dyn Predict>,
+    queued: &Receiver<Job>,
+    batching: Batching,
+    admission: &Admission,
+) {
     let mut merged = batch::Merged::default();
     // A request that did not fit the batch before.
     let mut held: VecDeque<Job> = VecDeque::new();
@@ -64,7 +74,12 @@ fn work(mut predictor: Box<dyn Predict>, queued: &Receiver<Job>, batching: Batch
         gather(&mut jobs, &mut held, queued, batching);
         // Clients that went away are not computed for.
         jobs.retain(|job| !job.reply.is_closed());
+        let n_rows: Vec<usize> = jobs.iter().map(|job| job.frame.n_rows()).collect();
+        let started = Instant::now();
         batch::run(&mut *predictor, jobs, &mut merged);
+        if !n_rows.is_empty() {
+            admission.observe(n_rows.into_iter(), started.elapsed());
+        }
     }
 }
 
@@ -96,6 +111,10 @@ fn gather(
 }
 
 impl Queue {
+    pub(super) fn is_full(&self) -> bool {
+        self.jobs.is_full() || self.admission.is_full()
+    }
+
     /// Requests that wait for a thread.
     pub(super) fn waiting(&self) -> usize {
         self.jobs.len()
@@ -107,7 +126,9 @@ impl Queue {
         queued: Option<Instant>,
     ) -> Result<Predicted, EngineError> {
         let (reply, answer) = oneshot::channel();
-        self.jobs.try_send(Job { frame, queued, reply }).map_err(|error| match error {
+        let ticket = self.admission.admit(frame.n_rows())?;
+        let job = Job { frame, queued, reply, _ticket: ticket };
+        self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Overloaded,
             TrySendError::Disconnected(_) => EngineError::Stopped,
         })?;

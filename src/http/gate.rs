@@ -98,7 +98,9 @@ pub(super) fn is_open(access: &Access, path: &str) -> bool {
     let is_health = matches!(path, "/health" | "/health/live" | "/health/ready");
     let is_page =
         || matches!(path, "/" | "/docs" | super::openapi::PATH) || path.starts_with("/docs/");
-    is_health || (access.has_open_docs && is_page())
+    is_health
+        || (access.has_open_docs && is_page())
+        || (access.has_open_metrics && path == "/metrics")
 }
 
 /// The answer to a browser that asks whether a page may send a request; none when this is no such question.

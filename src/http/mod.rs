@@ -14,6 +14,7 @@ mod encoding;
 mod form;
 mod gate;
 mod health;
+mod loading;
 mod metrics;
 mod models;
 mod openapi;

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HOST, IF_NONE_MATCH,
-    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -100,6 +100,14 @@ impl Page {
         put(CONTENT_SECURITY_POLICY, self.policy);
         put(REFERRER_POLICY, "no-referrer");
         put(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        // As `frame-ancestors` says, for browsers that do not know it.
+        put(X_FRAME_OPTIONS, "DENY");
+        put(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+        put(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+        put(
+            HeaderName::from_static("permissions-policy"),
+            "camera=(), geolocation=(), microphone=()",
+        );
         if !is_known {
             put(CONTENT_TYPE, self.content_type);
         }
@@ -248,7 +256,7 @@ async fn show_index(
     let index = Index {
         service_version: env!("CARGO_PKG_VERSION"),
         models: &models,
-        base_url: &base_url(&headers),
+        base_url: &base_url(&headers, state.limits().has_tls),
         example_row: &documents.example_row,
     };
     Ok(Page::index(&index).respond(&headers))
@@ -322,8 +330,8 @@ pub(super) struct IndexModel<'a> {
     pub(super) rows_proven: usize,
 }
 
-/// Where the client reached the service, for the example: by its `Host` and `X-Forwarded-Proto`, if they are what they should be.
-pub(super) fn base_url(headers: &HeaderMap) -> String {
+/// Where the client reached the service, for the example: by TLS of our own, or by its `Host` and `X-Forwarded-Proto`, if they are what they should be.
+pub(super) fn base_url(headers: &HeaderMap, has_tls: bool) -> String {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let is_host = |host: &&str| {
         !host.is_empty()
@@ -333,6 +341,7 @@ pub(super) fn base_url(headers: &HeaderMap) -> String {
     let host = text(&HOST).filter(is_host).unwrap_or("localhost:8080");
     let scheme = match text(&HeaderName::from_static("x-forwarded-proto")) {
         Some("https") => "https",
+        None if has_tls => "https",
         _ => "http",
     };
     format!("{scheme}://{host}")
@@ -566,6 +575,8 @@ mod tests {
         let response = page.respond(&HeaderMap::new());
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(response.headers()[X_FRAME_OPTIONS], "DENY");
+        assert_eq!(response.headers()["cross-origin-opener-policy"], "same-origin");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         let tag = response.headers()[ETAG].to_str().unwrap().to_owned();
         for known in [tag.clone(), format!("\"x\", W/{tag}"), "*".to_owned()] {
@@ -579,10 +590,11 @@ mod tests {
 
     #[test]
     fn the_example_goes_where_the_client_came_from_unless_that_is_no_address() {
-        let url = |pairs: &[(&'static str, &str)]| base_url(&headers(pairs));
+        let url = |pairs: &[(&'static str, &str)]| base_url(&headers(pairs), false);
         assert_eq!(url(&[("host", "[::1]:80")]), "http://[::1]:80");
         let https = [("host", "a.example"), ("x-forwarded-proto", "https")];
         assert_eq!(url(&https), "https://a.example");
+        assert_eq!(base_url(&headers(&https[..1]), true), "https://a.example");
         for host in ["", "a b", "a/b", "$(id)", "a'b"] {
             assert_eq!(url(&[("host", host)]), "http://localhost:8080", "{host}");
         }

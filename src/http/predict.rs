@@ -20,13 +20,13 @@ use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
 use super::trace::{self, Over};
-use crate::engine::{Predicted, Times};
+use crate::engine::{EngineError, Lane, Predicted, Times};
 use crate::observe::metrics::{Metrics, Route, Stage};
 use crate::observe::otlp::Tracer;
 use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
 use crate::schema::{Decoded, Schema};
-use crate::state::{AppState, Buffers, Deployment, Limits};
+use crate::state::{AppState, Buffers, Deployment, Held, Limits};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -66,6 +66,8 @@ where
     response
 }
 
+/// A body up to this size is not counted among what all bodies may hold.
+const SMALL_BODY: usize = 64 * 1024;
 /// A body from this size on is decoded after the thread's other tasks have been moved away.
 const LARGE_BODY: usize = 256 * 1024;
 
@@ -94,6 +96,8 @@ struct Received {
     whole: Bytes,
     /// The pieces so far of one that comes in several.
     pieces: Vec<u8>,
+    /// Its share of what all bodies may hold, when it is large.
+    held: Option<Held>,
 }
 
 impl Received {
@@ -405,8 +409,14 @@ where
             let Ok(frame) = frame else { return Err(ApiError::BodyBroken) };
             let Ok(data) = frame.into_data() else { continue };
             read.push(data, declared, buffers);
-            if read.bytes().len() > limits.max_body_bytes {
+            let n_bytes = read.bytes().len();
+            if n_bytes > limits.max_body_bytes {
                 return Err(too_large());
+            }
+            if n_bytes > SMALL_BODY
+                && !read.held.get_or_insert_with(|| limits.bodies.hold()).grow_to(n_bytes)
+            {
+                return Err(ApiError::BodiesTooLarge);
             }
         }
         read.finish(buffers);
@@ -435,11 +445,17 @@ async fn answer(
     seen: &mut Seen,
     is_timed: bool,
 ) -> Result<Answer, ApiError> {
+    // Reading rows, and pictures above all, takes its time as well.
+    if deployment.engine.is_full() {
+        return Err(EngineError::Overloaded.into());
+    }
     let started = is_timed.then(Instant::now);
     let schema = deployment.model.schema();
     let body = seen.body.bytes();
+    let mut turn = None;
     let mut frame = deployment.frames.take(schema, body.len());
     let decoded = if body.len() >= LARGE_BODY {
+        turn = Some(limits.turns.take(body.len()).await?);
         blocking(|| schema.decode(body, &limits.decode, &mut frame))
     } else {
         schema.decode(body, &limits.decode, &mut frame)
@@ -454,6 +470,8 @@ async fn answer(
         if of_the_whole || (frame.n_rows() == 0 && decoded.n_errors > 0) {
             Predicted { predictions: Predictions::default(), frame, times: None }
         } else {
+            // Workers have a queue of their own.
+            let _ended = turn.take_if(|_| deployment.engine.plan().lane == Lane::Worker);
             deployment.engine.predict(frame, decoded_at).await?
         };
     seen.times = times;

@@ -2,13 +2,14 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::Full;
@@ -20,7 +21,7 @@ use super::record::{self, Record};
 use super::request_id::{self, RequestId};
 use super::trace::{self, Over};
 use crate::engine::EngineError;
-use crate::observe::metrics::Route;
+use crate::observe::metrics::{Metrics, Route};
 use crate::schema::{SyntaxError, shorten};
 use crate::state::AppState;
 
@@ -144,6 +145,31 @@ pub enum ApiError {
         /// How many there are.
         total: usize,
     },
+    /// What came is no request.
+    #[error("the request's line or its headers are not those of HTTP, or contradict one another")]
+    Malformed,
+    /// The path is too long.
+    #[error("the path and the query are longer than the 65,534 bytes that are taken")]
+    UriTooLong,
+    /// The line and the headers are too large together, or too many.
+    #[error(
+        "the request's line and headers are larger together, or more, than is taken; settings: server.max_header_bytes, server.max_headers"
+    )]
+    HeadTooLarge,
+    /// There are as many of something as the server takes.
+    #[error("the server is busy: it takes {limit} {what} at a time")]
+    Busy {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        limit: usize,
+    },
+    /// The bodies of all requests together hold as much as they may.
+    #[error("the server is busy: the bodies of the requests under way hold as much as they may")]
+    BodiesTooLarge,
+    /// The models are not proven yet.
+    #[error("the models are being loaded; `/health` says how far that is")]
+    Loading,
     /// The engine did not answer.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -211,16 +237,21 @@ impl ApiError {
             | Self::Encoded { .. }
             | Self::Syntax(_)
             | Self::Form { .. }
-            | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            | Self::BodyBroken
+            | Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::UriTooLong => StatusCode::URI_TOO_LONG,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::BodyTimeout { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::MediaType { .. } | Self::ContentEncoding { .. } => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
             }
             Self::Invalid { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::Engine(EngineError::Overloaded) | Self::Timeout { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Engine(EngineError::Overloaded)
+            | Self::Busy { .. }
+            | Self::BodiesTooLarge
+            | Self::Loading
+            | Self::Timeout { .. } => StatusCode::SERVICE_UNAVAILABLE,
             // As nginx has it: the client closed the request. There is no such standard code, and nobody to send it to.
             Self::ConnectionClosed => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Engine(EngineError::Predict(_) | EngineError::Stopped)
@@ -251,7 +282,13 @@ impl ApiError {
             Self::Encoded { .. } => ("malformed-encoding", "The body cannot be decompressed"),
             Self::Syntax(_) => ("malformed-json", "The body is not JSON"),
             Self::Invalid { .. } => ("invalid-input", "Invalid input"),
-            Self::Engine(EngineError::Overloaded) => ("overloaded", "The server is busy"),
+            Self::Malformed => ("malformed-request", "The request is not HTTP"),
+            Self::UriTooLong => ("uri-too-long", "The path is too long"),
+            Self::HeadTooLarge => ("head-too-large", "The headers are too large"),
+            Self::Engine(EngineError::Overloaded) | Self::Busy { .. } | Self::BodiesTooLarge => {
+                ("overloaded", "The server is busy")
+            }
+            Self::Loading => ("loading", "The models are being loaded"),
             Self::Timeout { .. } => ("timeout", "The prediction took too long"),
             Self::ConnectionClosed => ("connection-closed", "The connection was closed"),
             Self::Engine(EngineError::Predict(_) | EngineError::Stopped)
@@ -304,7 +341,7 @@ impl ApiError {
         let mut response = Response::new(Full::from(body));
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, PROBLEM_JSON);
-        if matches!(self, Self::Engine(EngineError::Overloaded) | Self::Timeout { .. }) {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if matches!(self, Self::ContentEncoding { .. }) {
@@ -371,7 +408,7 @@ pub(super) async fn finish(
                 error.report(&id);
                 let counted = (state.metrics().as_ref(), route);
                 let record = Record::new(started, &id, caller.key_name(), counted);
-                let duration = record::rejected(record, &method, &path, &error);
+                let duration = record::rejected(record, Some((&method, &path)), &error);
                 let over = over(&method, route, (started, duration), status.as_u16(), Some(&error));
                 trace::over(state.tracer(), &id, &over);
                 is_counted = true;
@@ -429,7 +466,9 @@ pub(super) fn dress<B>(
 impl ApiError {
     /// Tells of a fault on our side, once, for somebody to act on; the request's id leads to its record.
     pub(super) fn report(&self, id: &RequestId) {
-        if self.status().is_server_error() {
+        if self.kind().0 == "overloaded" {
+            refused_silently();
+        } else if self.status().is_server_error() && !matches!(self, Self::Loading) {
             let error: &dyn std::error::Error = self;
             let trace_id = id.trace_id();
             tracing::error!(
@@ -450,6 +489,90 @@ impl ApiError {
             _ => Self::Internal,
         }
     }
+}
+
+/// Notes a refusal because of too much load. Each is in the prediction log; of the messages there is one in a second at most, as more of them
+/// would be a load of their own.
+pub(super) fn refused_silently() {
+    static N_REFUSED: AtomicU64 = AtomicU64::new(0);
+    static SAID_AT: AtomicU64 = AtomicU64::new(0);
+    static SINCE: LazyLock<Instant> = LazyLock::new(Instant::now);
+    N_REFUSED.fetch_add(1, Ordering::Relaxed);
+    // From 1, so that the first one is told.
+    let now = SINCE.elapsed().as_secs() + 1;
+    if SAID_AT.swap(now, Ordering::Relaxed) != now {
+        let n = N_REFUSED.swap(0, Ordering::Relaxed);
+        tracing::warn!(refused.n = n, "the server is busy: {n} request(s) were refused with 503");
+    }
+}
+
+/// Answers a request that no handler has seen, and logs it.
+pub(super) fn refuse<B>(
+    request: &axum::http::Request<B>,
+    error: &ApiError,
+    metrics: &Metrics,
+    state: Option<&AppState>,
+) -> Response<Full<Bytes>> {
+    let started = Instant::now();
+    let id = request_id::of(request.headers(), state.and_then(AppState::tracer));
+    error.report(&id);
+    let counted = (metrics, Route::OTHER);
+    let record = Record::new(started, &id, None, counted);
+    record::rejected(record, Some((request.method(), request.uri().path())), error);
+    let mut response = error.to_response(&id);
+    response.headers_mut().insert(request_id::HEADER, id.header());
+    if let Some(state) = state {
+        let (access, origin) = (&state.limits().access, request.headers().get(header::ORIGIN));
+        gate::dress(response.headers_mut(), access, &Caller::default(), origin);
+    }
+    response
+}
+
+/// What hyper refused before it was a request.
+pub(super) struct Rejected(ApiError);
+
+impl Rejected {
+    /// Reads hyper's own answer, which has no body and no id of a request; nothing for any other bytes.
+    pub(super) fn of(answer: &[u8]) -> Option<Self> {
+        let status = answer.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+        let error = match status {
+            b"400" => ApiError::Malformed,
+            b"414" => ApiError::UriTooLong,
+            b"431" => ApiError::HeadTooLarge,
+            _ => return None,
+        };
+        let has = |header: &[u8]| memchr::memmem::find(answer, header).is_some();
+        (answer.ends_with(b"\r\n\r\n") && has(b"content-length: 0") && !has(b"x-request-id"))
+            .then_some(Self(error))
+    }
+
+    /// Logs it, and writes what the client gets. After this the connection is closed.
+    pub(super) fn answer(self, metrics: &Metrics) -> Bytes {
+        let Self(error) = self;
+        let id = request_id::of(&HeaderMap::new(), None);
+        let counted = (metrics, Route::OTHER);
+        record::rejected(Record::new(Instant::now(), &id, None, counted), None, &error);
+        let (head, body) = error.to_response(&id).into_parts();
+        let body = body.into_inner().unwrap_or_default();
+        let mut answer = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\nx-request-id: {}\r\nconnection: close\r\ncontent-length: {}\r\ndate: {}\r\n\r\n",
+            head.status,
+            id.as_str(),
+            body.len(),
+            http_date(),
+        )
+        .into_bytes();
+        answer.extend_from_slice(&body);
+        answer.into()
+    }
+}
+
+/// The present as RFC 9110 has it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date() -> String {
+    const FORMAT: &[time::format_description::BorrowedFormatItem<'_>] = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    time::OffsetDateTime::now_utc().format(FORMAT).unwrap_or_default()
 }
 
 /// The start of something that a client wrote and that may be long.

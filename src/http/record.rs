@@ -216,10 +216,10 @@ pub(super) fn exchanged(
 }
 
 /// Logs and counts a request that no handler has logged: to a path or with a method that there is not, or one that failed on the way.
+/// What is not HTTP has neither method nor path.
 pub(super) fn rejected(
     record: Record<'_>,
-    method: &Method,
-    path: &str,
+    request_line: Option<(&Method, &str)>,
     error: &ApiError,
 ) -> Duration {
     let status = error.status().as_u16();
@@ -227,7 +227,10 @@ pub(super) fn rejected(
     let text = &mut line.text;
     record.begin(text, status);
     text.extend_from_slice(b",\"model\":null,\"version\":null,\"artifact\":null,\"role\":null");
-    request(text, method, path);
+    match request_line {
+        Some((method, path)) => request(text, method, path),
+        None => text.extend_from_slice(b",\"method\":null,\"path\":null"),
+    }
     let _infallible =
         write!(text, ",\"status\":{status},\"rows\":0,\"inputs\":null,\"predictions\":null");
     let items = error.items();

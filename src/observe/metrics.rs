@@ -287,7 +287,9 @@ pub const REASONS: &[&str] = &[
     "origin-not-allowed",
     "too-many-requests",
     "loading",
-    Refused::MalformedHead.as_str(),
+    "malformed-request",
+    "uri-too-long",
+    "head-too-large",
     Refused::HeadTimeout.as_str(),
     Refused::ConnectionLimit.as_str(),
     "other",
@@ -296,8 +298,6 @@ pub const REASONS: &[&str] = &[
 /// What happens to a connection that never becomes a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// What came is no HTTP, or its head is too large.
-    MalformedHead,
     /// Nothing came in time, or not all of a head.
     HeadTimeout,
     /// There are too many connections.
@@ -309,7 +309,6 @@ impl Refused {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::MalformedHead => "malformed-head",
             Self::HeadTimeout => "head-timeout",
             Self::ConnectionLimit => "connection-limit",
         }

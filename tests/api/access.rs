@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::helpers::{
     Connection, Row, TestApp, messages, new_id, record, settings, spawn, spawn_with, wrapped,
 };
+use crate::fault::fault;
 
 /// Settings with two keys: one without limits, and one with what `more` says of it.
 fn with_keys(more: &str) -> (Settings, String, String) {
@@ -95,6 +96,12 @@ async fn without_a_known_key_nothing_but_health_answers() {
     for secret in [&key[3..], &wrong[10..]] {
         assert_eq!(messages(secret), Vec::<String>::new());
     }
+    fault!(
+        "No key where keys are asked for; A key in the log",
+        "request without, with a wrong, malformed, doubled or Basic credential to three predict routes, pages, metrics, unknown paths; wrong and right keys sent, all messages and records searched",
+        "401 problem, `WWW-Authenticate`; one log record without the key; never there; only its name",
+        "as expected"
+    );
 }
 
 /// Who has no key does not make the server read anything: the body never comes, and the answer is there all the same.
@@ -111,6 +118,12 @@ async fn a_body_is_not_read_before_the_key_is_known() {
         let answer = connection.answer().await;
         assert_eq!((answer.status, answer.closes()), (401, true), "{path}");
     }
+    fault!(
+        "A body sent without a key, to tie the server up",
+        "head with `Expect: 100-continue` and a length, body never sent",
+        "401 at once, no `100 Continue`, connection closed",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -161,6 +174,12 @@ async fn a_key_over_its_quota_is_429_and_others_are_not() {
     }
     // Health is asked by those who have none, however often.
     assert_eq!(app.get("/health").await.status(), 200);
+    fault!(
+        "A key over its quota",
+        "4 requests with a quota of 3/h, on three routes",
+        "429, `Retry-After`, `RateLimit`, `RateLimit-Policy`; other keys and health are answered",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,6 +194,12 @@ async fn a_quota_comes_back_with_time() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert!(statuses.len() < 1000, "{statuses:?}");
+    fault!(
+        "Quota never comes back",
+        "1/s, asked every 20 ms",
+        "429, then 200 again within a second",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,6 +216,12 @@ async fn a_key_for_other_models_is_403() {
     }
     let request = app.client.get(app.url("/v1/models/house-prices")).header("x-api-key", &other);
     assert_eq!(request.send().await.unwrap().status(), 403);
+    fault!(
+        "A key for other models",
+        "key limited to `digits` asks house-prices on every route",
+        "403, named key in the log",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -257,6 +288,12 @@ async fn keys_are_read_from_a_file_and_a_file_without_any_stops_the_start() {
     let id = new_id("file");
     assert_eq!(post(&app, "/v1/predict", &id, &[("x-api-key", &key)]).await.status(), 200);
     assert_eq!(record(&id).value("key"), "file");
+    fault!(
+        "File of keys absent, empty, with a key instead of its hash, or a key twice",
+        "started with each",
+        "no start; the message has file and entry number, never the key",
+        "as expected"
+    );
 }
 
 const APP: &str = "https://app.example.com";
@@ -301,6 +338,12 @@ async fn a_page_of_a_known_origin_reads_every_answer() {
             }
         }
     }
+    fault!(
+        "A page of a foreign origin",
+        "foreign, look-alike and `null` origins, good and bad requests, direct and routed",
+        "no `Access-Control-Allow-Origin`, `Vary: Origin`; preflight 403",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -349,4 +392,21 @@ async fn without_origins_no_answer_speaks_of_them() {
     let request = app.client.request(reqwest::Method::OPTIONS, app.url("/v1/predict"));
     let request = request.header("origin", APP).header("access-control-request-method", "POST");
     assert_eq!(request.send().await.unwrap().status(), 405);
+}
+
+/// Who scrapes them has no key, and clients cannot reach them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_on_a_port_of_their_own_need_no_key() {
+    let (mut settings, key, _) = with_keys("");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    settings.metrics.port = free;
+    let app = spawn_with(&settings).await;
+    assert_eq!(post(&app, "/v1/predict", &new_id("metrics"), &[]).await.status(), 401);
+    let text = reqwest::get(format!("http://127.0.0.1:{free}/metrics")).await.unwrap();
+    assert_eq!(text.status(), 200);
+    let text = text.text().await.unwrap();
+    assert!(text.contains("seaworthy_rejected_total{reason=\"unauthorized\"} 1"), "{text}");
+    assert!(!text.contains(&key[4..]));
+    let request = app.client.get(app.url("/metrics"));
+    assert_eq!(request.send().await.unwrap().status(), 404);
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::fault::fault;
 use crate::helpers::{
     Connection, Row, new_id, post_bytes, record, settings, spawn, spawn_with, wrapped,
 };
@@ -43,6 +44,12 @@ async fn a_refusal_reaches_a_client_that_still_sends() {
             record(&id);
         }
     }
+    fault!(
+        "a refusal while the client still sends",
+        "4 MB to five places that refuse it, by length and in chunks",
+        "the refusal arrives, closed",
+        "413, 415, 400, 404, 404, closed, logged"
+    );
 }
 
 /// A connection on which nothing came, or only the first letters, was kept for ever.
@@ -63,6 +70,12 @@ async fn a_connection_without_a_request_is_closed() {
         assert!(connection.ends_silently().await, "{start:?}");
     }
     assert_eq!(app.get("/health").await.status(), 200);
+    fault!(
+        "a connection without a request",
+        "nothing, the first letter, or half a head, and then silence",
+        "closed after `server.header_timeout_ms`",
+        "closed"
+    );
 }
 
 /// A load balancer keeps its connections for a minute or more, and gives its clients a 502 when one is closed before.
@@ -90,6 +103,12 @@ async fn an_idle_connection_is_closed_in_the_end() {
     connection.write(&good(&new_id("idle"))).await;
     assert_eq!(connection.answer().await.status, 200);
     assert!(connection.ends_silently().await);
+    fault!(
+        "an idle connection",
+        "silence after an answer",
+        "closed after `server.keep_alive_ms`",
+        "closed"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +141,12 @@ async fn what_is_not_http_is_refused_and_the_server_goes_on() {
         assert_eq!(answer.status, status, "{shown:?}");
         assert_eq!(app.get("/health").await.status(), 200);
     }
+    fault!(
+        "another protocol",
+        "TLS, HTTP/3, words",
+        "400, closed, the server goes on",
+        "400, closed; health 200"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,6 +180,12 @@ async fn a_client_that_says_it_is_done_still_gets_its_answer() {
         assert_eq!(connection.answer().await.status, 200);
         record(&id);
     }
+    fault!(
+        "a half-closed socket behind a request",
+        "a whole request, then the client closes its side, 20 times",
+        "answered",
+        "20 x 200"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,4 +211,10 @@ async fn two_hundred_connections_are_served() {
         assert_eq!(connection.answer().await.status, 200);
     }
     assert_eq!(crate::helpers::lines(&id).len(), 200);
+    fault!(
+        "many slow clients at once",
+        "200 connections with half a request each",
+        "health answers; each is answered when the rest comes",
+        "health 200; 200 x 200"
+    );
 }

@@ -8,6 +8,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use serde_json::Value;
 
 use super::helpers::{Row, TestApp, new_id, record, settings, spawn, spawn_with, wrapped};
+use crate::fault::fault;
 
 const PATHS: [&str; 2] = ["/v1/predict", "/v1/models/house-prices/predict"];
 
@@ -93,6 +94,12 @@ async fn a_body_that_is_inflated_beyond_the_bound_is_413() {
     // What is compressed is bounded as well.
     let large = post(&app, "/v1/predict", &new_id("bomb"), "gzip", vec![0; 1_000_001]).await;
     assert_eq!(large.status(), 413);
+    fault!(
+        "Compression bomb",
+        "100 MB of blanks in under 200 kB as gzip, zstd, deflate; bound 1 MB",
+        "413, nothing inflated beyond the bound, compressed bytes not logged",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,6 +127,12 @@ async fn a_body_that_is_not_what_its_encoding_says_is_400() {
             assert!(!record(&id).has("body"));
         }
     }
+    fault!(
+        "A body that is not what its encoding says",
+        "cut off, other format, trailing bytes, empty",
+        "400 problem",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +147,12 @@ async fn an_unknown_encoding_is_415_and_the_answer_says_which_are_known() {
             assert_eq!(known, "gzip, zstd, deflate");
         }
     }
+    fault!(
+        "An unknown or doubled content encoding",
+        "br, compress, `gzip, gzip`, …",
+        "415 with `Accept-Encoding`",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

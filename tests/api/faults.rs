@@ -9,6 +9,7 @@ use seaworthy::runtime::RuntimeError;
 use seaworthy::schema::Frame;
 use serde_json::Value;
 
+use crate::fault::fault;
 use crate::helpers::{
     PATIENCE, Row, lines, messages, new_id, record, settings, spawn_doubles, wrapped,
 };
@@ -97,6 +98,12 @@ async fn a_slow_model_is_503_and_the_server_goes_on() {
     open.send(()).unwrap();
     let answer = app.predict("/v1/predict", body()).await;
     assert_eq!(answer["predictions"].to_string(), "[1.0]");
+    fault!(
+        "a prediction that takes too long",
+        "a predictor that does not end within `server.request_timeout_ms`",
+        "503 with `Retry-After`; health answers; later requests are answered",
+        "503 timeout, `Retry-After: 1`; 200; 200"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +128,12 @@ async fn a_full_queue_is_503_at_once() {
     while let Some(answered) = requests.join_next().await {
         assert_eq!(answered.unwrap().unwrap().status(), 200);
     }
+    fault!(
+        "a full queue",
+        "a predictor that stands still, a queue of 1, six requests",
+        "two are answered in the end, four get 503 with `Retry-After` at once",
+        "4 x 503 overloaded, `Retry-After: 1`, while nothing moves; 2 x 200"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,6 +162,12 @@ async fn a_broken_model_says_nothing_of_itself() {
         let other = "/v1/models/house-prices/versions/3.3.0/predict";
         assert!(app.predict(other, body()).await["predictions"][0].is_f64());
     }
+    fault!(
+        "a graph that fails at run time",
+        "a predictor that gives an error, in both lanes",
+        "500 that says nothing of itself; the cause is in the messages once, with the request's id",
+        "500 internal; one ERROR with the id; other models answer"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,6 +201,12 @@ async fn a_panic_is_500_and_the_server_goes_on() {
         assert_eq!(answer["predictions"].to_string(), "[2.0]");
     }
     assert!(!app.server.is_finished());
+    fault!(
+        "a handler that panics",
+        "a predictor that panics in the request's thread, three times",
+        "one 500 each, one message with the request's id, the server goes on",
+        "500 internal; one ERROR with the id; the next request 200"
+    );
 }
 
 /// A server that answers 500 for ever is worse than a restart.
@@ -199,6 +224,12 @@ async fn a_dead_worker_answers_what_waits_and_ends_the_server() {
     drop(app.client);
     let end = tokio::time::timeout(PATIENCE, app.server).await.unwrap().unwrap();
     assert_eq!(end.unwrap_err().to_string(), "a thread that predicts has ended");
+    fault!(
+        "a predictor's thread that dies",
+        "a predictor that panics in a thread of its own",
+        "500 for its request, then an orderly end with an error",
+        "500 internal; the server drains and ends with an error"
+    );
 }
 
 /// A request whose client has gone while it was predicted is in the log as well.
@@ -218,4 +249,10 @@ async fn a_client_that_leaves_is_logged() {
     assert_eq!(record.text("rows"), "1");
     open.send(()).unwrap();
     assert_eq!(app.get("/health").await.status(), 200);
+    fault!(
+        "a client that leaves",
+        "the connection is dropped while its request is predicted",
+        "logged, the server goes on",
+        "logged with 499 and its inputs; health 200"
+    );
 }

@@ -260,6 +260,11 @@ impl Connection {
         let _closed = self.stream.write_all(bytes).await;
     }
 
+    /// The socket itself.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Says that nothing more is written.
     pub(crate) async fn finish(&mut self) {
         let _closed = self.stream.shutdown().await;

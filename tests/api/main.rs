@@ -6,9 +6,14 @@ mod access;
 mod bad_requests;
 mod connections;
 mod encoding;
+#[path = "../support/fault.rs"]
+mod fault;
 mod faults;
 mod helpers;
+mod hygiene;
 mod images;
+mod limits;
+mod loading;
 mod metrics;
 mod models;
 mod outputs;

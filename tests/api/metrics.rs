@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use seaworthy::observe::metrics::{ROUTES, TABLE};
 
+use crate::fault::fault;
 use crate::helpers::{
     Connection, Row, TestApp, eventually, new_id, post_bytes, settings, spawn, spawn_with, wrapped,
 };
@@ -167,7 +168,7 @@ async fn connections_that_never_become_a_request_are_counted() {
     let mut silent = Connection::open(app.address).await;
     silent.write(b"POST /v1/pre").await;
     assert!(silent.ends_silently().await);
-    for reason in ["malformed-head", "head-timeout"] {
+    for reason in ["malformed-request", "head-timeout"] {
         let name = format!("seaworthy_rejected_total{{reason=\"{reason}\"}}");
         eventually(reason, async || (Scrape::of(&app).await.get(&name) >= 1.0).then_some(())).await;
     }
@@ -178,6 +179,12 @@ async fn connections_that_never_become_a_request_are_counted() {
     .await;
     // The scrape itself.
     assert_eq!(open.get("seaworthy_requests_in_flight"), 1.0);
+    fault!(
+        "no HTTP on the connection; half a head, then silence",
+        "bytes that are no request line; 12 bytes, header timeout 100 ms",
+        "closed, counted as malformed-request; closed, counted as head-timeout",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,6 +206,12 @@ async fn a_request_whose_client_leaves_is_counted() {
         (broken == 1.0 && scrape.get("seaworthy_requests_in_flight") == 1.0).then_some(())
     })
     .await;
+    fault!(
+        "client leaves in the middle of its body",
+        "connection dropped",
+        "counted, in-flight back to what it was",
+        "as expected"
+    );
 }
 
 /// Whatever clients ask for, the number of lines stays small.
@@ -220,6 +233,12 @@ async fn labels_are_bounded() {
     assert_eq!(scrape.get("seaworthy_requests_total{route=\"other\",status=\"404\"}"), 300.0);
     let models = 5;
     assert!(scrape.0.len() < 400 + models * 250, "{}", scrape.0.len());
+    fault!(
+        "made-up paths and models",
+        "600 requests to 600 paths",
+        "series stay bounded, all are `other` or the route's pattern",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -286,4 +305,10 @@ async fn a_slow_client_of_the_metrics_port_is_closed() {
     connection.write(b"GET /met").await;
     let ends = tokio::time::timeout(Duration::from_secs(20), connection.ends_silently()).await;
     assert!(ends.is_ok());
+    fault!(
+        "slow client of the metrics port",
+        "half a head on metrics.port",
+        "closed after header_timeout_ms",
+        "as expected"
+    );
 }

@@ -10,6 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use crate::fault::fault;
 use crate::helpers::{
     Answer, Connection, PATIENCE, Record, Row, eventually, new_id, post_bytes, wrapped,
 };
@@ -71,13 +72,18 @@ impl Process {
         pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
     }
 
-    fn signal(&self, signal: &str) {
+    /// Files and sockets that the process has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id().unwrap())).unwrap().count()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().unwrap().to_string();
         let status = std::process::Command::new("kill").args([&format!("-{signal}"), &id]).status();
         assert!(status.unwrap().success());
     }
 
-    async fn end(mut self) -> (ExitStatus, Vec<Record>) {
+    pub(crate) async fn end(mut self) -> (ExitStatus, Vec<Record>) {
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
         (status, records(&self.log))
     }
@@ -184,19 +190,40 @@ async fn sigterm_under_load_loses_nothing() {
     logged.sort();
     ids.sort();
     assert_eq!(logged, ids);
+    fault!(
+        "SIGTERM under load",
+        "four clients without a break and a slow one, SIGTERM meanwhile",
+        "each request answered and logged once, exit code 0",
+        "{} requests answered and logged, exit code 0",
+        ids.len()
+    );
 }
 
-/// The delays are far longer than the test waits.
+/// Whoever stops a process with SIGINT, as `docker stop` does when an image asks for it, sends requests until told not to.
 #[tokio::test(flavor = "multi_thread")]
-async fn sigint_ends_without_delay() {
-    let server = Process::start(3_600_000, 3_600_000).await;
-    let mut idle = Connection::open(server.address).await;
-    idle.write(&post_bytes("idle", body().as_bytes())).await;
-    assert_eq!(idle.answer().await.status, 200);
-    server.signal("INT");
-    let (status, records) = server.end().await;
-    assert_eq!((status.code(), records.len()), (Some(0), 1));
-    assert!(idle.ends_silently().await);
+async fn sigint_without_a_terminal_drains_like_sigterm() {
+    for signal in ["INT", "TERM"] {
+        let server = Process::start(300, 3_600_000).await;
+        let mut idle = Connection::open(server.address).await;
+        idle.write(&post_bytes("idle", body().as_bytes())).await;
+        assert_eq!(idle.answer().await.status, 200);
+        server.signal(signal);
+        let is_draining = async || (server.health().await == 503).then_some(());
+        eventually("not ready", is_draining).await;
+        let mut late = Connection::open(server.address).await;
+        late.write(&post_bytes("late", body().as_bytes())).await;
+        let answer = late.answer().await;
+        assert_eq!((answer.status, answer.closes()), (200, true));
+        let (status, records) = server.end().await;
+        assert_eq!((status.code(), records.len()), (Some(0), 2));
+        assert!(idle.ends_silently().await);
+    }
+    fault!(
+        "SIGTERM, and SIGINT without a terminal",
+        "the signal, then a request while the server drains",
+        "readiness 503; the request is answered with `Connection: close`; exit code 0; the log is whole",
+        "503; 200 and close; exit code 0; both records"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,6 +237,12 @@ async fn a_second_signal_ends_at_once() {
         let (status, _) = server.end().await;
         assert_eq!(status.code(), Some(0));
     }
+    fault!(
+        "a second signal",
+        "SIGTERM with a drain of an hour, then SIGTERM or SIGINT",
+        "the end at once, exit code 0",
+        "the end at once, exit code 0"
+    );
 }
 
 /// A request that does not finish in time is cut off, and still logged.
@@ -228,4 +261,10 @@ async fn a_request_that_outlives_the_drain_timeout_is_cut_off() {
     let [record] = records.as_slice() else { panic!("{} records", records.len()) };
     assert_eq!(record.value("request_id"), "stuck");
     assert_eq!(record.text("status"), "499");
+    fault!(
+        "a request that outlives the drain",
+        "a body that never comes whole, then SIGTERM with a drain timeout of 200 ms",
+        "cut off, logged, exit code 0",
+        "cut off, logged with 499, exit code 0"
+    );
 }

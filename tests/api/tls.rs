@@ -22,6 +22,7 @@ use super::helpers::{
     PATIENCE, Row, TestApp, eventually, messages, new_id, post_bytes, record, settings, spawn,
     spawn_with, wrapped,
 };
+use crate::fault::fault;
 
 /// A certificate for `localhost` with its key, in files.
 struct Files {
@@ -161,6 +162,12 @@ async fn who_does_not_shake_hands_in_time_is_closed() {
     assert!(read.is_empty());
     // Others are served all the while.
     assert!(connect(&app, &certificate, &[]).await.is_ok());
+    fault!(
+        "A TLS handshake that is not finished",
+        "nothing, half a ClientHello, plain HTTP and SSH sent to the TLS port; `server.header_timeout_ms` 300",
+        "closed in time, no HTTP answer, others served",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -186,6 +193,12 @@ async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
     let mut read = Vec::new();
     open.read_to_end(&mut read).await.unwrap();
     assert!(read.starts_with(b"HTTP/1.0 200"));
+    fault!(
+        "Certificate renewed while serving; Certificate file broken while serving",
+        "files replaced under a running server, by time and by SIGHUP; cut off under a running server",
+        "new one shown, open connections go on; old one stays, error message",
+        "as expected"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,4 +213,10 @@ async fn a_certificate_out_of_date_is_served_with_a_warning() {
     let app = spawn_with(&files.settings()).await;
     assert_eq!(warned(), before + 1);
     assert!(connect(&app, &expired, &[]).await.is_err());
+    fault!(
+        "Certificate expired",
+        "one of 2020",
+        "served with a warning in the log; clients refuse it",
+        "as expected"
+    );
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::helpers::{Cases, Copy, graph};
+use crate::fault::fault;
 
 #[test]
 fn a_graph_that_does_not_fit_is_refused() {
@@ -90,6 +91,12 @@ fn a_file_that_is_no_graph_is_refused() {
     });
     // What ONNX Runtime says ends with where in its sources it says so.
     insta::assert_snapshot!(cases.text());
+    fault!(
+        "A graph that reads a file outside of the artifact",
+        "ONNX external data `../../outside.bin`, or not listed",
+        "refused before ONNX Runtime opens it",
+        "as expected"
+    );
 }
 
 #[test]

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+#[path = "../support/fault.rs"]
+mod fault;
 mod files;
 mod fuzz;
 mod graph;
 mod helpers;
 mod manifest;
 mod proof;
+mod signature;

@@ -4,6 +4,8 @@
 
 mod check;
 mod diff;
+#[path = "../support/fault.rs"]
+mod fault;
 mod healthcheck;
 mod help;
 mod helpers;
@@ -16,6 +18,7 @@ mod output;
 mod predict;
 mod replay;
 mod settings;
+mod sign;
 mod tls;
 
 /// Asserts a snapshot without hashes, and without what depends on the machine: how its logarithm rounds.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::assert_shown;
 use super::helpers::{Server, seaworthy};
+use crate::fault::fault;
 
 fn write_pair(dir: &Path, name: &str) {
     let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -48,6 +49,12 @@ fn a_certificate_that_cannot_be_used_stops_the_start() {
             .show()
     });
     assert_shown!(shown.join("\n"));
+    fault!(
+        "Certificate or key that cannot be used",
+        "absent, empty, swapped, of another pair, not PEM, a directory, only one of the two set",
+        "no start, exit 2, file and reason named",
+        "as expected"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::fault::fault;
 use crate::helpers::{Server, eventually, good, ids, replay, root, seaworthy};
 
 fn numbers(range: std::ops::Range<usize>) -> Vec<String> {
@@ -52,6 +53,12 @@ fn files_are_put_aside_compressed_and_read_back_whole() {
     assert!(files.iter().all(|path| text(path).len() <= 10_000));
     let (code, report) = replay(&[dir.path().to_owned()]);
     assert_eq!((code, &report["log"]["replayed"]), (Some(0), &60.into()), "{report:#}");
+    fault!(
+        "log larger than its limit",
+        "rotate_bytes 10000, 60 requests",
+        "files of whole records, gzip, replay reads all 60",
+        "as expected"
+    );
 }
 
 #[test]
@@ -65,6 +72,7 @@ fn only_so_many_files_are_kept() {
         let files = files(dir.path());
         files.len() == 3 && files[..2].iter().all(|path| path.extension().unwrap() == "gz")
     });
+    fault!("too many old logs", "keep 2", "the oldest removed", "as expected");
 }
 
 /// Nobody reads standard output: with the policy `drop` requests are answered at once, and it is known how many records are missing.
@@ -98,6 +106,12 @@ fn a_reader_that_does_not_read_costs_records_and_no_request() {
     let n_read = read.len() as f64;
     assert_eq!(n_read + dropped, 200.0);
     assert!(read.is_sorted_by_key(|id| id[1..].parse::<usize>().unwrap()));
+    fault!(
+        "reader of stdout does not read, policy drop",
+        "pipe not read, queue 10, 200 requests",
+        "200 for all at once; read + dropped = 200, in order; a message",
+        "as expected"
+    );
 }
 
 /// The same with the policy `block`: requests wait, and nothing is missing.
@@ -117,6 +131,12 @@ fn a_reader_that_reads_late_loses_nothing() {
     all.iter().for_each(|id| server.predict(id));
     server.stop();
     assert_eq!(ids(&reader.join().unwrap()), all);
+    fault!(
+        "reader of stdout reads late, policy block",
+        "pipe read after 1.5 s, queue 10",
+        "requests wait, all records there",
+        "as expected"
+    );
 }
 
 #[test]
@@ -136,6 +156,12 @@ fn a_reader_that_goes_costs_records_and_no_request() {
     });
     let (status, _) = server.stop();
     assert_eq!(status.code(), Some(0));
+    fault!(
+        "reader of stdout gone",
+        "read end of the pipe closed",
+        "200 for all, lost records counted, a message, exit 0",
+        "as expected"
+    );
 }
 
 /// A device that is always full: records are given up after `log.retry_ms`, requests go on.
@@ -154,6 +180,12 @@ fn a_full_device_costs_records_and_no_request() {
     });
     let (status, messages) = server.stop();
     assert_eq!(status.code(), Some(0), "{messages}");
+    fault!(
+        "device always full",
+        "log to /dev/full, retry 200 ms, queue 5",
+        "200 for all, records lost and counted, a message, exit 0",
+        "as expected"
+    );
 }
 
 /// A file system of 64 KiB for one process and those that it starts; `None` where one may not make such.
@@ -213,6 +245,12 @@ fn a_full_disk_tears_no_record_and_is_gone_on_with() {
     #[expect(clippy::cast_precision_loss, reason = "they are few")]
     let n = n as f64;
     assert!(written >= n);
+    fault!(
+        "full disk",
+        "the log on a tmpfs of 64 KiB filled by ballast, freed later",
+        "requests go on, no torn line while full, records written once there is room, none lost",
+        "as expected"
+    );
 }
 
 /// As logrotate does it: by renaming and SIGHUP, by renaming alone, and by `copytruncate`.
@@ -260,6 +298,12 @@ fn a_file_that_is_rotated_away_is_followed() {
     server.stop();
     found.extend(ids(&fs::read_to_string(&log).unwrap()));
     assert_eq!(found, expected);
+    fault!(
+        "log renamed away, then SIGHUP; log renamed away without a signal; log emptied under it (copytruncate)",
+        "rename and kill -HUP; rename; copy, truncate to 0",
+        "process lives, next record in a new file, none missing; noticed within 200 ms, none missing; goes on at the start of the file, no hole, none missing",
+        "as expected"
+    );
 }
 
 /// Whatever moment it is killed at: what `replay` reads are whole records, and the next server begins a line of its own.
@@ -323,6 +367,12 @@ fn a_killed_server_leaves_no_torn_line_that_is_read_as_a_record() {
     // Records that were gathered for some milliseconds are gone with the process: no more than that.
     assert!(replayed + 4 * 200 >= answered && replayed > 50, "{replayed} of {answered}");
     assert!(fs::read_to_string(&log).unwrap().contains("\"last\""));
+    fault!(
+        "kill -9 under load",
+        "four rounds of load and SIGKILL, half a record added after each",
+        "replay: 4 torn, 0 corrupt, nothing torn read as a record; next server begins a line",
+        "as expected"
+    );
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![expect(clippy::float_cmp, reason = "counts are whole numbers")]
 
+#[path = "../support/fault.rs"]
+mod fault;
 mod helpers;
 mod log;
 mod secrets;

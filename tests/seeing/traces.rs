@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
+use crate::fault::fault;
 use crate::helpers::{Server, eventually, good};
 
 /// A collector of OTLP over HTTP: keeps what it receives.
@@ -228,6 +229,12 @@ fn a_collector_that_fails_costs_spans_and_no_request() {
     (0..50).for_each(|number| server.predict(&number.to_string()));
     let (status, _) = server.stop();
     assert_eq!(status.code(), Some(0));
+    fault!(
+        "collector busy; collector refuses; collector absent",
+        "OTLP collector answers 503, then 200; answers 400; nobody listens",
+        "sent again, none failed; counted, a message, requests go on; requests go on, exit 0 within the drain",
+        "as expected"
+    );
 }
 
 #[test]

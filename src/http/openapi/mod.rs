@@ -276,7 +276,9 @@ fn predict_path(model: &Described<'_>, id: &str, which: &str) -> Value {
             "content": { "application/json": answer },
         }),
     );
-    responses.extend(shared::problem_references(&[400, 404, 405, 408, 413, 415, 422, 500, 503]));
+    responses.extend(shared::problem_references(&[
+        400, 404, 405, 408, 413, 414, 415, 422, 431, 500, 503,
+    ]));
     json!({
         "post": {
             "tags": ["predictions"],

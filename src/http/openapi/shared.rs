@@ -66,7 +66,10 @@ fn get(tag: &str, id: &str, summary: &str, parameters: &[Value], responses: Valu
         "responses": responses,
     } });
     if let Some(responses) = item["get"]["responses"].as_object_mut() {
-        responses.extend(problem_references(&[500]));
+        // Health has an answer of its own with 503.
+        for (status, reference) in problem_references(&[431, 500, 503]) {
+            responses.entry(status).or_insert(reference);
+        }
     }
     item
 }
@@ -282,7 +285,7 @@ const fn problem(
     ProblemKind { status, kind, title, when, detail }
 }
 
-pub(super) const PROBLEMS: [ProblemKind; 19] = [
+pub(super) const PROBLEMS: [ProblemKind; 23] = [
     problem(
         400,
         "malformed-json",
@@ -311,6 +314,13 @@ pub(super) const PROBLEMS: [ProblemKind; 19] = [
         "Invalid query",
         "`on_invalid` is neither `fail` nor `null`",
         Some("the query parameter `on_invalid` is `skip`, expected `fail` or `null`"),
+    ),
+    problem(
+        400,
+        "malformed-request",
+        "The request is not HTTP",
+        "the request's line or its headers are not those of HTTP",
+        None,
     ),
     problem(
         401,
@@ -362,6 +372,7 @@ pub(super) const PROBLEMS: [ProblemKind; 19] = [
         "the body is too large",
         Some("the body is larger than 16777216 bytes; send fewer rows at a time"),
     ),
+    problem(414, "uri-too-long", "The path is too long", "the path is too long", None),
     problem(
         415,
         "unsupported-media-type",
@@ -384,6 +395,13 @@ pub(super) const PROBLEMS: [ProblemKind; 19] = [
         Some("the quota of the key `frontend` is used up; try again in 2 s"),
     ),
     problem(
+        431,
+        "head-too-large",
+        "The headers are too large",
+        "the line and the headers are too large together, or too many",
+        None,
+    ),
+    problem(
         500,
         "internal",
         "Internal error",
@@ -394,10 +412,17 @@ pub(super) const PROBLEMS: [ProblemKind; 19] = [
         503,
         "overloaded",
         "The server is busy",
-        "too many requests wait",
+        "too many requests wait or are under way, or too many connections are open",
         Some("the model is busy: its queue is full"),
     ),
     problem(503, "timeout", "The prediction took too long", "the prediction took too long", None),
+    problem(
+        503,
+        "loading",
+        "The models are being loaded",
+        "the models are still being loaded in the background",
+        None,
+    ),
 ];
 
 /// The key of the response of a status among the components.
@@ -410,9 +435,11 @@ fn response_component(status: u16) -> &'static str {
         405 => "MethodNotAllowed",
         408 => "RequestTimeout",
         413 => "ContentTooLarge",
+        414 => "UriTooLong",
         415 => "UnsupportedMediaType",
         429 => "TooManyRequests",
         422 => "UnprocessableContent",
+        431 => "RequestHeaderFieldsTooLarge",
         503 => "ServiceUnavailable",
         _ => "InternalServerError",
     }
