@@ -137,7 +137,8 @@ def overload(program: str, folder: Path, seconds: int) -> None:
         for times in (0.1, 0.5, 0.8, 1, 2, 5, 10):
             rate = capacity * times
             # So many clients that each has its answer before its next request is due.
-            clients = max(4, int(rate * 4 * cost / 1e3) + 1)
+            # Few enough that those which h2load starts at the same moment are no flood by themselves.
+            clients = max(1, int(rate * 4 * cost / 1e3)) if times > 1 else max(1, int(times * 2))
             rps = rate / clients
             seen, _ = h2load(
                 server.port, PICTURE, clients, folder, "image/png", "-D", str(seconds), f"--rps={rps:.3f}"

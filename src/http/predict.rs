@@ -317,6 +317,10 @@ where
         let encoding = encoding::of_request(&parts.headers)?;
         seen.is_binary = media_type != MediaType::Json || encoding.is_some();
         read_body(body, &parts.headers, state, &mut seen.body).await?;
+        // To inflate, to take pictures apart and to read rows takes its time as well.
+        if deployment.engine.is_full() {
+            return Err(EngineError::Overloaded.into());
+        }
         if let Some(encoding) = encoding {
             seen.body.inflate(encoding, limits)?;
         }
@@ -445,10 +449,6 @@ async fn answer(
     seen: &mut Seen,
     is_timed: bool,
 ) -> Result<Answer, ApiError> {
-    // Reading rows, and pictures above all, takes its time as well.
-    if deployment.engine.is_full() {
-        return Err(EngineError::Overloaded.into());
-    }
     let started = is_timed.then(Instant::now);
     let schema = deployment.model.schema();
     let body = seen.body.bytes();
