@@ -34,7 +34,7 @@ import sys, time, warnings
 warnings.simplefilter("ignore")
 import joblib, pandas as pd, regression_model
 from pathlib import Path
-sys.path.insert(0, "python/models")
+sys.path[:0] = ["python", "python/models"]
 from house_prices import FEATURES, RENAMED, read_rows
 pickle = Path(regression_model.__file__).parent / "trained_models" / "regression_model_output_v3.2.0.pkl"
 pipeline = joblib.load(pickle)
