@@ -144,6 +144,14 @@ bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000
 	$(CARGO) build --locked --release
 	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
 
+# How many of each kind.
+REQUESTS ?= 10000
+
+.PHONY: soak
+soak: onnxruntime ## Ask the release build REQUESTS times with batches and pictures of varying size, and watch its memory
+	$(CARGO) build --locked --release
+	$(PYTHON) scripts/soak.py $(TARGET)/release/seaworthy --requests $(REQUESTS)
+
 .PHONY: check
 check: fmt clippy doc python-lint validate faults deny ## Check format, lints, documentation, what platforms read, and dependencies
 
