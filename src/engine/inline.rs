@@ -75,6 +75,8 @@ impl Pool {
     ) -> Result<(Predictions, Option<Times>), EngineError> {
         let (_permit, has_waited) = self.permit(frame.n_rows()).await?;
         let mut watch = Watch::start(queued, has_waited);
+        // Only where requests wait does it matter how long a run takes.
+        let started = has_waited.then(Instant::now);
         let predictor = self.predictors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut taken = Taken { pool: self, predictor };
         let Some(predictor) = taken.predictor.as_mut() else { return Err(EngineError::Stopped) };
@@ -86,6 +88,9 @@ impl Pool {
             } else {
                 run()
             };
+        if let Some(started) = started {
+            self.waiting.observe(std::iter::once(frame.n_rows()), started.elapsed());
+        }
         Ok((result?, watch.stop(frame.n_rows())))
     }
 }

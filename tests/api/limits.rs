@@ -105,6 +105,8 @@ async fn far_more_connections_than_allowed_are_closed() {
 async fn more_requests_than_allowed_are_told_so() {
     let mut settings = settings();
     settings.server.max_requests = 3;
+    // However long the machine stands still meanwhile.
+    settings.server.body_timeout_ms = 600_000;
     let app = spawn_with(&settings).await;
     let request = post_bytes(&new_id("under-way"), body().as_bytes());
     let (start, rest) = request.split_at(request.len() - 5);
@@ -145,6 +147,8 @@ async fn more_requests_than_allowed_are_told_so() {
 async fn bodies_that_hold_too_much_together_are_told_so() {
     let mut settings = settings();
     settings.server.max_total_body_bytes = 1 << 20;
+    // However long the machine stands still meanwhile.
+    settings.server.body_timeout_ms = 600_000;
     let app = spawn_with(&settings).await;
     // Each of these holds 400 kB and waits for the rest.
     let mut under_way = Vec::new();

@@ -6,6 +6,7 @@ use seaworthy::artifact::{Artifact, SigningKey, Trust};
 use seaworthy::startup::load_trusted;
 
 use super::helpers::{Copy, graph, open, sha256};
+use crate::fault::fault;
 
 /// A small artifact, signed by a fresh key, and who trusts that key.
 fn signed() -> (Copy, SigningKey, Trust) {
@@ -71,6 +72,12 @@ fn an_unsigned_artifact_and_one_of_a_stranger_are_refused_where_signatures_are_r
     std::fs::write(&bare, graph("bare_torch.onnx")).unwrap();
     let error = load_trusted(&bare, &trust).unwrap_err().to_string();
     assert!(error.contains("is not signed"), "{error}");
+    fault!(
+        "An unsigned artifact, or a stranger's, where signatures are required",
+        "signature removed, made by another key; a bare graph",
+        "refused, says who signed and who is known",
+        "as expected"
+    );
 }
 
 /// Whoever changes a file and makes all hashes right again has still not signed it.
@@ -117,6 +124,12 @@ fn a_signed_artifact_that_somebody_has_changed_is_refused_also_where_nobody_asks
     let theirs = other.read("SIGNATURES");
     copy.write("SIGNATURES", theirs);
     assert!(load(&copy, &Trust::default()).unwrap_err().contains("is not one of this SHA256SUMS"));
+    fault!(
+        "A signed artifact changed, all hashes made right again",
+        "bytes flipped in each file, list sealed again; signature of another artifact",
+        "refused, also where signatures are not required",
+        "as expected"
+    );
 }
 
 #[test]
@@ -169,6 +182,12 @@ fn a_file_of_signatures_that_is_none_is_refused() {
     copy.write("SHA256SUMS", format!("{list}{}  SIGNATURES\n", sha256(good.as_bytes())));
     shown.push_str(&format!("it is listed\n    {}\n", load(&copy, &Trust::default()).unwrap_err()));
     insta::assert_snapshot!(shown);
+    fault!(
+        "A file of signatures that is none",
+        "empty, not text, wrong words, short keys, 17 lines, a megabyte, links, listed in SHA256SUMS",
+        "refused with line and reason",
+        "as expected"
+    );
 }
 
 /// RFC 8032, 7.1, test 1: the key that belongs to a secret, as PKCS#8.
@@ -219,6 +238,12 @@ fn an_artifact_of_too_many_files_is_refused() {
     assert!(load(&copy, &Trust::default()).unwrap_err().contains("holds more than 1000 files"));
     copy.write("SHA256SUMS", long);
     assert!(load(&copy, &Trust::default()).unwrap_err().contains("lists more than 1000 files"));
+    fault!(
+        "An artifact without end",
+        "1001 files; manifest or list of a terabyte (sparse)",
+        "refused at the bound, not read whole",
+        "as expected"
+    );
 }
 
 /// A sparse file costs its maker nothing.

@@ -172,6 +172,12 @@ fn config_prints_what_is_in_force_and_where_it_comes_from() {
     let wrong = run(&[]).env("SEAWORTHY__SERVER__MAX_ROWS", "0").outcome();
     assert_eq!(wrong.code, Some(2));
     assert!(wrong.stderr.contains("`server.max_rows` = 0"), "{}", wrong.stderr);
+    fault!(
+        "A secret in a wrong or right setting",
+        "sensitive key and key hashes set, `config` in both forms",
+        "never printed",
+        "as expected"
+    );
 }
 
 #[test]
@@ -219,4 +225,10 @@ fn serve_check_starts_nothing_and_says_whether_it_would() {
     let (code, said, wrong) = check(&[]);
     assert_eq!((code, said.as_str()), (Some(1), ""));
     assert!(wrong.contains("is not the file that SHA256SUMS lists"), "{wrong}");
+    fault!(
+        "A deployment that would not start",
+        "`serve --check` with a wrong setting, absent key file, absent certificate, spoiled model; port taken, log not there",
+        "exit 2, 2, 2, 1; exit 0 when all is well; no port, no log file",
+        "as expected"
+    );
 }
