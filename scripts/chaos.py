@@ -126,7 +126,7 @@ def h2load(port: int, body: Path, clients: int, folder: Path, media: str, *optio
 def overload(program: str, folder: Path, seconds: int) -> None:
     """Open load of 0.1 to 10 times the capacity on a model of some milliseconds, and closed load on a cheap one."""
     rows: list[dict[str, Any]] = []
-    with serving(program, model=str(HEAVY), engine__threads="1") as server:
+    with serving(program, model=str(HEAVY), engine__threads="1", engine__max_wait_ms="0") as server:
         # The capacity: one client after the other, without a pause.
         h2load(server.port, PICTURE, 1, folder, "image/png", "-n", "50")
         alone, _ = h2load(server.port, PICTURE, 1, folder, "image/png", "-n", "300")
