@@ -4,7 +4,8 @@
 
 Every picture is written in a random format (PNG, JPEG, WebP, BMP, GIF), goes through a random recipe in
 `ImageRecipe.apply`, which calls the libraries, and through `seaworthy transform`. Where the algorithm is one of
-integers the results must be equal, elsewhere at most one grey level apart.
+integers the results must be equal, elsewhere at most one grey level apart. Where torchvision is installed, its usual
+`Resize`, `CenterCrop`, `PILToTensor` are compared as well.
 """
 
 from __future__ import annotations
@@ -170,6 +171,48 @@ def compare(program: Path, cases: int, seed: int, real: list[Pixels]) -> dict[st
     return counts
 
 
+def compare_torchvision(program: Path, cases: int, seed: int, real: list[Pixels]) -> list[int] | None:
+    """The same counts for `Resize`, `CenterCrop` and `PILToTensor` of torchvision; None where it is not installed."""
+    try:
+        from torchvision.transforms import v2  # type: ignore[import-not-found]
+    except ImportError:
+        return None
+    import PIL
+    from PIL import Image
+
+    like = "pillow13" if int(PIL.__version__.split(".")[0]) >= 13 else "pillow"
+    rng = np.random.default_rng(seed)
+    count = [0, 0, 0, 0]
+    for _ in range(max(cases // 8, 1)):
+        size, cut = (int(n) for n in rng.integers(8, 120, 2))
+        method = ["nearest", "bilinear", "bicubic", "lanczos"][rng.integers(4)]
+        one = ImageRecipe(
+            colour="rgb",
+            operations=[
+                {"resize_shorter": {"size": size, "method": method, "like": like}},
+                {"centre_crop": {"width": cut, "height": cut, "rounding": "even"}},
+            ],
+            layout="chw",
+            type="uint8",
+        )
+        transform = v2.Compose(
+            [v2.Resize(size, interpolation=v2.InterpolationMode(method)), v2.CenterCrop(cut), v2.PILToTensor()]
+        )
+        files = []
+        for _ in range(8):
+            file = io.BytesIO()
+            Image.fromarray(np.ascontiguousarray(picture(rng, real))).save(file, "PNG")
+            files.append(file.getvalue())
+        expected = [transform(Image.open(io.BytesIO(file))).numpy() for file in files]
+        for pixels, found in zip(expected, served(program, one, files)):
+            difference = np.abs(found.astype(int) - pixels.astype(int))
+            count[0] += 1
+            count[1] += int((difference > 0).sum())
+            count[2] += difference.size
+            count[3] = max(count[3], int(difference.max()))
+    return count
+
+
 def main() -> int:
     """Runs the comparison and prints it; the exit code is 1 when a difference is larger than it may be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -185,6 +228,14 @@ def main() -> int:
         allowed = 1 if name == "opencv_ipp bicubic" else 0
         failed |= largest > allowed
         print(f"{name:20} {pictures:5} pictures, {differing} of {values} values differ, by at most {largest}")
+    count = compare_torchvision(options.program, options.cases, options.seed, photos(options.photos))
+    if count is None:
+        print("torchvision is not installed, so it is left out (pip install torchvision)")
+    else:
+        failed |= count[3] > 0
+        print(
+            f"torchvision          {count[0]:5} pictures, {count[1]} of {count[2]} values differ, by at most {count[3]}"
+        )
     print("different" if failed else "equal where integers are computed, within one grey level elsewhere")
     return 1 if failed else 0
 
