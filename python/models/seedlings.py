@@ -52,8 +52,9 @@ def network(small: bool) -> Layers:
     for width in widths:
         layers += [Conv(rng, inputs, width, 3, 0), Conv(rng, width, width, 3, 0), Pool()]
         inputs = width
-    # Pixels come as 0 to 255.
-    layers[0].weight /= 255
+    if small:
+        # Pixels come as 0 to 255.
+        layers[0].weight /= 255
     return [*layers, Conv(rng, inputs, dense, 15, 0), Conv(rng, dense, len(SPECIES), 1, 0, relu=False)]
 
 
@@ -86,7 +87,7 @@ def file_of(picture: Any) -> bytes:
 def main() -> None:
     """Draws, trains, measures, exports."""
     small = "--small" in sys.argv
-    epochs = int(sys.argv[sys.argv.index("--epochs") + 1]) if "--epochs" in sys.argv else 4 if small else 3
+    epochs = int(sys.argv[sys.argv.index("--epochs") + 1]) if "--epochs" in sys.argv else 4 if small else 20
     given = [argument for argument in sys.argv[1:] if not argument.startswith("--") and not argument.isdigit()]
     models = Path(given[0]) if given else ROOT / "target" / "models"
     rng = np.random.default_rng(SEED)
@@ -107,7 +108,12 @@ def main() -> None:
             flip = bool(rng.integers(2))
             yield pixels[rows][:, :, :, ::-1] if flip else pixels[rows], wanted[rows]
 
-    train(layers, batches, epochs, 1e-3, SEED, lambda epoch: print(f"epoch {epoch + 1} of {epochs}"))
+    if not small:
+        # Steps of Adam are of one size for all weights, so that these learn nothing from pixels of 0 to 255.
+        pixels = pixels / np.float32(255)
+    train(layers, batches, epochs, 1e-3, SEED, lambda epoch: print(f"epoch {epoch + 1} of {epochs}", flush=True))
+    if not small:
+        layers[0].weight /= 255
     fresh = [(file_of(drawn(species, rng)), species) for species in range(len(SPECIES)) for _ in range(2)]
     held_out = np.stack([RECIPE.apply(file) for file, _ in fresh]).transpose(0, 3, 1, 2)
     correct = probabilities(layers, held_out, 6).argmax(1) == np.array([species for _, species in fresh])
