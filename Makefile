@@ -75,6 +75,12 @@ parity-images: onnxruntime ## Compare decoding and resizing with OpenCV and Pill
 	@$(PYTHON) scripts/venv.py target/venv-images --requirements python/requirements-images.txt
 	cd python && ../target/venv-images/bin/python -m parity.images --cases $(IMAGES) --seed $(SEED)
 
+.PHONY: reference-models
+reference-models: onnxruntime ## Compare the linear template, the digits and the seedlings over HTTP with what trained them
+	$(CARGO) build --locked
+	@$(PYTHON) scripts/venv.py target/venv-images --requirements python/requirements-images.txt
+	cd python && ../target/venv-images/bin/python -m parity.models
+
 .PHONY: smoke
 smoke: onnxruntime ## Start the debug build, compare golden rows over HTTP, stop it
 	$(CARGO) build --locked
