@@ -75,7 +75,9 @@ pub(crate) async fn spawn_doubles(
 fn serve(application: Application) -> TestApp {
     let address = application.address();
     let server = tokio::spawn(application.run_until_stopped());
-    TestApp { address, client: reqwest::Client::new(), server }
+    // When the next request is sent before the last connection is free again there is a second one, which must not stay.
+    let client = reqwest::Client::builder().pool_max_idle_per_host(1).build().unwrap();
+    TestApp { address, client, server }
 }
 
 impl TestApp {
