@@ -13,30 +13,20 @@ import argparse
 import base64
 import http.client
 import json
-import os
 import random
-import re
-import signal
 import struct
-import subprocess
 import sys
-import threading
 import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from bench import ROOT, show
+from chaos import serving
+
 MOST_ROWS = 1000
 MOST_PIXELS = 1600
 Request = tuple[bytes, str]
-
-
-def memory(pid: int) -> float:
-    """What is resident, in MB."""
-    found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert found
-    return int(found[1]) * 1024 / 1e6
 
 
 def houses() -> Callable[[random.Random], Request]:
@@ -84,18 +74,9 @@ def pictures() -> Callable[[random.Random], Request]:
 
 def soak(program: str, model: str, body: Callable[[random.Random], Request], n_requests: int) -> bool:
     """Asks one model; the answer is whether memory stayed."""
-    environment = {**os.environ, "PORT": "0", "SEAWORTHY__SERVER__HOST": "127.0.0.1", "ORT_DISABLE_TELEMETRY": "1"}
-    server = subprocess.Popen(
-        [program, "serve", model], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert server.stderr
-    try:
-        port = next((int(found[1]) for line in server.stderr if (found := re.search(r"127\.0\.0\.1:(\d+)", line))), None)
-        if port is None:
-            sys.exit(f"{model}: the server did not start")
-        threading.Thread(target=server.stderr.read, daemon=True).start()
-        print(f"{model}: {memory(server.pid):.1f} MB at first", flush=True)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    with serving(program, model=model) as server:
+        show(f"{model}: {server.rss_mb():.1f} MB at first")
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         chance = random.Random(0)
         levels = []
         for request in range(1, n_requests + 1):
@@ -106,17 +87,14 @@ def soak(program: str, model: str, body: Callable[[random.Random], Request], n_r
             if answer.status != 200:
                 sys.exit(f"{model}: request {request} was answered with {answer.status}: {text[:300]!r}")
             if request % max(n_requests // 10, 1) == 0:
-                levels.append(memory(server.pid))
-                print(f"{model}: {levels[-1]:.1f} MB after {request:,} requests", flush=True)
+                levels.append(server.rss_mb())
+                show(f"{model}: {levels[-1]:.1f} MB after {request:,} requests")
         time.sleep(2)
-        last = memory(server.pid)
+        last = server.rss_mb()
         first = max(levels[: len(levels) // 2])
         good = last <= 1.1 * first
-        print(f"{model}: {last:.1f} MB two seconds later: {'ok' if good else 'FAILED: it grew'}", flush=True)
+        show(f"{model}: {last:.1f} MB two seconds later: {'ok' if good else 'FAILED: it grew'}")
         return good
-    finally:
-        server.send_signal(signal.SIGINT)
-        server.wait()
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +152,16 @@ def served(program: Path, recipe: ImageRecipe, files: list[bytes]) -> Iterator[P
         raise AssertionError(answer.stderr)
 
 
+def add(count: list[int], expected: Iterable[Pixels], served: Iterable[Pixels]) -> None:
+    """Adds to the pictures, the values that differ, all values; and keeps the largest difference."""
+    for pixels, found in zip(expected, served):
+        difference = np.abs(found.astype(int) - pixels.astype(int))
+        count[0] += 1
+        count[1] += int((difference > 0).sum())
+        count[2] += difference.size
+        count[3] = max(count[3], int(difference.max()))
+
+
 def compare(program: Path, cases: int, seed: int, real: list[Pixels]) -> dict[str, list[int]]:
     """For each method and library: the pictures, the values that differ, all values, and the largest difference."""
     rng = np.random.default_rng(seed)
@@ -162,12 +172,7 @@ def compare(program: Path, cases: int, seed: int, real: list[Pixels]) -> dict[st
         options = next(entry for op in one.operations for name, entry in op.items() if name.startswith("resize"))
         count = counts.setdefault(f"{options['like']} {options['method']}", [0, 0, 0, 0])
         expected = [one.apply(file) for _, file in made]
-        for pixels, found in zip(expected, served(program, one, [file for _, file in made])):
-            difference = np.abs(found.astype(int) - pixels.astype(int))
-            count[0] += 1
-            count[1] += int((difference > 0).sum())
-            count[2] += difference.size
-            count[3] = max(count[3], int(difference.max()))
+        add(count, expected, served(program, one, [file for _, file in made]))
     return counts
 
 
@@ -204,12 +209,7 @@ def compare_torchvision(program: Path, cases: int, seed: int, real: list[Pixels]
             Image.fromarray(np.ascontiguousarray(picture(rng, real))).save(file, "PNG")
             files.append(file.getvalue())
         expected = [transform(Image.open(io.BytesIO(file))).numpy() for file in files]
-        for pixels, found in zip(expected, served(program, one, files)):
-            difference = np.abs(found.astype(int) - pixels.astype(int))
-            count[0] += 1
-            count[1] += int((difference > 0).sum())
-            count[2] += difference.size
-            count[3] = max(count[3], int(difference.max()))
+        add(count, expected, served(program, one, files))
     return count
 
 

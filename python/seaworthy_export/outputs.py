@@ -61,12 +61,8 @@ class Outputs:
         A label that is said apart is the last column.
         """
         if self.kind in ("probabilities", "multilabel"):
-            found = estimator.predict_proba(matrix)
-            if isinstance(found, list):  # one matrix for each output
-                found = np.column_stack([_positive(p, c) for p, c in zip(found, estimator.classes_)])
-            if self.has_label:
-                found = np.column_stack([found, self._positions(estimator, matrix)])
-            return np.asarray(found, dtype=np.float64)
+            found = _probabilities(estimator, matrix)
+            return np.column_stack([found, self._positions(estimator, matrix)]) if self.has_label else found
         if self.kind == "label":
             return self._positions(estimator, matrix)
         found = np.asarray(estimator.predict(matrix))
@@ -85,10 +81,10 @@ class Outputs:
             numbers = postprocess(self.tensor(estimator, matrix)).tolist()
             return (numbers if self.names is not None else [row[0] for row in numbers]), None
         if self.kind == "multilabel":
-            probabilities = self.tensor(estimator, matrix)
+            probabilities = _probabilities(estimator, matrix)
             return [self.above(row) for row in probabilities], probabilities
         labels = [json_scalar(label) for label in np.asarray(estimator.predict(matrix)).ravel()]
-        return labels, self.tensor(estimator, matrix)[:, : len(self.labels or ())] if self.keys is not None else None
+        return labels, _probabilities(estimator, matrix) if self.kind == "probabilities" else None
 
     def above(self, probabilities: Sequence[float] | Array) -> list[Any]:
         """The labels whose probability is above the threshold."""
@@ -114,6 +110,14 @@ class Outputs:
         if self.has_label:
             more["label"] = tensors[1]
         return {"probabilities": {"tensor": tensor, "labels": labels, "threshold": threshold, **more}}
+
+
+def _probabilities(estimator: Any, matrix: Any) -> Array:
+    """What `predict_proba` says, `[n, labels]`."""
+    found = estimator.predict_proba(matrix)
+    if isinstance(found, list):  # one matrix for each output
+        found = np.column_stack([_positive(p, c) for p, c in zip(found, estimator.classes_)])
+    return np.asarray(found, dtype=np.float64)
 
 
 def _positive(probabilities: Any, classes: Any) -> Array:
