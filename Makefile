@@ -200,6 +200,9 @@ tools: ## Compile cargo-deny into target/tools, for `make check`
 
 .PHONY: audit
 audit: $(if $(CI),tools) ## Ask the database of advisories about every dependency (needs the network)
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: \`make tools\` compiles it. Nothing was checked." >&2; exit 1; }
+	@fetched="$$($(CARGO) deny --locked fetch db 2>&1)" || { \
+	  echo "The database of advisories cannot be had, so nothing was checked: $$(tail -1 <<<"$$fetched")" >&2; exit 1; }
 	$(CARGO) deny --locked check advisories
 
 .PHONY: sbom

@@ -1,7 +1,7 @@
 //! Who may wait for a predictor: everybody in a short burst, and in a lasting flood those who hardly have to.
 //!
 //! A queue that is limited by its length alone makes each request wait for all of it when there is too much load; one that is limited by
-//! time alone refuses a few clients who happen to ask at once. So this one is watched as CoDel watches a router's (RFC 8289): while it is
+//! time alone refuses a few clients who happen to ask at once. So this one is watched as `CoDel` watches a router's (RFC 8289): while it is
 //! short, or has been long for a moment only, a request may wait. When it has been long for [`INTERVAL`], more is asked than can be done:
 //! then it is *shed*, which means that a request is admitted only when it waits hardly longer than it takes itself, and the others are
 //! refused at once. That ends when hardly any had to be refused for as long as the requests of a burst take.
