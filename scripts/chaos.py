@@ -104,10 +104,16 @@ def percentile(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * part))] if values else float("nan")
 
 
-def timed(
+def read_requests(log: Path) -> list[tuple[float, int, float]]:
+    """Of each request: when it was sent in seconds, its status, and what it took in milliseconds."""
+    lines = [line.split("\t") for line in log.read_text(encoding="utf-8").splitlines()]
+    return [(int(at) / 1e6, int(status), int(micros) / 1e3) for at, status, micros, *_ in lines]
+
+
+def h2load(
     port: int, body: Path, clients: int, folder: Path, media: str, *options: str
-) -> tuple[list[tuple[float, int, float]], str]:
-    """Of all requests: seconds from the first one on, status, milliseconds. And what h2load says."""
+) -> tuple[list[tuple[int, float]], str]:
+    """Statuses and milliseconds of all requests of clients that ask again when they are answered, and what h2load says."""
     log = folder / "h2load.tsv"
     log.unlink(missing_ok=True)
     command = ["h2load", "--h1", "-t", "1", "-c", str(clients), "-d", str(body), "-H", f"content-type: {media}"]
@@ -115,17 +121,7 @@ def timed(
     found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode != 0:
         raise Failure(f"h2load failed: {found.stdout[-500:]}{found.stderr[-500:]}")
-    lines = [tuple(map(int, line.split("\t")[:3])) for line in log.read_text(encoding="utf-8").splitlines()]
-    begun = min((at for at, _, _ in lines), default=0)
-    return [((at - begun) / 1e6, status, micros / 1e3) for at, status, micros in lines], found.stdout
-
-
-def h2load(
-    port: int, body: Path, clients: int, folder: Path, media: str, *options: str
-) -> tuple[list[tuple[int, float]], str]:
-    """Statuses and milliseconds of all requests, and what h2load says."""
-    seen, said = timed(port, body, clients, folder, media, *options)
-    return [(status, ms) for _, status, ms in seen], said
+    return [(status, ms) for _, status, ms in read_requests(log)], found.stdout
 
 
 # What is offered beyond what can be borne
@@ -133,11 +129,11 @@ def h2load(
 
 # Until the queue of the first moment is done: 256 requests at most.
 ONSET_S = 4
-# How long a client of the open load has for an answer before its next request is due, so that it is not held up by those before it.
-PATIENCE_S = 0.25
+# How often a client of the open load asks. It is not held up by what it asked before, unless that waits for longer.
+EVERY_S = 0.15
 
 
-def overload(program: str, folder: Path, seconds: int) -> None:
+def overload(program: str, folder: Path, seconds: int, drive: str) -> None:
     """With default settings: open load of 0.1 to 10 times the capacity on a model of some milliseconds, bursts of few clients on the
     same, and closed load on a cheap one.
 
@@ -149,9 +145,11 @@ def overload(program: str, folder: Path, seconds: int) -> None:
     bursts: list[dict[str, Any]] = []
 
     def open_load(server: Server, rate: float, part: float) -> dict[str, Any]:
-        clients = max(1, round(rate * PATIENCE_S))
-        options = ("-D", str(seconds + ONSET_S), f"--rps={rate / clients:.3f}")
-        every, _ = timed(server.port, PICTURE, clients, folder, "image/png", *options)
+        # Each has a turn of its own: h2load would send the requests of all clients at the same moments.
+        clients, log = max(cores, round(rate * EVERY_S)), folder / "drive.tsv"
+        command = [drive, f"127.0.0.1:{server.port}", str(PICTURE), str(clients), f"{rate:.1f}", str(seconds + ONSET_S)]
+        subprocess.run([*command, "image/png", str(log)], capture_output=True, text=True, check=True)
+        every = read_requests(log)
         seen = [(status, ms) for at, status, ms in every if at >= ONSET_S]
         accepted = [ms for status, ms in seen if status == 200]
         refused = [ms for status, ms in seen if status == 503]
@@ -178,7 +176,7 @@ def overload(program: str, folder: Path, seconds: int) -> None:
             rows.append(open_load(server, capacity * part, part))
             show("overload: " + json.dumps({key: round(value, 2) for key, value in rows[-1].items()}))
         # The flood has just ended. A client that asks for one thing after the other, and few at once, are served as ever.
-        time.sleep(2)
+        time.sleep(3)
         for clients in (1, 8, 32, 64):
             seen, _ = h2load(server.port, PICTURE, clients, folder, "image/png", "-D", str(min(seconds, 5)))
             bursts.append({
@@ -215,7 +213,7 @@ def overload(program: str, folder: Path, seconds: int) -> None:
     )
     ratio = most["p99"] / unloaded["p99"]
     fault(
-        "overload", "ten times the load that a model can bear", "h2load at ten times the capacity, open, default settings",
+        "overload", "ten times the load that a model can bear", "requests at ten times the capacity, whether there are answers or not; default settings",
         "p99 of what is accepted at most three times the unloaded one; the rest 503 in under 5 ms; memory flat; bursts of few clients "
         "are not refused",
         f"p99 {most['p99']:.1f} ms against {unloaded['p99']:.1f} ms unloaded ({ratio:.1f} times); refused in "
@@ -227,7 +225,7 @@ def overload(program: str, folder: Path, seconds: int) -> None:
         raise Broken("overload: there were answers that are neither 200 nor 503")
     if most["offered"] < 8 * capacity:
         raise Broken(
-            f"overload: h2load offered {most['offered']:.0f} requests/s, which is not ten times {capacity:.0f}"
+            f"overload: the driver offered {most['offered']:.0f} requests/s, which is not ten times {capacity:.0f}"
         )
     if ratio > 3:
         raise Broken(f"overload: p99 of what is accepted is {ratio:.1f} times the unloaded one")
@@ -550,6 +548,7 @@ def schemathesis(program: str, folder: Path, examples: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("program")
+    parser.add_argument("--drive", default="", help="the open-loop driver of benches/drive.rs, for the overload")
     parser.add_argument(
         "what", nargs="*", help="overload, soak, rolling, full_disk, killed, schemathesis; default: all"
     )
@@ -560,9 +559,12 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=100, help="of schemathesis, for each operation")
     arguments = parser.parse_args()
     program = str(Path(arguments.program).resolve())
+    drive = str(Path(arguments.drive).resolve())
+    if not arguments.drive and (not arguments.what or "overload" in arguments.what):
+        raise Failure("the overload needs --drive; `make chaos` compiles it")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     parts: dict[str, Callable[[Path], None]] = {
-        "overload": lambda folder: overload(program, folder, arguments.seconds),
+        "overload": lambda folder: overload(program, folder, arguments.seconds, drive),
         "rolling": lambda folder: rolling(program, folder, arguments.rolling_requests),
         "full_disk": lambda folder: full_disk(program, folder),
         "killed": lambda folder: killed(program, folder, arguments.kills),

@@ -112,7 +112,8 @@ fn gather(
 
 impl Queue {
     pub(super) fn refuses_one(&self) -> bool {
-        self.jobs.is_full() || self.admission.refuses_one()
+        // It is asked first, as it counts what is refused.
+        self.admission.refuses_one() || self.jobs.is_full()
     }
 
     /// Requests that wait for a thread.
