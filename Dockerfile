@@ -25,6 +25,7 @@ WORKDIR /src
 ENV CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 # The dependencies, in a layer that stays until Cargo.toml or Cargo.lock changes: an empty program stands for ours, and empty
 # files for the benchmarks that Cargo.toml names, which are not built here.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
     && sed -n '/^\[\[bench\]\]/,/^$/s/^name = "\(.*\)"/benches\/\1.rs/p' Cargo.toml | xargs --no-run-if-empty touch \
