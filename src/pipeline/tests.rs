@@ -790,7 +790,7 @@ fn the_end_at_once_gives_the_bits_and_the_faults_of_its_steps() {
     let without_check = json!(all.as_array().unwrap()[..3]);
     assert!(load(without_check, &features).unwrap().ending.is_none());
     let at_once = load(steps(plain.clone()), &features).unwrap();
-    let mut one_by_one = load(steps(plain.clone()), &features).unwrap();
+    let mut one_by_one = load(steps(plain), &features).unwrap();
     one_by_one.ending = None;
     let good = json!({"area": 123.456, "year": 1999, "sold": 1, "zone": "RL"});
     let also_good = json!({"area": -0.0, "year": -7, "sold": 1, "zone": "FV"});
