@@ -322,7 +322,7 @@ where
         seen.is_binary = media_type != MediaType::Json || encoding.is_some();
         read_body(body, &parts.headers, state, &mut seen.body).await?;
         // To inflate, to take pictures apart and to read rows takes its time as well.
-        if deployment.engine.is_full() {
+        if deployment.engine.refuses_one() {
             return Err(EngineError::Overloaded.into());
         }
         if let Some(encoding) = encoding {
