@@ -251,9 +251,9 @@ impl Rows {
                         continue;
                     };
                     let dialect = &self.shared.dialect;
-                    let cells = (0..records.n_shaped()).map(|row| {
-                        Some(records.cell(row, column)).filter(|cell| !dialect.is_missing(cell))
-                    });
+                    let cells = records
+                        .column(column)
+                        .map(|cell| Some(cell).filter(|cell| !dialect.is_missing(cell)));
                     filler.texts(field, &self.shared.columns[column], cells);
                 }
                 filler.finish()
