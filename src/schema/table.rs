@@ -351,10 +351,9 @@ impl Short {
         let len = text.len();
         // Start and end cover all of it, and may overlap.
         let (start, end) = match len {
-            8..=16 => (
-                u64::from_le_bytes(*text.first_chunk()?),
-                u64::from_le_bytes(*text.last_chunk()?),
-            ),
+            8..=16 => {
+                (u64::from_le_bytes(*text.first_chunk()?), u64::from_le_bytes(*text.last_chunk()?))
+            }
             4..=7 => (
                 u32::from_le_bytes(*text.first_chunk()?).into(),
                 u32::from_le_bytes(*text.last_chunk()?).into(),
