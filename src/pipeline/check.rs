@@ -76,7 +76,7 @@ impl CheckStep {
             match refusal {
                 Refusal::Missing => match column {
                     View::Int(ints) if !ints.has_missing() => {}
-                    View::Float(values) if !values.iter().any(|x| x.is_nan()) => {}
+                    View::Float(values) if !any(values, f64::is_nan) => {}
                     _ => self.each(
                         column,
                         run,
@@ -149,7 +149,7 @@ impl CheckStep {
     ) {
         // Nearly always none is refused, which a loop over plain numbers finds out fastest.
         if let View::Float(values) = column
-            && !values.iter().any(|x| refused(*x))
+            && !any(values, &refused)
         {
             return;
         }
@@ -178,4 +178,10 @@ impl CheckStep {
             }
         }
     }
+}
+
+/// Whether any value is refused, a few at a time: without a way out after each of them they are compared together.
+fn any(values: &[f64], refused: impl Fn(f64) -> bool) -> bool {
+    const TOGETHER: usize = 16;
+    values.chunks(TOGETHER).any(|values| values.iter().fold(false, |any, x| any | refused(*x)))
 }
