@@ -336,13 +336,18 @@ impl Run<'_> {
         let counter = Arc::new(AtomicU64::new(0));
         let mut reading = self.options.tables.reading(self.model.schema());
         let keep = self.keep();
-        if keep != Keep::All {
+        let skip = self.options.on_invalid == OnInvalid::Skip;
+        let is_parquet = format == Format::Parquet && first.format == Format::Parquet;
+        if is_parquet && others.is_empty() && !skip {
+            // All rows of the file stay in their groups, so what is kept of them need not be read.
+            reading.columns = Some(self.needed(&Keep::None));
+            reading.copied = Some(keep.clone());
+        } else if keep != Keep::All {
             reading.columns = Some(self.needed(&keep));
         }
         let sizes: Option<u64> =
             std::iter::once(first).chain(others).map(|source| source.size).sum();
         let table = first.open(&reading, &counter)?;
-        let skip = self.options.on_invalid == OnInvalid::Skip;
         let encoder = {
             let (model, prefix) = (Arc::clone(&self.model), self.options.prefix.clone());
             move |table: &Table| Encoder::new(format, table.shared(), &keep, &model, &prefix, skip)

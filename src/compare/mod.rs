@@ -11,9 +11,11 @@ use crate::postprocess::{Postprocess, Prediction, label_text};
 use crate::predictor::Predictions;
 
 mod html;
+mod sum;
 mod text;
 mod words;
 
+use sum::Sum;
 pub use words::{Word, differences};
 
 /// A model's answer for a row.
@@ -136,7 +138,7 @@ const N_SEGMENTS: usize = 1_000;
 #[derive(Debug, Clone, Default)]
 struct Distribution {
     n: u64,
-    sum: f64,
+    sum: Sum,
     greatest: f64,
     /// Those that are not 0; a sample of them when there are many.
     values: Vec<f64>,
@@ -147,7 +149,7 @@ struct Distribution {
 impl Distribution {
     fn add(&mut self, value: f64) {
         self.n += 1;
-        self.sum += value;
+        self.sum.add(value);
         self.greatest = self.greatest.max(value);
         if value > 0.0 {
             self.keep(value);
@@ -174,7 +176,7 @@ impl Distribution {
 
     fn append(&mut self, other: &Self) {
         self.n += other.n;
-        self.sum += other.sum;
+        self.sum.append(&other.sum);
         self.greatest = self.greatest.max(other.greatest);
         other.values.iter().for_each(|value| self.keep(*value));
     }
@@ -189,7 +191,7 @@ impl Distribution {
         let n_sorted =
             if self.n_values == values.len() as u64 { n_zero as f64 } else { n_sorted.round() };
         Summary {
-            mean: if self.n == 0 { 0.0 } else { self.sum / self.n as f64 },
+            mean: if self.n == 0 { 0.0 } else { self.sum.value() / self.n as f64 },
             p50: quantile(&values, n_sorted, 0.5),
             p99: quantile(&values, n_sorted, 0.99),
             max: self.greatest,
@@ -244,9 +246,9 @@ struct SegmentSums {
     rows: u64,
     over: u64,
     compared: u64,
-    absolute: f64,
-    relative: f64,
-    signed: f64,
+    absolute: Sum,
+    relative: Sum,
+    signed: Sum,
     greatest: f64,
 }
 
@@ -255,9 +257,9 @@ impl SegmentSums {
         self.rows += other.rows;
         self.over += other.over;
         self.compared += other.compared;
-        self.absolute += other.absolute;
-        self.relative += other.relative;
-        self.signed += other.signed;
+        self.absolute.append(&other.absolute);
+        self.relative.append(&other.relative);
+        self.signed.append(&other.signed);
         self.greatest = self.greatest.max(other.greatest);
     }
 }
@@ -282,9 +284,9 @@ pub struct WorstRow {
 #[derive(Debug, Clone, Default)]
 struct LabelSums {
     n: u64,
-    old: f64,
-    new: f64,
-    shift: f64,
+    old: Sum,
+    new: Sum,
+    shift: Sum,
     greatest: f64,
 }
 
@@ -446,13 +448,13 @@ impl Difference {
                 (difference, pair.old, pair.new)
             {
                 sums.compared += 1;
-                sums.absolute += difference.abs();
-                sums.signed += difference;
-                sums.relative += relative(*old, *new).unwrap_or(0.0);
+                sums.absolute.add(difference.abs());
+                sums.signed.add(difference);
+                sums.relative.add(relative(*old, *new).unwrap_or(0.0));
                 sums.greatest = sums.greatest.max(difference.abs());
             } else if let Some(difference) = difference {
                 sums.compared += 1;
-                sums.absolute += difference.abs();
+                sums.absolute.add(difference.abs());
                 sums.greatest = sums.greatest.max(difference.abs());
             }
         }
@@ -519,9 +521,9 @@ impl Difference {
             let shift = (new - old).abs();
             let sums = &mut self.probabilities[at];
             sums.n += 1;
-            sums.old += old;
-            sums.new += new;
-            sums.shift += shift;
+            sums.old.add(*old);
+            sums.new.add(*new);
+            sums.shift.add(shift);
             sums.greatest = sums.greatest.max(shift);
             if shift > greatest {
                 greatest = shift;
@@ -552,9 +554,9 @@ impl Difference {
         }
         for (sums, other) in self.probabilities.iter_mut().zip(&other.probabilities) {
             sums.n += other.n;
-            sums.old += other.old;
-            sums.new += other.new;
-            sums.shift += other.shift;
+            sums.old.append(&other.old);
+            sums.new.append(&other.new);
+            sums.shift.append(&other.shift);
             sums.greatest = sums.greatest.max(other.greatest);
         }
         for (segments, other) in self.segments.iter_mut().zip(other.segments) {
@@ -577,7 +579,7 @@ impl Difference {
     #[must_use]
     pub fn report(self, old: Side, new: Side, words: Vec<Word>, allowed_over: Allowed) -> Report {
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-        let mean = |sum: f64, n: u64| if n == 0 { 0.0 } else { sum / n as f64 };
+        let mean = |sum: &Sum, n: u64| if n == 0 { 0.0 } else { sum.value() / n as f64 };
         let by = self.settings.by.iter().zip(self.segments).map(|(column, segments)| {
             let mut segments: Vec<Segment> = segments
                 .into_iter()
@@ -585,9 +587,9 @@ impl Difference {
                     value,
                     rows: sums.rows,
                     over: sums.over,
-                    mean_absolute: mean(sums.absolute, sums.compared),
-                    mean_relative: mean(sums.relative, sums.compared),
-                    mean_signed: mean(sums.signed, sums.compared),
+                    mean_absolute: mean(&sums.absolute, sums.compared),
+                    mean_relative: mean(&sums.relative, sums.compared),
+                    mean_signed: mean(&sums.signed, sums.compared),
                     max_absolute: sums.greatest,
                 })
                 .collect();
@@ -627,9 +629,9 @@ impl Difference {
                 .filter(|(_, sums)| sums.n > 0)
                 .map(|(label, sums)| Shift {
                     label: label.clone(),
-                    mean_old: mean(sums.old, sums.n),
-                    mean_new: mean(sums.new, sums.n),
-                    mean_shift: mean(sums.shift, sums.n),
+                    mean_old: mean(&sums.old, sums.n),
+                    mean_new: mean(&sums.new, sums.n),
+                    mean_shift: mean(&sums.shift, sums.n),
                     max_shift: sums.greatest,
                 })
                 .collect(),

@@ -79,14 +79,7 @@ impl FillStep {
                 (0..column.len()).for_each(|row| output.push(column.get(row).unwrap_or(*value)));
             }
             (View::Text(column), Filling::Text(value)) => {
-                let output = output.as_text();
-                let filling = output.intern(value);
-                for row in 0..column.len() {
-                    match column.get(row) {
-                        Some(text) => output.push(text),
-                        None => output.push_span(filling),
-                    }
-                }
+                output.as_text().copy_filled(column, value);
             }
             (View::Category(codes), Filling::Code(value)) => {
                 output.as_codes().extend(

@@ -88,9 +88,17 @@ impl Lookup {
     ) {
         match (&self.table, column) {
             (Table::Text(table), View::Text(column)) => {
-                (0..column.len()).for_each(|row| {
-                    found(row, column.get(row).map(|text| table.get(text).copied()));
-                });
+                let find = |row| column.get(row).map(|text| table.get(text).copied());
+                let mut seen = (column.len() >= Seen::FROM).then(Seen::default);
+                for row in 0..column.len() {
+                    let index = match &mut seen {
+                        Some(seen) => {
+                            column.span(row).map(|span| seen.get(span, || find(row).flatten()))
+                        }
+                        None => find(row),
+                    };
+                    found(row, index);
+                }
             }
             (Table::Int(table), View::Int(column)) => {
                 (0..column.len()).for_each(|row| {
@@ -130,6 +138,32 @@ impl Lookup {
     /// A missing value where the table takes none.
     pub(super) fn missing(&self, row: usize, run: &mut Run<'_>) {
         missing_cell(row, self.step, self.input, &self.column, run);
+    }
+}
+
+/// What was found lately, by the place of its text: in a table of many rows a value that comes again is often at the same place.
+#[derive(Debug)]
+struct Seen([((u32, u32), Option<usize>); Self::N]);
+
+impl Seen {
+    const N: usize = 64;
+    /// Fewer rows than this are looked up one by one.
+    const FROM: usize = 64;
+
+    #[inline]
+    fn get(&mut self, span: (u32, u32), find: impl FnOnce() -> Option<usize>) -> Option<usize> {
+        let (known, found) = &mut self.0[span.0 as usize % Self::N];
+        if *known != span {
+            (*known, *found) = (span, find());
+        }
+        *found
+    }
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        // No text is there.
+        Self([((u32::MAX, 0), None); Self::N])
     }
 }
 

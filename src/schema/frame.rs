@@ -144,6 +144,21 @@ impl TextColumn {
         self.spans.push(span);
     }
 
+    /// Becomes a copy of `other` with `value` in the place of what is missing.
+    pub fn copy_filled(&mut self, other: &Self, value: &str) {
+        self.clear();
+        self.buffer.push_str(&other.buffer);
+        let filling = self.intern(value);
+        let filled = |span: &(u32, u32)| if *span == MISSING_SPAN { filling } else { *span };
+        self.spans.extend(other.spans.iter().map(filled));
+    }
+
+    /// Where the value at `row` is in the buffer, or `None` when it is missing. What is at the same place is the same string.
+    #[must_use]
+    pub fn span(&self, row: usize) -> Option<(u32, u32)> {
+        self.spans.get(row).copied().filter(|span| *span != MISSING_SPAN)
+    }
+
     /// Removes all values and keeps the buffers.
     pub fn clear(&mut self) {
         self.buffer.clear();

@@ -68,7 +68,10 @@ impl<'a> Filler<'a> {
                     None => put.refuse(row, CellProblem::Datetime { found: quoted(text) }),
                 });
             }
-            _ => put.each(cells, |put, row, text| put.text(row, spec, cell, text)),
+            _ => {
+                let mut seen = Seen::default();
+                put.each(cells, |put, row, text| put.text(row, spec, cell, text, &mut seen));
+            }
         }
     }
 
@@ -312,15 +315,82 @@ impl Put<'_> {
     }
 
     #[inline]
-    fn text(&mut self, row: usize, field: &Field, cell: &Cell, text: &str) {
-        match cell.limits.as_ref().and_then(|limits| limits.of_text(text)) {
-            Some(breach) => self.refuse(row, breach.problem(field, quoted(text))),
-            None => {
-                if let Column::Text(column) = &mut *self.column {
-                    column.push(text);
-                }
-            }
+    fn text(&mut self, row: usize, field: &Field, cell: &Cell, text: &str, seen: &mut Seen) {
+        let Column::Text(column) = &mut *self.column else { return };
+        let key = Short::of(text.as_bytes());
+        if let Some(key) = &key
+            && let Some(span) = seen.find(key)
+        {
+            return column.push_span(span);
         }
+        if let Some(breach) = cell.limits.as_ref().and_then(|limits| limits.of_text(text)) {
+            return self.refuse(row, breach.problem(field, quoted(text)));
+        }
+        match key {
+            Some(key) => {
+                let span = column.intern(text);
+                column.push_span(span);
+                seen.note(key, span);
+            }
+            None => column.push(text),
+        }
+    }
+}
+
+/// A text of 1 to 16 bytes, as numbers: equal where the texts are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Short {
+    start: u64,
+    end: u64,
+    len: usize,
+}
+
+impl Short {
+    #[inline]
+    fn of(text: &[u8]) -> Option<Self> {
+        let len = text.len();
+        // Start and end cover all of it, and may overlap.
+        let (start, end) = match len {
+            8..=16 => {
+                (u64::from_le_bytes(*text.first_chunk()?), u64::from_le_bytes(*text.last_chunk()?))
+            }
+            4..=7 => (
+                u32::from_le_bytes(*text.first_chunk()?).into(),
+                u32::from_le_bytes(*text.last_chunk()?).into(),
+            ),
+            2..=3 => (
+                u16::from_le_bytes(*text.first_chunk()?).into(),
+                u16::from_le_bytes(*text.last_chunk()?).into(),
+            ),
+            1 => (text[0].into(), 0),
+            _ => return None,
+        };
+        Some(Self { start, end, len })
+    }
+}
+
+/// Short texts that a column has had lately, and where they are in it: columns of text often have few values.
+#[derive(Debug, Default)]
+struct Seen([(Short, (u32, u32)); Self::N]);
+
+impl Seen {
+    const N: usize = 32;
+
+    #[inline]
+    fn place(key: &Short) -> usize {
+        // The fractional part of the golden ratio spreads what is close together.
+        let mixed = (key.start ^ key.end.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 59) as usize % Self::N
+    }
+
+    #[inline]
+    fn find(&self, key: &Short) -> Option<(u32, u32)> {
+        let (known, span) = &self.0[Self::place(key)];
+        (known == key).then_some(*span)
+    }
+
+    fn note(&mut self, key: Short, span: (u32, u32)) {
+        self.0[Self::place(&key)] = (key, span);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,15 +23,17 @@ use base64::Engine as _;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::copied::Copied;
 use super::csv::Dialect;
 use super::rows::{Block, Body, Shared};
 use super::source::{Options, Table};
-use super::{Format, TableError, Value};
+use super::{Format, Keep, TableError, Value};
 use crate::schema::{Filler, Kind, datetime};
 
 /// Opens a Parquet file. `counter` grows with the rows that are read, as if they were of one size.
 pub(super) fn open_parquet(
     file: File,
+    path: &Path,
     name: &str,
     options: &Options,
     counter: &Arc<AtomicU64>,
@@ -43,10 +46,27 @@ pub(super) fn open_parquet(
         .map_err(|error| wrong(&error))?
         .with_batch_size(options.block_rows);
     let n_rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0).max(1);
-    if let Some(wanted) = &options.columns {
+    let copied = match &options.copied {
+        Some(keep) => Copied::new(path, keep, &builder, name)?.map(Arc::new),
+        None => None,
+    };
+    let mut unread = Vec::new();
+    let wanted = match (&options.copied, &copied) {
+        // It cannot be copied, so it must be read.
+        (Some(Keep::All), None) => None,
+        (Some(Keep::These(names)), None) => {
+            options.columns.as_ref().map(|columns| [columns.as_slice(), names].concat())
+        }
+        _ => options.columns.clone(),
+    };
+    if let Some(wanted) = &wanted {
         let root = builder.parquet_schema().root_schema().get_fields();
         let indices: Vec<usize> = (0..root.len())
             .filter(|at| wanted.iter().any(|wanted| wanted == root[*at].name()))
+            .collect();
+        unread = (0..root.len())
+            .filter(|at| !indices.contains(at))
+            .map(|at| (at + 1, root[at].name().to_owned()))
             .collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
         builder = builder.with_projection(mask);
@@ -63,7 +83,8 @@ pub(super) fn open_parquet(
         counter.fetch_add(bytes - counted, Ordering::Relaxed);
         counted = bytes;
     });
-    Ok(table(name, Format::Parquet, schema, options.block_rows, Box::new(batches)))
+    let shared = shared(name, Format::Parquet, schema);
+    Ok(table(Shared { unread, copied, ..shared }, options.block_rows, Box::new(batches)))
 }
 
 /// Opens an Arrow stream, or a file: its beginning is a stream.
@@ -90,23 +111,27 @@ pub(super) fn open_ipc(mut stream: Box<dyn Read + Send>, name: &str) -> Result<T
     let reader =
         arrow_ipc::reader::StreamReader::try_new(stream, None).map_err(|error| wrong(&error))?;
     let schema = reader.schema();
-    Ok(table(name, Format::Arrow, schema, 1 << 13, Box::new(reader)))
+    Ok(table(shared(name, Format::Arrow, schema), 1 << 13, Box::new(reader)))
 }
 
-fn table(
-    name: &str,
-    format: Format,
-    schema: SchemaRef,
-    block_rows: usize,
-    mut batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
-) -> Table {
-    let shared = Arc::new(Shared {
+fn shared(name: &str, format: Format, schema: SchemaRef) -> Shared {
+    Shared {
         name: name.to_owned(),
         columns: schema.fields().iter().map(|field| field.name().clone()).collect(),
+        unread: Vec::new(),
         format,
         dialect: Dialect::default(),
         schema: Some(schema),
-    });
+        copied: None,
+    }
+}
+
+fn table(
+    shared: Shared,
+    block_rows: usize,
+    mut batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+) -> Table {
+    let shared = Arc::new(shared);
     let of_blocks = Arc::clone(&shared);
     // What is left of a batch that is larger than a block.
     let mut rest: Option<RecordBatch> = None;

@@ -35,7 +35,12 @@ impl Dialect {
     /// Whether a cell is a missing value.
     #[inline]
     pub(super) fn is_missing(&self, cell: &str) -> bool {
-        self.missing.iter().any(|missing| missing == cell)
+        // Most cells that are as long begin with another letter.
+        self.missing.iter().any(|missing| {
+            missing.len() == cell.len()
+                && missing.as_bytes().first() == cell.as_bytes().first()
+                && missing == cell
+        })
     }
 
     /// Writes a cell, in quotes where it needs them.
@@ -248,14 +253,36 @@ pub(super) struct Malformed {
     detail: String,
 }
 
-const ONES: u64 = u64::from_le_bytes([1; 8]);
-const LOW: u64 = u64::from_le_bytes([0x7f; 8]);
+/// Bytes that are looked at together.
+const SPAN: usize = 64;
 
-/// The high bit of each byte of `word` that equals the byte that `pattern` repeats.
+/// The bytes of a span that end a cell, a bit for each.
+struct Marks {
+    delimiters: u64,
+    /// Line breaks and quotes.
+    others: u64,
+}
+
+impl Marks {
+    /// Both loops over the bytes become instructions for many of them at once.
+    #[inline]
+    fn of(span: &[u8; SPAN], delimiter: u8, quote: u8) -> Self {
+        let delimiters = span.map(|byte| u8::from(byte == delimiter));
+        let others = span.map(|byte| u8::from(byte == b'\n') | u8::from(byte == quote));
+        let (words, _) = others.as_chunks::<8>();
+        let any = words.iter().fold(0, |any, word| any | u64::from_le_bytes(*word));
+        Self { delimiters: bits(&delimiters), others: if any == 0 { 0 } else { bits(&others) } }
+    }
+}
+
+/// A bit for each byte, which is 0 or 1.
 #[inline]
-fn equal(word: u64, pattern: u64) -> u64 {
-    let differs = word ^ pattern;
-    !(((differs & LOW) + LOW) | differs | LOW)
+fn bits(bytes: &[u8; SPAN]) -> u64 {
+    // Byte `i` of a word is brought to bit `56 + i`; no two meet on the way.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let (words, _) = bytes.as_chunks::<8>();
+    let bits = words.iter().map(|word| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56);
+    (0..).zip(bits).fold(0, |all, (at, bits): (u32, u64)| all | bits << (8 * at))
 }
 
 impl Records {
@@ -289,30 +316,34 @@ impl Records {
     fn cut(&mut self, text: &str, dialect: &Dialect) -> Result<(), usize> {
         let bytes = text.as_bytes();
         let delimiter = dialect.delimiter;
-        let (delimiters, newlines) = (ONES * u64::from(delimiter), ONES * u64::from(b'\n'));
         // Without a quote the delimiter is looked for twice.
-        let quotes = ONES * u64::from(dialect.quote.unwrap_or(delimiter));
+        let quote = dialect.quote.unwrap_or(delimiter);
         let mut open = Open { start: 0, first: 0, row: 0, fault: None };
         self.bounds.push(0);
         let mut base = 0;
-        'words: while base < bytes.len() {
-            let word = match bytes[base..].first_chunk::<8>() {
-                Some(chunk) => u64::from_le_bytes(*chunk),
+        'spans: while base < bytes.len() {
+            let marks = match bytes[base..].first_chunk::<SPAN>() {
+                Some(span) => Marks::of(span, delimiter, quote),
                 None => {
-                    let mut last = [0; 8];
+                    // What stands behind the end is nothing that is looked for.
+                    let mut last = [if delimiter == 0 { b' ' } else { 0 }; SPAN];
                     last[..bytes.len() - base].copy_from_slice(&bytes[base..]);
-                    u64::from_le_bytes(last)
+                    Marks::of(&last, delimiter, quote)
                 }
             };
-            let mut marks = equal(word, delimiters) | equal(word, newlines) | equal(word, quotes);
-            while marks != 0 {
-                let at = base + (marks.trailing_zeros() / 8) as usize;
-                marks &= marks - 1;
+            let Marks { mut delimiters, mut others } = marks;
+            while others != 0 {
+                let bit = others.trailing_zeros();
+                others &= others - 1;
+                let before = (1 << bit) - 1;
+                self.end_cells(base, delimiters & before);
+                delimiters &= !before;
+                let at = base + bit as usize;
                 let byte = bytes[at];
-                if byte == delimiter {
-                    self.bounds.push(place(at + 1));
-                } else if byte == b'\n' {
+                if byte == b'\n' {
                     self.end_record(bytes, at, &mut open);
+                } else if byte == delimiter {
+                    // The same byte is among the delimiters.
                 } else if self.bounds.last() == Some(&place(at)) {
                     // A quote at the start of a cell.
                     let Some(close) = closing(bytes, at + 1, byte) else { return Err(at) };
@@ -329,16 +360,35 @@ impl Records {
                         open.fault = Some(close + 1);
                     }
                     base = close + 1;
-                    continue 'words;
+                    continue 'spans;
                 }
             }
-            base += 8;
+            self.end_cells(base, delimiters);
+            base += SPAN;
         }
         if open.start < bytes.len() {
             self.end_record(bytes, bytes.len(), &mut open);
         }
         self.bounds.truncate(open.first);
         Ok(())
+    }
+
+    /// Ends a cell at each of these bits of the span that begins at `base`.
+    #[inline]
+    fn end_cells(&mut self, base: usize, mut delimiters: u64) {
+        // Several at once: a loop over the bits alone ends where nothing can foresee it.
+        const AT_ONCE: usize = 8;
+        let next = place(base + 1);
+        let n_bounds = self.bounds.len() + delimiters.count_ones() as usize;
+        while delimiters != 0 {
+            let mut ends = [0; AT_ONCE];
+            for end in &mut ends {
+                *end = next.wrapping_add(delimiters.trailing_zeros());
+                delimiters &= delimiters.wrapping_sub(1);
+            }
+            self.bounds.extend_from_slice(&ends);
+        }
+        self.bounds.truncate(n_bounds);
     }
 
     #[inline]
@@ -429,6 +479,25 @@ impl Records {
         } else {
             self.bounds[at + 1] as usize - 1
         };
+        self.without_quotes(start, end)
+    }
+
+    /// A column of the records of the right shape.
+    #[inline]
+    pub(super) fn column(&self, column: usize) -> impl Iterator<Item = &str> {
+        let is_last = column + 1 == self.n_columns;
+        self.bounds.chunks_exact(self.n_columns + 1).map(move |bounds| {
+            let start = bounds[column] as usize;
+            let mut end = bounds[column + 1] as usize - 1;
+            if is_last && end > start && self.text.as_bytes()[end - 1] == b'\r' {
+                end -= 1;
+            }
+            self.without_quotes(start, end)
+        })
+    }
+
+    #[inline]
+    fn without_quotes(&self, start: usize, end: usize) -> &str {
         let cell = &self.text[start..end];
         match self.quote {
             Some(quote) if cell.as_bytes().first() == Some(&quote) => self.unquoted(start, cell),

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 mod columnar;
+mod copied;
 mod csv;
 mod predicted;
 mod rows;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use serde_json::value::RawValue;
 
+use super::copied::Copied;
 use super::csv::{Dialect, Malformed, Records, line_and_column};
 use super::source::{unclosed, utf8};
 use super::{Format, Problem, TableError, Value, columnar};
@@ -17,10 +18,14 @@ use crate::schema::{Cells, Decoded, Filler, Frame, Kind, Schema, UnknownFields};
 pub struct Shared {
     pub(super) name: String,
     pub(super) columns: Vec<String>,
+    /// What else there is, with the number of the column from 1: it is not needed, so it is not read.
+    pub(super) unread: Vec<(usize, String)>,
     pub(super) format: Format,
     pub(super) dialect: Dialect,
     /// Of Parquet and Arrow.
     pub(super) schema: Option<arrow_schema::SchemaRef>,
+    /// What will be in the output as it is in the file.
+    pub(super) copied: Option<Arc<Copied>>,
 }
 
 impl Shared {
@@ -116,6 +121,12 @@ impl Binding {
                 }
                 None => {}
             }
+        }
+        if unknown_fields == UnknownFields::Reject
+            && let Some((number, column)) =
+                shared.unread.iter().find(|(_, column)| schema.index_of(column).is_none())
+        {
+            return Err(wrong(format!("column {number}, `{column}`, is no field of the model")));
         }
         let missing: Vec<&str> = schema
             .fields()
@@ -251,9 +262,9 @@ impl Rows {
                         continue;
                     };
                     let dialect = &self.shared.dialect;
-                    let cells = (0..records.n_shaped()).map(|row| {
-                        Some(records.cell(row, column)).filter(|cell| !dialect.is_missing(cell))
-                    });
+                    let cells = records
+                        .column(column)
+                        .map(|cell| Some(cell).filter(|cell| !dialect.is_missing(cell)));
                     filler.texts(field, &self.shared.columns[column], cells);
                 }
                 filler.finish()

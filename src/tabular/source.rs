@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::columnar;
 use super::csv::{Blocks, Dialect};
 use super::rows::{Block, Body, Shared};
-use super::{Format, TableError};
+use super::{Format, Keep, TableError};
 use crate::schema::{Cells, Schema};
 
 /// How standard input is called.
@@ -28,6 +28,8 @@ pub struct Options {
     pub block_rows: usize,
     /// The columns that are needed; `None` for all. Only formats that are stored by column save work with it.
     pub columns: Option<Vec<String>>,
+    /// The columns of Parquet that will be in another Parquet file just as they are: they are copied there without being read.
+    pub copied: Option<Keep>,
 }
 
 impl Default for Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             block_bytes: 256 << 10,
             block_rows: 1 << 13,
             columns: None,
+            copied: None,
         }
     }
 }
@@ -76,7 +79,7 @@ impl Source {
             .hint("name the file, or pipe Arrow: `--format arrow`")),
             (Format::Parquet, Some(path)) => {
                 let file = File::open(path).map_err(|error| unreadable(&name, &error))?;
-                columnar::open_parquet(file, &name, options, counter)
+                columnar::open_parquet(file, path, &name, options, counter)
             }
             (format, path) => {
                 let stream: Box<dyn Read + Send> = match path {
@@ -511,7 +514,15 @@ fn text_table(
     dialect: Dialect,
     mut blocks: Blocks,
 ) -> Table {
-    let shared = Arc::new(Shared { name: name.to_owned(), columns, format, dialect, schema: None });
+    let shared = Arc::new(Shared {
+        name: name.to_owned(),
+        columns,
+        unread: Vec::new(),
+        format,
+        dialect,
+        schema: None,
+        copied: None,
+    });
     let of_blocks = Arc::clone(&shared);
     let blocks = std::iter::from_fn(move || {
         let block = blocks.next().transpose()?;

@@ -12,9 +12,11 @@ use arrow_schema::{ArrowError, DataType, Field as ArrowField, Schema as ArrowSch
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 use super::columnar::{Builder, Nested, list_type, lists};
+use super::copied::{Copied, Copying};
 use super::csv::Dialect;
 use super::predicted::Predicted;
 use super::rows::{Content, Rows, Shared, typed};
@@ -34,6 +36,28 @@ pub enum Keep {
     None,
     /// These, in this order.
     These(Vec<String>),
+}
+
+impl Keep {
+    /// The places of these columns among all of the table `name`.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub(super) fn of(&self, columns: &[String], name: &str) -> Result<Vec<usize>, TableError> {
+        let names = match self {
+            Self::All => return Ok((0..columns.len()).collect()),
+            Self::None => return Ok(Vec::new()),
+            Self::These(names) => names,
+        };
+        let find = |wanted: &String| {
+            columns.iter().position(|column| column == wanted).ok_or_else(|| {
+                let there = shown(columns);
+                let problem = format!("there is no column `{wanted}` to keep; there are: {there}");
+                TableError::of(name, problem)
+            })
+        };
+        names.iter().map(find).collect()
+    }
 }
 
 /// Turns blocks of rows with their predictions into the format that is asked for.
@@ -59,7 +83,10 @@ pub struct Encoder {
     /// `,"name":` for each column that is added.
     json_keys: Vec<String>,
     skip: bool,
+    /// Of what is encoded: without the columns that are copied.
     schema: Option<SchemaRef>,
+    /// What goes from Parquet to Parquet as it is.
+    copied: Option<Arc<Copied>>,
 }
 
 /// How a prediction is written as a column.
@@ -221,25 +248,18 @@ impl Encoder {
         prefix: &str,
         skip: bool,
     ) -> Result<Self, TableError> {
-        let kept: Vec<usize> = match keep {
-            Keep::All => (0..table.columns.len()).collect(),
-            Keep::None => Vec::new(),
-            Keep::These(names) => {
-                let find = |name: &String| {
-                    table.columns.iter().position(|column| column == name).ok_or_else(|| {
-                        TableError::of(
-                            &table.name,
-                            format!(
-                                "there is no column `{name}` to keep; there are: {}",
-                                shown(&table.columns)
-                            ),
-                        )
-                    })
-                };
-                names.iter().map(find).collect::<Result<_, _>>()?
+        // What is copied is not among what is read.
+        let copied = table.copied.clone().filter(|_| format == Format::Parquet);
+        let (kept, names): (Vec<usize>, Vec<String>) = match &copied {
+            Some(copied) => {
+                (Vec::new(), copied.fields().iter().map(|field| field.name().clone()).collect())
+            }
+            None => {
+                let kept = keep.of(&table.columns, &table.name)?;
+                let names = kept.iter().map(|column| table.columns[*column].clone()).collect();
+                (kept, names)
             }
         };
-        let names: Vec<String> = kept.iter().map(|column| table.columns[*column].clone()).collect();
         let n_labels = model.postprocess().n_probabilities();
         let labels = model.postprocess().labels().iter().take(n_labels);
         let mut added = vec![format!("{prefix}prediction")];
@@ -296,6 +316,7 @@ impl Encoder {
             json_keys,
             skip,
             schema: None,
+            copied,
         };
         if matches!(format, Format::Parquet | Format::Arrow) {
             encoder.schema = Some(encoder.arrow_schema(table));
@@ -354,7 +375,7 @@ impl Encoder {
 
     fn arrow_schema(&self, table: &Shared) -> SchemaRef {
         let mut fields: Vec<Arc<ArrowField>> = Vec::new();
-        for (at, name) in self.names.iter().enumerate() {
+        for (at, name) in self.names.iter().enumerate().take(self.kept.len()) {
             fields.push(match &table.schema {
                 Some(schema) => Arc::clone(&schema.fields()[self.kept[at]]),
                 None => {
@@ -649,6 +670,7 @@ type Output = Box<dyn Write + Send>;
 enum Target {
     Text(Output),
     Parquet(Box<ArrowWriter<Output>>),
+    Copying(Box<Copying<Output>>),
     File(Box<arrow_ipc::writer::FileWriter<Output>>),
     Stream(Box<arrow_ipc::writer::StreamWriter<Output>>),
 }
@@ -675,10 +697,25 @@ impl Sink {
                 Target::Text(output)
             }
             Format::Parquet => {
-                let properties = WriterProperties::builder()
+                let mut properties = WriterProperties::builder()
                     .set_compression(Compression::SNAPPY)
-                    .set_max_row_group_row_count(Some(ROW_GROUP))
-                    .build();
+                    .set_max_row_group_row_count(Some(ROW_GROUP));
+                // Nearly all of them are different numbers.
+                for name in &encoder.added[..=encoder.n_labels] {
+                    let path = ColumnPath::new(vec![name.clone()]);
+                    properties = properties.set_column_dictionary_enabled(path, false);
+                }
+                if let Some(copied) = &encoder.copied {
+                    // The columns that are copied have no index of pages, so none has.
+                    let properties = properties
+                        .set_statistics_enabled(EnabledStatistics::Chunk)
+                        .set_offset_index_disabled(true)
+                        .build();
+                    let fields = schema.fields();
+                    let copying = Copying::start(output, Arc::clone(copied), fields, properties);
+                    return Ok(Self(Target::Copying(Box::new(copying.map_err(of_parquet)?))));
+                }
+                let properties = properties.build();
                 let writer = ArrowWriter::try_new(output, schema, Some(properties));
                 Target::Parquet(Box::new(writer.map_err(of_parquet)?))
             }
@@ -703,6 +740,9 @@ impl Sink {
             (Target::Parquet(writer), Piece::Batch(batch)) => {
                 writer.write(batch).map_err(of_parquet)
             }
+            (Target::Copying(copying), Piece::Batch(batch)) => {
+                copying.write(batch).map_err(of_parquet)
+            }
             (Target::File(writer), Piece::Batch(batch)) => writer.write(batch).map_err(of_arrow),
             (Target::Stream(writer), Piece::Batch(batch)) => {
                 writer.write(batch).map_err(of_arrow)?;
@@ -720,7 +760,7 @@ impl Sink {
         match &mut self.0 {
             Target::Text(output) => output.flush(),
             Target::Stream(writer) => writer.flush().map_err(of_arrow),
-            Target::Parquet(_) | Target::File(_) => Ok(()),
+            Target::Parquet(_) | Target::Copying(_) | Target::File(_) => Ok(()),
         }
     }
 
@@ -732,6 +772,7 @@ impl Sink {
         match self.0 {
             Target::Text(mut output) => output.flush(),
             Target::Parquet(writer) => writer.into_inner().map_err(of_parquet)?.flush(),
+            Target::Copying(copying) => copying.finish().map_err(of_parquet)?.flush(),
             Target::File(mut writer) => {
                 writer.finish().map_err(of_arrow)?;
                 writer.into_inner().map_err(of_arrow)?.flush()

@@ -15,6 +15,7 @@ mod key;
 mod library;
 mod new;
 mod output;
+mod parquet;
 mod predict;
 mod replay;
 mod settings;

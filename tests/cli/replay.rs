@@ -189,7 +189,11 @@ fn replay_on_another_version_equals_diff() {
     }
     let log = server.stop();
     let data = tmp.path().join("rows.ndjson");
-    std::fs::write(&data, good.join("\n")).unwrap();
+    // Many, so that the log and the rows come in blocks that begin with other rows: sums once depended on it.
+    const N_TIMES: usize = 40;
+    let once = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, once.repeat(N_TIMES)).unwrap();
+    std::fs::write(&data, format!("{}\n", good.join("\n")).repeat(N_TIMES)).unwrap();
     let by = ["--by", "Neighborhood", "--rel-tol", "1e-15"];
     let (code, replayed, _) =
         report(&[&[log.to_str().unwrap(), "--on", "house-prices@3.3.0"], &by[..]].concat());
