@@ -116,7 +116,9 @@ CHAOS_FLAGS ?=
 chaos: onnxruntime ## Overload, soak of CHAOS_REQUESTS, rolling restart behind nginx, full disk, kill -9 (needs wrk, h2load, nginx)
 	$(CARGO) build --release --locked
 	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
-	$(PYTHON) scripts/chaos.py $(TARGET)/release/seaworthy $(CHAOS) --requests $(CHAOS_REQUESTS) $(CHAOS_FLAGS)
+	$(CARGO) build --release --locked --bench drive
+	$(PYTHON) scripts/chaos.py $(TARGET)/release/seaworthy $(CHAOS) --drive "$(call bench-binary,drive)" \
+	  --requests $(CHAOS_REQUESTS) $(CHAOS_FLAGS)
 
 .PHONY: reliability
 reliability: ## Write docs/reliability.md from what the tests and `make chaos` have seen
@@ -200,6 +202,9 @@ tools: ## Compile cargo-deny into target/tools, for `make check`
 
 .PHONY: audit
 audit: $(if $(CI),tools) ## Ask the database of advisories about every dependency (needs the network)
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is not installed: \`make tools\` compiles it. Nothing was checked." >&2; exit 1; }
+	@fetched="$$($(CARGO) deny --locked fetch db 2>&1)" || { \
+	  echo "The database of advisories cannot be had, so nothing was checked: $$(tail -1 <<<"$$fetched")" >&2; exit 1; }
 	$(CARGO) deny --locked check advisories
 
 .PHONY: sbom

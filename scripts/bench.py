@@ -312,7 +312,12 @@ def alone(bench: Bench, graph: Path, rows: int) -> float:
 
 
 def serving(bench: Bench, model: str, log: Path) -> Any:
-    settings = {"SEAWORTHY__MODELS__DIR": str(bench.models), "SEAWORTHY__MODELS__DEFAULT": model}
+    # A closed loop never asks for more than it has connections: what waits is to be measured, and not refused.
+    settings = {
+        "SEAWORTHY__MODELS__DIR": str(bench.models),
+        "SEAWORTHY__MODELS__DEFAULT": model,
+        "SEAWORTHY__ENGINE__MAX_WAIT_MS": "60000",
+    }
     return running([bench.server, "serve"], log, settings=settings)
 
 

@@ -286,7 +286,10 @@ pub struct Engine {
     /// Requests that wait for a worker.
     #[validate(range(min = 1, max = 1_000_000, message = "must be between 1 and 1000000"))]
     pub queue: usize,
-    /// How long a request may have to wait for its turn; 0 follows from what it costs.
+    /// Requests that may always wait; more may only for a moment.
+    #[validate(range(max = 1_000_000, message = "must be at most 1000000"))]
+    pub burst: usize,
+    /// How long a request may have to wait for its turn in any case; 0 has no limit.
     #[validate(range(max = 86_400_000, message = "must be at most 86400000 (a day)"))]
     pub max_wait_ms: u64,
     /// Rows up to which a worker merges requests; 0 merges none.

@@ -495,6 +495,7 @@ impl Serving {
             max_body_bytes: server.max_body_bytes,
             bodies: Bodies::new(server.max_total_body_bytes),
             turns: Turns::new(Plan {
+                burst: settings.engine.burst,
                 max_wait: max_wait(settings),
                 ..Plan::new(Lane::Inline, Cpus::find().threads(), settings.engine.queue)
             }),
@@ -990,6 +991,7 @@ fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
             rows: engine.batch_rows,
             delay: Duration::from_micros(engine.batch_delay_us),
         },
+        burst: engine.burst,
         max_wait: max_wait(settings),
         row_cost,
         batch_row_cost,

@@ -44,7 +44,7 @@ pub(super) fn run(predictor: &mut dyn Predict, jobs: Vec<Job>, merged: &mut Merg
         if let Some(mut predictions) = result {
             let mut times = watch.stop(n_rows);
             // From the last one on, so that the rest stays where it is.
-            for Job { frame, queued, reply, .. } in jobs.into_iter().rev() {
+            for Job { frame, queued, reply, ticket } in jobs.into_iter().rev() {
                 let own = predictions.split_off(predictions.rows.len() - frame.n_rows());
                 let own_times = times.zip(queued).map(|(times, queued)| Times {
                     queue: times.begun.saturating_duration_since(queued),
@@ -53,16 +53,19 @@ pub(super) fn run(predictor: &mut dyn Predict, jobs: Vec<Job>, merged: &mut Merg
                 // The run is counted once.
                 times = times.map(|times| Times { run_rows: 0, ..times });
                 let predicted = Predicted { predictions: own, frame, times: own_times };
+                drop(ticket);
                 let _client_gone = reply.send(Ok(predicted));
             }
             return;
         }
     }
-    for Job { frame, queued, reply, .. } in jobs {
+    for Job { frame, queued, reply, ticket } in jobs {
         let mut watch = Watch::start(queued, true);
         let result = predictor.predict_watched(&frame, &mut |stage| watch.passed(stage));
         let times = watch.stop(frame.n_rows());
         let predicted = result.map(|predictions| Predicted { predictions, frame, times });
+        // Before the answer, or the next request of the same client would find itself in its own way.
+        drop(ticket);
         let _client_gone = reply.send(predicted.map_err(EngineError::from));
     }
 }

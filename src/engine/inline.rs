@@ -46,8 +46,8 @@ impl Pool {
         Self { predictors: Arc::new(Mutex::new(predictors)), free, waiting: Admission::new(plan) }
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.free.available_permits() == 0 && self.waiting.is_full()
+    pub(super) fn refuses_one(&self) -> bool {
+        self.free.available_permits() == 0 && self.waiting.refuses_one()
     }
 
     /// Requests that wait for a predictor.

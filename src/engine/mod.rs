@@ -27,6 +27,8 @@ pub use turns::{Turn, Turns};
 
 /// A prediction that takes longer than this is not run in the thread of a request.
 pub const INLINE_AT_MOST: Duration = Duration::from_micros(100);
+/// As many requests may wait as long as they like, where nothing else is set.
+const BURST: usize = 64;
 /// A run that is expected to take longer than this lets the runtime move its other tasks away first.
 const BLOCKING_FROM: Duration = Duration::from_millis(1);
 
@@ -125,7 +127,9 @@ pub struct Plan {
     pub queue: usize,
     /// Which of them are merged.
     pub batching: Batching,
-    /// How long a request may have to wait for its turn; without it twice as long as it takes itself, or 5 ms.
+    /// How many requests may wait for as long as they like: those of few clients. More may do so for a moment only.
+    pub burst: usize,
+    /// How long a request may have to wait for its turn in any case.
     pub max_wait: Option<Duration>,
     /// What a row alone costs, as measured.
     pub row_cost: Duration,
@@ -145,6 +149,7 @@ impl Plan {
             intra_threads: 1,
             queue,
             batching: Batching::default(),
+            burst: BURST,
             max_wait: None,
             row_cost: Duration::ZERO,
             batch_row_cost: Duration::ZERO,
@@ -236,12 +241,12 @@ impl Engine {
         self.plan
     }
 
-    /// Whether a request would be refused, however small it is: then it need not be read.
+    /// Whether a request is refused, however small it is: then it need not be read. It counts as refused.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub fn refuses_one(&self) -> bool {
         match &self.lane {
-            Running::Inline(pool) => pool.is_full(),
-            Running::Worker(queue) => queue.is_full(),
+            Running::Inline(pool) => pool.refuses_one(),
+            Running::Worker(queue) => queue.refuses_one(),
         }
     }
 

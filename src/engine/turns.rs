@@ -70,7 +70,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_turn_is_waited_for_unless_that_takes_too_long() {
-        let turns = Turns::new(Plan::new(Lane::Inline, 1, 16));
+        let max_wait = Some(Duration::from_millis(5));
+        let turns = Turns::new(Plan { max_wait, ..Plan::new(Lane::Inline, 1, 16) });
         // A microsecond a kilobyte, as nothing else is known: the second waits for 3 ms, the third would wait for 6 ms.
         let first = turns.take(3_000 * 1024).await.unwrap();
         let waiting = tokio::spawn({

@@ -27,8 +27,8 @@ pub(super) struct Job {
     /// Since when, if times are wanted.
     pub(super) queued: Option<Instant>,
     pub(super) reply: oneshot::Sender<Result<Predicted, EngineError>>,
-    /// Counts it among what waits or runs.
-    pub(super) _ticket: Ticket,
+    /// Counts it among what waits or runs, until it is answered.
+    pub(super) ticket: Ticket,
 }
 
 /// Starts a thread for each predictor. The receiver tells when the first of them ends.
@@ -111,8 +111,9 @@ fn gather(
 }
 
 impl Queue {
-    pub(super) fn is_full(&self) -> bool {
-        self.jobs.is_full() || self.admission.is_full()
+    pub(super) fn refuses_one(&self) -> bool {
+        // It is asked first, as it counts what is refused.
+        self.admission.refuses_one() || self.jobs.is_full()
     }
 
     /// Requests that wait for a thread.
@@ -127,7 +128,7 @@ impl Queue {
     ) -> Result<Predicted, EngineError> {
         let (reply, answer) = oneshot::channel();
         let ticket = self.admission.admit(frame.n_rows())?;
-        let job = Job { frame, queued, reply, _ticket: ticket };
+        let job = Job { frame, queued, reply, ticket };
         self.jobs.try_send(job).map_err(|error| match error {
             TrySendError::Full(_) => EngineError::Overloaded,
             TrySendError::Disconnected(_) => EngineError::Stopped,

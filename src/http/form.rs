@@ -27,6 +27,8 @@ pub(super) enum MediaType {
 pub(super) fn media_type(headers: &HeaderMap, schema: &Schema) -> Result<MediaType, ApiError> {
     let found = match headers.get(header::CONTENT_TYPE) {
         None => return Err(ApiError::MediaType { found: "none".to_owned() }),
+        // As nearly all write it.
+        Some(value) if value.as_bytes() == b"application/json" => return Ok(MediaType::Json),
         Some(value) => String::from_utf8_lossy(value.as_bytes()),
     };
     let mut parts = found.split(';').map(str::trim);

@@ -148,7 +148,7 @@ pub(super) fn dress(
         headers.append(VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = origin.filter(|origin| origins.allow(origin.as_bytes())) {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            let exposed = "ratelimit, ratelimit-policy, retry-after, x-request-id";
+            let exposed = "ratelimit, ratelimit-policy, retry-after, traceresponse, x-request-id";
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
         }
     }

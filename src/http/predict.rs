@@ -1,5 +1,6 @@
 //! `POST /v1/predict` and its longer forms: from the body to the answer and the log line.
 
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
 use super::trace::{self, Over};
-use crate::engine::{EngineError, Lane, Predicted, Times};
+use crate::engine::{EngineError, Lane, Predicted, Times, Turn};
 use crate::observe::metrics::{Metrics, Route, Stage};
 use crate::observe::otlp::Tracer;
 use crate::postprocess::Prediction;
@@ -55,7 +56,7 @@ where
     let deployment = admission.refused.map_or_else(|| Ok(state.default_deployment()), Err);
     let answering =
         predict(state, deployment, &parts, body, (&id, Route::PREDICT), &admission.caller);
-    let mut response = problem::caught(answering)
+    let mut response = problem::caught(std::pin::pin!(answering))
         .await
         .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
     let origin = access.origins.as_ref().and_then(|_| parts.headers.get(header::ORIGIN));
@@ -83,6 +84,9 @@ struct Seen {
     is_binary: bool,
     /// Rows that have a prediction.
     n_predicted: usize,
+    /// The turn of a large body. It ends with the record in the log: if it ended before, each of many such requests would come to wait for the
+    /// log in a thread of its own.
+    turn: Option<Turn>,
     /// When decoding began and what it took, when times are taken.
     decode: Option<(Instant, Duration)>,
     /// What the stages after it took, when there were any.
@@ -308,7 +312,7 @@ where
         is_logged: false,
     };
     let seen = &mut exchange.seen;
-    let answered = problem::caught(async {
+    let answered = problem::caught(std::pin::pin!(async {
         let deployment = exchange.deployment.as_ref().map_err(ApiError::clone)?;
         caller.may_ask(deployment.name())?;
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
@@ -318,7 +322,7 @@ where
         seen.is_binary = media_type != MediaType::Json || encoding.is_some();
         read_body(body, &parts.headers, state, &mut seen.body).await?;
         // To inflate, to take pictures apart and to read rows takes its time as well.
-        if deployment.engine.is_full() {
+        if deployment.engine.refuses_one() {
             return Err(EngineError::Overloaded.into());
         }
         if let Some(encoding) = encoding {
@@ -328,10 +332,10 @@ where
         seen.is_binary = false;
         let is_timed = metrics.is_on() || trace::is_wanted(state.tracer(), id);
         let work = answer(deployment, limits, id, seen, is_timed);
-        within(limits.request_timeout, work)
+        within(limits.request_timeout, std::pin::pin!(work))
             .await
             .ok_or(ApiError::Timeout { limit_ms: limits.request_timeout.as_millis() })?
-    })
+    }))
     .await
     .unwrap_or_else(|message| Err(ApiError::Panicked { message }));
     exchange.log(&answered);
@@ -426,14 +430,13 @@ where
         read.finish(buffers);
         Ok(())
     };
-    within(limits.body_timeout, collect)
+    within(limits.body_timeout, std::pin::pin!(collect))
         .await
         .ok_or(ApiError::BodyTimeout { limit_ms: limits.body_timeout.as_millis() })?
 }
 
 /// What the future gives, or nothing when it takes too long. Most are ready at once, and need no timer.
-async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
-    let mut future = std::pin::pin!(future);
+async fn within<F: Future>(limit: Duration, mut future: Pin<&mut F>) -> Option<F::Output> {
     let at_once = std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
     match at_once {
         Poll::Ready(output) => Some(output),
@@ -452,10 +455,13 @@ async fn answer(
     let started = is_timed.then(Instant::now);
     let schema = deployment.model.schema();
     let body = seen.body.bytes();
-    let mut turn = None;
+    let is_large = body.len() >= LARGE_BODY;
+    if is_large {
+        seen.turn = Some(limits.turns.take(body.len()).await?);
+    }
+    // Not before its turn: a frame is to go from one to the next, and not to wait with each of many.
     let mut frame = deployment.frames.take(schema, body.len());
-    let decoded = if body.len() >= LARGE_BODY {
-        turn = Some(limits.turns.take(body.len()).await?);
+    let decoded = if is_large {
         blocking(|| schema.decode(body, &limits.decode, &mut frame))
     } else {
         schema.decode(body, &limits.decode, &mut frame)
@@ -471,7 +477,7 @@ async fn answer(
             Predicted { predictions: Predictions::default(), frame, times: None }
         } else {
             // Workers have a queue of their own.
-            let _ended = turn.take_if(|_| deployment.engine.plan().lane == Lane::Worker);
+            drop(seen.turn.take_if(|_| deployment.engine.plan().lane == Lane::Worker));
             deployment.engine.predict(frame, decoded_at).await?
         };
     seen.times = times;

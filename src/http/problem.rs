@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
@@ -581,9 +582,9 @@ pub(super) fn shown(text: &str) -> String {
     shorten(text, AT_MOST)
 }
 
-/// Runs a future; a panic in it is an error with its message.
-pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
-    let mut future = std::pin::pin!(future);
+/// Runs a future; a panic in it is an error with its message. Pinned already, so that it is not copied: that of a prediction has thousands of
+/// bytes.
+pub(super) async fn caught<F: Future>(mut future: Pin<&mut F>) -> Result<F::Output, String> {
     std::future::poll_fn(move |context| {
         // After a panic the future is not polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));

@@ -235,9 +235,9 @@ impl ThresholdStep {
 /// [`Affine`] of one column, in place.
 #[derive(Debug)]
 pub(super) struct AffineStep {
-    input: Slot,
-    output: Slot,
-    affine: Affine,
+    pub(super) input: Slot,
+    pub(super) output: Slot,
+    pub(super) affine: Affine,
 }
 
 pub(super) fn load_affine(plan: &mut Plan, spec: AffineSpec) -> Result<(), PipelineError> {

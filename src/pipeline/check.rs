@@ -10,7 +10,7 @@ use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot};
 #[derive(Debug)]
 pub(super) struct CheckStep {
     step: usize,
-    input: Slot,
+    pub(super) input: Slot,
     column: String,
     refuse: Vec<Refusal>,
     between: [Option<f64>; 2],
@@ -60,6 +60,16 @@ pub(super) fn load(plan: &mut Plan, spec: CheckSpec) -> Result<(), PipelineError
 }
 
 impl CheckStep {
+    /// Whether it refuses nothing that is finite.
+    pub(super) fn wants_finite(&self) -> bool {
+        self.refuse.iter().all(|refusal| matches!(refusal, Refusal::Missing | Refusal::Infinite))
+    }
+
+    /// Whether it refuses what is missing.
+    pub(super) fn wants_present(&self) -> bool {
+        self.refuse.contains(&Refusal::Missing)
+    }
+
     pub(super) fn run(&self, slots: &Slots<'_>, run: &mut Run<'_>) {
         let column = slots.read(self.input);
         for refusal in &self.refuse {

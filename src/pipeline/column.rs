@@ -242,6 +242,7 @@ impl<'a> Slots<'a> {
     }
 
     /// A slot to read and a later one to write.
+    #[inline]
     pub(super) fn pair(&mut self, input: Slot, output: Slot) -> (View<'_>, &mut Column) {
         let n_fields = self.frame.len();
         let (before, after) = self.columns.split_at_mut(output - n_fields);

@@ -15,6 +15,7 @@ mod column;
 mod curve;
 mod cut;
 mod datetime;
+mod ending;
 mod error;
 mod expand;
 mod fill;
@@ -48,6 +49,7 @@ use column::{Column, Dtype, Slots, View, to_f64};
 use curve::{InterpolateStep, PowerStep};
 use cut::CutStep;
 use datetime::DatetimeStep;
+use ending::Ending;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
 use hash::{HashFeaturesStep, HashStep};
@@ -130,6 +132,8 @@ struct SlotInfo {
 pub struct Pipeline {
     step_names: Vec<String>,
     operations: Vec<Operation>,
+    /// The last of them at once, where that can be done.
+    ending: Option<Ending>,
     slots: Vec<SlotInfo>,
     n_fields: usize,
     /// The features: name and slot, in the order of the graph's columns. Those out of a block have the block's.
@@ -315,7 +319,7 @@ impl Pipeline {
             }
             named.push((feature.clone(), slot));
         }
-        let gathered_blocks = plan
+        let gathered_blocks: Vec<GatheredBlock> = plan
             .blocks
             .iter()
             .zip(in_blocks)
@@ -352,7 +356,9 @@ impl Pipeline {
             };
             by_itself.push(FedColumn { name: (*column).to_owned(), slot, kind });
         }
+        let is_all_gathered = by_itself.is_empty() && gathered_blocks.is_empty();
         Ok(Self {
+            ending: Ending::find(&plan.operations, &gathered).filter(|_| is_all_gathered),
             fed: by_itself,
             gathered,
             gathered_blocks,
@@ -398,9 +404,44 @@ impl Pipeline {
         workspace.refused_by.resize(n_rows, 0);
         workspace.faults.clear();
         workspace.unseen.clear();
+        let start = self.ending.as_ref().map_or(self.operations.len(), |ending| ending.start);
+        self.operate(0..start, frame, workspace);
+        if let Some(ending) = &self.ending {
+            let Workspace { columns, faults, features, .. } = &mut *workspace;
+            let slots = Slots::new(frame.columns(), columns);
+            if faults.is_empty() && ending.run(&slots, (n_rows, self.features.len()), features) {
+                workspace.n_rows = n_rows;
+                return;
+            }
+            self.operate(start..self.operations.len(), frame, workspace);
+        }
+        let Workspace { columns, refused_by, faults, unseen, .. } = &mut *workspace;
+        let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
+        // NumPy has no missing integer and ONNX no missing string.
+        let graph = self.step_names.len() - 1;
+        for column in &self.fed {
+            if matches!(column.kind, FedKind::Int | FedKind::Text) {
+                let slots = Slots::new(frame.columns(), columns);
+                let view = slots.read(column.slot);
+                let is_whole = matches!(view, View::Int(column) if !column.has_missing());
+                for row in (0..n_rows).filter(|row| !is_whole && view.is_missing(*row)) {
+                    let fields = &self.slots[column.slot].fields;
+                    run.refuse(row, graph, |run| run.blame(row, graph, &column.name, fields));
+                }
+            }
+        }
+        workspace.faults.sort_by_key(|fault| fault.row);
+        self.gather(frame, workspace);
+    }
+
+    /// Runs these operations.
+    fn operate(&self, which: std::ops::Range<usize>, frame: &Frame, workspace: &mut Workspace) {
+        let n_rows = frame.n_rows();
         let Workspace { columns, refused_by, faults, unseen, scratch, near, .. } = workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
-        for (index, operation) in self.operations.iter().enumerate() {
+        let before = which.start;
+        for (at, operation) in self.operations[which].iter().enumerate() {
+            let index = before + at;
             let mut slots = Slots::new(frame.columns(), columns);
             match operation {
                 Operation::Check(step) => step.run(&slots, &mut run),
@@ -436,21 +477,6 @@ impl Pipeline {
                 Operation::Weigh(step) => step.run(&mut slots, n_rows, &mut run),
             }
         }
-        // NumPy has no missing integer and ONNX no missing string.
-        let graph = self.step_names.len() - 1;
-        for column in &self.fed {
-            if matches!(column.kind, FedKind::Int | FedKind::Text) {
-                let slots = Slots::new(frame.columns(), columns);
-                let view = slots.read(column.slot);
-                let is_whole = matches!(view, View::Int(column) if !column.has_missing());
-                for row in (0..n_rows).filter(|row| !is_whole && view.is_missing(*row)) {
-                    let fields = &self.slots[column.slot].fields;
-                    run.refuse(row, graph, |run| run.blame(row, graph, &column.name, fields));
-                }
-            }
-        }
-        workspace.faults.sort_by_key(|fault| fault.row);
-        self.gather(frame, workspace);
     }
 
     /// What the columns hold that go into the graph by themselves, in the order of loading.

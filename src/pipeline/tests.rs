@@ -763,3 +763,55 @@ fn unsound_parameters_of_sparse_and_drawing_steps_are_refused() {
         "step 1 (`c`): the parameters of `cut` are not sound: invalid type: null, expected f64",
     );
 }
+
+#[test]
+fn the_end_at_once_gives_the_bits_and_the_faults_of_its_steps() {
+    let steps = |zone: serde_json::Value| {
+        json!([
+            {"op": "map", "name": "zones", "columns": [{"column": "zone", "keys": ["RL", "FV"], "values": [1, 2.5],
+                "unseen": "missing", "missing": "keep"}]},
+            {"op": "check", "name": "scaler", "columns": ["area", "year"], "refuse": ["infinite"]},
+            {"op": "affine", "name": "scaler", "columns": [
+                {"column": "area", "subtract": 0.1, "divide": 0.3, "multiply": 1e10}, zone,
+                {"column": "year", "divide": 3.0}]},
+            {"op": "check", "name": "Lasso", "columns": ["zone", "year", "area"], "refuse": ["missing", "infinite"]},
+        ])
+    };
+    let plain = json!({"column": "zone", "multiply": 0.7, "add": -1.3});
+    let clipped = json!({"column": "zone", "multiply": 0.7, "add": -1.3, "clip": [0.0, 1.0]});
+    let features = ["year", "area", "zone"];
+    let start = |zone: &serde_json::Value| {
+        load(steps(zone.clone()), &features).unwrap().ending.map(|ending| ending.start)
+    };
+    assert_eq!(start(&plain), Some(1));
+    // What a clip makes finite has to be looked at before: only the scaling of the year and the last check come after it.
+    assert_eq!(start(&clipped), Some(5));
+    let all = steps(plain.clone());
+    let without_check = json!(all.as_array().unwrap()[..3]);
+    assert!(load(without_check, &features).unwrap().ending.is_none());
+    let at_once = load(steps(plain.clone()), &features).unwrap();
+    let mut one_by_one = load(steps(plain), &features).unwrap();
+    one_by_one.ending = None;
+    let good = json!({"area": 123.456, "year": 1999, "sold": 1, "zone": "RL"});
+    let also_good = json!({"area": -0.0, "year": -7, "sold": 1, "zone": "FV"});
+    let missing = json!({"area": null, "year": 1, "sold": 1, "zone": "A (agr)"});
+    let too_large = json!({"area": 1e300, "year": 1, "sold": 1, "zone": "RL"});
+    for rows in [
+        json!([good]),
+        json!([good, also_good]),
+        json!([good, missing, also_good]),
+        json!([too_large]),
+        json!([missing]),
+    ] {
+        let mut frame = schema().frame();
+        let body = rows.to_string();
+        schema().decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
+        let found = |pipeline: &Pipeline| {
+            let mut workspace = Workspace::default();
+            pipeline.run(&frame, &mut workspace);
+            let bits: Vec<u64> = workspace.features().iter().map(|x| x.to_bits()).collect();
+            (bits, workspace.n_rows(), format!("{:?}", workspace.faults()))
+        };
+        assert_eq!(found(&at_once), found(&one_by_one), "{rows}");
+    }
+}

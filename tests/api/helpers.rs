@@ -67,7 +67,9 @@ pub(crate) async fn spawn_doubles(
     predictors: Vec<Box<dyn Predict>>,
 ) -> TestApp {
     LazyLock::force(&LOGS);
-    let plan = Plan::new(lane, predictors.len(), queue);
+    let engine = &settings.engine;
+    let max_wait = Some(Duration::from_millis(engine.max_wait_ms));
+    let plan = Plan { burst: engine.burst, max_wait, ..Plan::new(lane, predictors.len(), queue) };
     let process = config::process();
     serve(Application::build_with(settings, &process, predictors, plan).await.unwrap())
 }

@@ -23,3 +23,5 @@ mod sensitive;
 mod shutdown;
 mod tensors;
 mod tls;
+#[path = "../support/tls.rs"]
+mod tls_files;

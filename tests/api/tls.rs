@@ -8,9 +8,8 @@ use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, date_time_ymd};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use seaworthy::config::Settings;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,10 +22,11 @@ use super::helpers::{
     spawn_with, wrapped,
 };
 use crate::fault::fault;
+use crate::tls_files::{params, trusting, write_pair};
 
 /// A certificate for `localhost` with its key, in files.
 struct Files {
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     certificate: PathBuf,
     key: PathBuf,
 }
@@ -35,28 +35,18 @@ impl Files {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (certificate, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-        let files = Self { dir, certificate, key };
+        let files = Self { _dir: dir, certificate, key };
         let _first = files.renew();
         files
     }
 
     /// Writes a new pair and returns its certificate.
     fn renew(&self) -> CertificateDer<'static> {
-        self.write(CertificateParams::new(vec!["localhost".to_owned()]).unwrap())
+        self.write(params())
     }
 
     fn write(&self, params: CertificateParams) -> CertificateDer<'static> {
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        // As a program that renews them does: whole files take the place of the old ones.
-        for (path, text) in
-            [(&self.key, key.serialize_pem()), (&self.certificate, certificate.pem())]
-        {
-            let new = self.dir.path().join("new");
-            std::fs::write(&new, text).unwrap();
-            std::fs::rename(&new, path).unwrap();
-        }
-        certificate.der().clone()
+        write_pair(&self.certificate, &self.key, params)
     }
 
     fn settings(&self) -> Settings {
@@ -74,14 +64,7 @@ async fn connect(
     trusted: &CertificateDer<'static>,
     protocols: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut roots = RootCertStore::empty();
-    roots.add(trusted.clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let mut config = trusting(trusted);
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let tcp = TcpStream::connect(app.address).await?;
     let name = ServerName::try_from("localhost").unwrap();
@@ -207,7 +190,7 @@ async fn a_certificate_out_of_date_is_served_with_a_warning() {
     let warned = || messages("has expired or is not valid yet").len();
     let _app = spawn_with(&files.settings()).await;
     let before = warned();
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut params = params();
     (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
     let expired = files.write(params);
     let app = spawn_with(&files.settings()).await;

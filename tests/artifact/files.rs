@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use seaworthy::artifact::Artifact;
+use serde_json::Value;
 
 use super::helpers::{Cases, Copy, sha256};
 
@@ -57,6 +58,17 @@ fn one_flipped_byte_in_any_file_is_refused_by_the_files_name() {
 fn no_byte_of_the_list_can_be_changed() {
     let copy = Copy::of_house_prices();
     copy.shrink();
+    // It is opened six hundred times, which reads the manifest and every hash.
+    copy.edit(|manifest| {
+        for long in ["inputs", "pipeline", "provenance"] {
+            match &mut manifest[long] {
+                Value::Array(items) => items.truncate(1),
+                Value::Object(items) => items.clear(),
+                _ => {}
+            }
+        }
+    });
+    Artifact::open(copy.dir()).unwrap();
     let bytes = copy.read("SHA256SUMS");
     for at in 0..bytes.len() {
         // A changed letter; in turn, changed case and what matters to the lines of a list.

@@ -22,6 +22,8 @@ mod replay;
 mod settings;
 mod sign;
 mod tls;
+#[path = "../support/tls.rs"]
+mod tls_files;
 
 /// Asserts a snapshot without hashes, and without what depends on the machine: how its logarithm rounds.
 macro_rules! assert_shown {

@@ -1,24 +1,29 @@
 //! TLS from the command line: files that cannot be used, `healthcheck`, SIGHUP.
 
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustls::ClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::assert_shown;
 use super::helpers::{Server, seaworthy};
 use crate::fault::fault;
+use crate::tls_files::{params, trusting, write_pair};
 
-fn write_pair(dir: &Path, name: &str) {
-    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(dir.join(format!("{name}.crt")), pair.cert.pem()).unwrap();
-    std::fs::write(dir.join(format!("{name}.key")), pair.signing_key.serialize_pem()).unwrap();
+fn write_in(dir: &Path, name: &str) -> CertificateDer<'static> {
+    let file = |extension: &str| dir.join(format!("{name}.{extension}"));
+    write_pair(&file("crt"), &file("key"), params())
 }
 
 #[test]
 fn a_certificate_that_cannot_be_used_stops_the_start() {
     let tmp = tempfile::tempdir().unwrap();
-    write_pair(tmp.path(), "one");
-    write_pair(tmp.path(), "two");
+    write_in(tmp.path(), "one");
+    write_in(tmp.path(), "two");
     std::fs::write(tmp.path().join("empty"), "").unwrap();
     let broken = std::fs::read_to_string(tmp.path().join("one.crt")).unwrap().replace("MII", "!!!");
     std::fs::write(tmp.path().join("broken.crt"), broken).unwrap();
@@ -60,7 +65,7 @@ fn a_certificate_that_cannot_be_used_stops_the_start() {
 #[test]
 fn healthcheck_asks_a_server_with_tls_and_sighup_renews_its_certificate() {
     let tmp = tempfile::tempdir().unwrap();
-    write_pair(tmp.path(), "one");
+    let first = write_in(tmp.path(), "one");
     let (certificate, key) = (tmp.path().join("one.crt"), tmp.path().join("one.key"));
     let tls = [
         ("SEAWORTHY__SERVER__TLS_CERTIFICATE", certificate.to_str().unwrap()),
@@ -88,14 +93,19 @@ fn healthcheck_asks_a_server_with_tls_and_sighup_renews_its_certificate() {
     );
     // Who asks in plain text gets no answer.
     assert_eq!(check(false, "/health").0, Some(1));
-    let shown = || seen(server.port);
-    let before = shown();
-    write_pair(tmp.path(), "one");
-    assert_eq!(shown(), before);
+    let shows = |certificate: &CertificateDer<'static>| {
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut session = ClientConnection::new(Arc::new(trusting(certificate)), name).unwrap();
+        let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        session.complete_io(&mut socket).is_ok()
+    };
+    assert!(shows(&first));
+    let second = write_in(tmp.path(), "one");
+    assert!(shows(&first) && !shows(&second));
     let killed = Command::new("kill").args(["-HUP", &server.id().to_string()]).status().unwrap();
     assert!(killed.success());
     let started = Instant::now();
-    while shown() == before {
+    while !shows(&second) {
         assert!(
             started.elapsed() < Duration::from_secs(30),
             "the certificate is still the old one"
@@ -103,66 +113,4 @@ fn healthcheck_asks_a_server_with_tls_and_sighup_renews_its_certificate() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(check(true, "/health").0, Some(0));
-}
-
-/// The certificate that a server shows.
-fn seen(port: u16) -> Vec<u8> {
-    use rustls::pki_types::ServerName;
-    use std::sync::Arc;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut config = config;
-    let seen = Arc::new(Seen::default());
-    config.dangerous().set_certificate_verifier(Arc::clone(&seen) as _);
-    let mut session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut socket = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let _refused = session.complete_io(&mut socket);
-    seen.0.lock().unwrap().clone()
-}
-
-/// Notes the certificate, and goes no further.
-#[derive(Debug, Default)]
-struct Seen(std::sync::Mutex<Vec<u8>>);
-
-impl rustls::client::danger::ServerCertVerifier for Seen {
-    fn verify_server_cert(
-        &self,
-        certificate: &rustls::pki_types::CertificateDer<'_>,
-        _: &[rustls::pki_types::CertificateDer<'_>],
-        _: &rustls::pki_types::ServerName<'_>,
-        _: &[u8],
-        _: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        *self.0.lock().unwrap() = certificate.to_vec();
-        Err(rustls::Error::General("seen".to_owned()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("seen".to_owned()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &rustls::pki_types::CertificateDer<'_>,
-        _: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("seen".to_owned()))
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        rustls::crypto::ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

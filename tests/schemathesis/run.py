@@ -6,7 +6,8 @@
 
 The Python is that of target/venv-schemathesis, which make prepares; what stands behind -- are options of schemathesis.
 
-The server is run twice: with unknown fields ignored, as it comes, and rejected; each time it is asked with
+The server is run three times: with unknown fields ignored, as it comes; with them rejected; and with API keys, one of
+which is shown, so that a request without it or with another one must be refused. Each time it is asked with
 `on_invalid=null` turned into `fail` (hooks.py), so that every invalid request must be refused, and once more without
 that. Afterwards its log is read: each line is a JSON object, no answer was a fault of the server, and it ends with exit
 code 0 when it is told to.
@@ -39,14 +40,17 @@ class Failure(Exception):
 class Server:
     """The program on a free port, with its prediction log in a file."""
 
-    def __init__(self, program: Path, folder: Path, unknown_fields: str) -> None:
-        self.log = folder / f"predictions-{unknown_fields}.ndjson"
+    def __init__(self, program: Path, folder: Path, unknown_fields: str, keys: str) -> None:
+        self.log = folder / f"predictions-{unknown_fields}{'-keys' if keys else ''}.ndjson"
         settings = {
             "SEAWORTHY__SERVER__HOST": "127.0.0.1",
             "SEAWORTHY__SERVER__PORT": "0",
             "SEAWORTHY__SERVER__DRAIN_DELAY_MS": "0",
             "SEAWORTHY__SCHEMA__UNKNOWN_FIELDS": unknown_fields,
             "SEAWORTHY__LOG__PREDICTIONS": str(self.log),
+            "SEAWORTHY__ACCESS__KEYS": keys,
+            # The document is read without a key.
+            "SEAWORTHY__ACCESS__OPEN_DOCS": "true",
         }
         environment = {key: value for key, value in os.environ.items() if key != "PORT"}
         self.process = subprocess.Popen(
@@ -103,15 +107,26 @@ class Server:
         return ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items()))
 
 
-def fuzz(url: str, folder: str, strict: bool, examples: int, seed: int, options: list[str]) -> bool:
+def new_key(program: Path) -> tuple[str, str]:
+    """A key, and the line that lets it in."""
+    found = subprocess.run([program, "key", "new", "fuzz"], cwd=ROOT, capture_output=True, text=True, check=True)
+    key, line = found.stdout.strip().split("\n", 1)
+    return key, line.strip()
+
+
+def fuzz(url: str, folder: str, strict: bool, examples: int, seed: int, options: list[str], key: str) -> bool:
     """Whether every answer was as the document says."""
-    # There is nothing to log in to. And what the document calls invalid is only refused when `on_invalid` is not `null`.
-    excluded = ["ignored_auth"] if strict else ["ignored_auth", "negative_data_rejection"]
+    # What the document calls invalid is only refused when `on_invalid` is not `null`. Without keys there is nothing to log in to.
+    excluded = [] if strict else ["negative_data_rejection"]
+    excluded += [] if key else ["ignored_auth"]
     command = [
         sys.executable, "-m", "schemathesis.cli", "run", f"{url}/v1/openapi.json",
         "--checks", "all",
-        "--exclude-checks", ",".join(excluded),
-        "--phases", "examples,coverage,fuzzing",
+        *(["--exclude-checks", ",".join(excluded)] if excluded else []),
+        *(["--header", f"Authorization: Bearer {key}"] if key else []),
+        # Once all requests have the key and nothing else, once there are other keys beside it, which is refused.
+        "--generation-with-security-parameters", "false" if strict else "true",
+        "--phases", "examples,coverage,fuzzing,stateful",
         "--max-examples", str(examples),
         "--seed", str(seed),
         "--generation-database", "none",
@@ -137,14 +152,17 @@ def main() -> None:
     arguments = parser.parse_args()
     conforms = True
     with tempfile.TemporaryDirectory() as folder:
-        for unknown_fields in ("ignore", "reject"):
-            server = Server(arguments.program.resolve(), Path(folder), unknown_fields)
+        program = arguments.program.resolve()
+        known = new_key(program)
+        for unknown_fields, (key, line) in (("ignore", ("", "")), ("reject", ("", "")), ("ignore", known)):
+            server = Server(program, Path(folder), unknown_fields, line)
             try:
                 for strict in (True, False):
-                    conforms &= fuzz(server.url, folder, strict, arguments.examples, arguments.seed, arguments.options)
+                    conforms &= fuzz(server.url, folder, strict, arguments.examples, arguments.seed, arguments.options, key)
             finally:
                 server.stop()
-            print(f"unknown fields: {unknown_fields}; logged: {server.check_log()}", flush=True)
+            keys = "; with a key" if key else ""
+            print(f"unknown fields: {unknown_fields}{keys}; logged: {server.check_log()}", flush=True)
     if not conforms:
         raise Failure("the answers are not as the document says, see above")
 
