@@ -76,7 +76,8 @@ COPY --from=data /data/config/ /opt/seaworthy/config/
 COPY --from=build /src/target/release/seaworthy /opt/seaworthy/
 ENV PATH=/opt/seaworthy \
     ORT_DISABLE_TELEMETRY=1 \
-    MIMALLOC_ALLOW_THP=0
+    MIMALLOC_ALLOW_THP=0 \
+    MIMALLOC_PURGE_DELAY=10
 USER 65532:65532
 
 # The model reproduces its golden rows here, or there is no image.

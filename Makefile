@@ -166,7 +166,7 @@ spark: onnxruntime ## Predict in the executors of a real Spark cluster on this m
 .PHONY: bench-offline
 bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000 rows against the Python pipeline; replay 100,000 requests
 	$(CARGO) build --locked --release
-	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
+	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy --write
 
 # How many of each kind.
 REQUESTS ?= 10000

@@ -116,7 +116,9 @@ def running(
 ) -> Iterator[Server]:
     """Starts a server; `log` is where Seaworthy's predictions go, `pipe` sends them to a pipe that is read."""
     port = free_port()
-    environment = dict(os.environ, PORT=str(port), ORT_DISABLE_TELEMETRY="1", SEAWORTHY__SERVER__DRAIN_DELAY_MS="0")
+    environment = dict(os.environ, PORT=str(port), SEAWORTHY__SERVER__DRAIN_DELAY_MS="0")
+    # The program starts itself again where that is missing, with what it wants to be there; as it does for everybody.
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
     environment.update(settings or {})
     if log is not None:
         environment["SEAWORTHY__LOG__PREDICTIONS"] = str(log)
