@@ -33,7 +33,7 @@ mod tables;
 mod transform;
 
 pub use printer::{OutputError, Printer};
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub use replay::LogReader;
 
 /// The input or the comparison failed.

@@ -843,7 +843,7 @@ mod tests {
     #[test]
     fn every_line_of_the_seeds_of_the_fuzz_target_is_counted() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        crate::startup::open_runtime(&crate::config::process()).unwrap();
+        open_runtime(&crate::config::process()).unwrap();
         let model = root.join("models/house-prices/3.2.0");
         let model = crate::startup::load_and_prove(&model).unwrap().0;
         let mut reader = LogReader::new(model.model());
