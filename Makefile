@@ -128,18 +128,34 @@ FUZZ ?= rows manifest images log
 FUZZ_SECONDS ?= 600
 CARGO_FUZZ_VERSION := 0.13.2
 
-# A toolchain that has the sanitizers. The seeds are in git, what is found on the way is not: it stays in target/.
-.PHONY: fuzz
-fuzz: onnxruntime ## Run each target of FUZZ for FUZZ_SECONDS, one after the other (needs a nightly toolchain)
+# A toolchain that has the sanitizers. The seeds are in git, and what `make fuzz-keep` kept of earlier runs; what is found on the way is in
+# target/, and so are the figures, for `make reliability`.
+FUZZ_RUN = ORT_DISABLE_TELEMETRY=1 ASAN_OPTIONS=detect_leaks=0 \
+  $(CARGO) +nightly fuzz run --fuzz-dir fuzz --target-dir target/fuzz
+
+.PHONY: cargo-fuzz
+cargo-fuzz:
 	@test -x "$(TOOLS)/bin/cargo-fuzz" || $(CARGO) install --locked --root "$(TOOLS)" --version $(CARGO_FUZZ_VERSION) cargo-fuzz
+
+.PHONY: fuzz
+fuzz: onnxruntime cargo-fuzz ## Run each target of FUZZ for FUZZ_SECONDS, one after the other (needs a nightly toolchain)
 	@for target in $(FUZZ); do \
-	  mkdir -p target/fuzz-corpus/$$target target/fuzz-artifacts/$$target; \
+	  mkdir -p target/fuzz-corpus/$$target target/fuzz-artifacts/$$target target/fuzz-logs; \
+	  kept=fuzz/corpora/$$target.tar.gz; if test -f $$kept; then tar -xzf $$kept -C target/fuzz-corpus/$$target; fi; \
 	  dictionary=; if test -f fuzz/$$target.dict; then dictionary="-dict=fuzz/$$target.dict"; fi; \
-	  ORT_DISABLE_TELEMETRY=1 ASAN_OPTIONS=detect_leaks=0 \
-	  $(CARGO) +nightly fuzz run --fuzz-dir fuzz --target-dir target/fuzz $$target \
-	    target/fuzz-corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 \
-	    -max_len=65536 -artifact_prefix=target/fuzz-artifacts/$$target/ $$dictionary; \
+	  $(FUZZ_RUN) $$target target/fuzz-corpus/$$target fuzz/seeds/$$target -- -max_total_time=$(FUZZ_SECONDS) -timeout=20 \
+	    -rss_limit_mb=4096 -max_len=65536 -artifact_prefix=target/fuzz-artifacts/$$target/ $$dictionary \
+	    2>&1 | tee target/fuzz-logs/$$target.log; \
 	done
+
+.PHONY: fuzz-keep
+fuzz-keep: onnxruntime cargo-fuzz ## Keep in fuzz/corpora, as small as can be, what `make fuzz` has found that reaches new code
+	@mkdir -p fuzz/corpora; for target in $(FUZZ); do \
+	  rm -rf target/fuzz-kept/$$target; mkdir -p target/fuzz-kept/$$target; \
+	  $(FUZZ_RUN) $$target target/fuzz-kept/$$target fuzz/seeds/$$target target/fuzz-corpus/$$target -- -merge=1 -max_len=512; \
+	  tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -cf - -C target/fuzz-kept/$$target . \
+	    | gzip -9n > fuzz/corpora/$$target.tar.gz; \
+	done; ls -l fuzz/corpora
 
 .PHONY: spark
 spark: onnxruntime ## Predict in the executors of a real Spark cluster on this machine, and kill one of them (needs Java 17)
@@ -150,7 +166,7 @@ spark: onnxruntime ## Predict in the executors of a real Spark cluster on this m
 .PHONY: bench-offline
 bench-offline: onnxruntime venv-2023 ## Measure `seaworthy predict` on 1,000,000 rows against the Python pipeline; replay 100,000 requests
 	$(CARGO) build --locked --release
-	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy
+	$(PYTHON) scripts/bench_offline.py --binary $(TARGET)/release/seaworthy --write
 
 # How many of each kind.
 REQUESTS ?= 10000

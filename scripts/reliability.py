@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reliability.md"
 PLOT = ROOT / "docs" / "overload.svg"
 FAULTS, CHAOS = ROOT / "target" / "faults", ROOT / "target" / "chaos"
+FUZZ_LOGS = ROOT / "target" / "fuzz-logs"
 COLUMNS = ("fault", "provoked", "expected", "seen")
 # In this order; what is not here comes before the last.
 AREAS = ("limits", "hygiene", "connections", "faults", "loading", "shutdown", "access", "records", "chaos")
@@ -200,6 +201,25 @@ def rolling(found: dict[str, Any]) -> str:
     )
 
 
+def fuzzing() -> str:
+    """A table of the runs of `make fuzz` whose logs are there; empty when there are none."""
+    lines = []
+    for log in sorted(FUZZ_LOGS.glob("*.log")):
+        text = log.read_text(encoding="utf-8", errors="replace")
+        done = re.search(r"^Done (\d+) runs in (\d+) second", text, re.MULTILINE)
+        reached = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)/(\w+)", text)
+        findings = len(re.findall(r"^==\d+== ?ERROR|^SUMMARY: ", text, re.MULTILINE))
+        if not done or not reached:
+            raise Failure(f"{log.relative_to(ROOT)}: the run did not come to its end; see what it says and mend it")
+        edges, features, files, size = reached[-1]
+        lines.append(
+            f"| `{log.stem}` | {int(done.group(2)):,} | {int(done.group(1)):,} | {int(edges):,} | {int(features):,} | "
+            f"{int(files):,} ({size}) | {findings} |\n"
+        )
+    head = "| target | seconds | executions | edges reached | features | corpus | findings |\n|---|---:|---:|---:|---:|---:|---:|\n"
+    return head + "".join(lines) if lines else ""
+
+
 def write() -> None:
     text = PAGE.read_text(encoding="utf-8")
     faults, missing = table(text)
@@ -207,6 +227,8 @@ def write() -> None:
     for name, shown in (("overload", overload), ("soak", soak), ("rolling", rolling)):
         if found := figures(name):
             text = replace(text, name, shown(found))
+    if fuzzed := fuzzing():
+        text = replace(text, "fuzz", fuzzed)
     if found := figures("overload"):
         PLOT.write_text(plot(found["rows"], found["unloaded"]["p99"]), encoding="utf-8")
     PAGE.write_text(text, encoding="utf-8")

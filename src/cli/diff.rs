@@ -195,6 +195,7 @@ fn compare(
     };
     let mut values = Vec::new();
     let mut segments = vec![String::new(); by.len()];
+    let has_labels = difference.has_labels();
     for row in 0..rows.n_rows() {
         if !by.is_empty() {
             rows.values(row, by, &mut values);
@@ -208,7 +209,8 @@ fn compare(
             new: &new_answer,
             probabilities: (
                 old.probabilities(row, old_model.postprocess()),
-                new.probabilities(row, new_model.postprocess()),
+                // Those of other labels cannot be compared.
+                if has_labels { new.probabilities(row, new_model.postprocess()) } else { &[] },
             ),
             segments: &segments,
         };

@@ -757,23 +757,24 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
 }
 
 /// Reads files as logs, for the fuzz target `log`: all that `replay` does with a record, but for the report.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 pub struct LogReader(Worker);
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 impl std::fmt::Debug for LogReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LogReader").finish_non_exhaustive()
     }
 }
 
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 impl LogReader {
     /// A reader that runs every record of this model's name on it.
     #[must_use]
     pub fn new(model: &Arc<Model>) -> Self {
         let models = Models {
             dir: std::path::PathBuf::new(),
+            trust: Trust::default(),
             loaded: Mutex::default(),
             on: Some(Arc::clone(model)),
         };
@@ -836,6 +837,20 @@ mod tests {
         assert_eq!(behind_torn(&both), Some(&whole[..]));
         assert_eq!(behind_torn(whole), None);
         assert_eq!(behind_torn(b"garbage"), None);
+    }
+
+    /// It is compiled here as well: the fuzz target was not, and did not compile for a while.
+    #[test]
+    fn every_line_of_the_seeds_of_the_fuzz_target_is_counted() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        crate::startup::open_runtime(&crate::config::process()).unwrap();
+        let model = root.join("models/house-prices/3.2.0");
+        let model = crate::startup::load_and_prove(&model).unwrap().0;
+        let mut reader = LogReader::new(model.model());
+        for name in ["gzip", "mixed", "torn"] {
+            let (lines, counted) = reader.read(&root.join("fuzz/seeds/log").join(name)).unwrap();
+            assert!(lines > 0 && lines <= counted, "{name}: {lines} lines, {counted} counted");
+        }
     }
 
     #[test]

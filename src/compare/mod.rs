@@ -121,7 +121,8 @@ pub struct Pair<'a> {
     pub old: &'a Answer,
     /// What the new one says.
     pub new: &'a Answer,
-    /// The probabilities by both, of labels in the order of [`Difference::new`]; empty where there are none.
+    /// The probabilities by both, of the same labels in the same order; empty where there are none, and for one of them where the labels are
+    /// others.
     pub probabilities: (&'a [f64], &'a [f64]),
     /// The values of the columns of [`Settings::by`].
     pub segments: &'a [String],
@@ -364,6 +365,12 @@ impl Difference {
         self.settings.by.len()
     }
 
+    /// Whether there are labels whose probabilities are compared.
+    #[must_use]
+    pub fn has_labels(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
     /// Rows so far.
     #[must_use]
     pub fn n_rows(&self) -> u64 {
@@ -513,20 +520,21 @@ impl Difference {
 
     /// Counts how probabilities have moved: whether not at all, whether too far, and the largest move.
     fn shift(&mut self, (old, new): (&[f64], &[f64])) -> (bool, bool, Option<f64>) {
-        if old.len() != self.labels.len() || new.len() != self.labels.len() || old.is_empty() {
+        if old.len() != new.len() || old.is_empty() {
             return (old.is_empty() && new.is_empty(), false, None);
         }
         let mut greatest = 0.0_f64;
+        // Where several models answer, as in a log, no label is that of all of them.
+        let has_labels = old.len() == self.labels.len();
         for (at, (old, new)) in old.iter().zip(new).enumerate() {
             let shift = (new - old).abs();
-            let sums = &mut self.probabilities[at];
-            sums.n += 1;
-            sums.old.add(*old);
-            sums.new.add(*new);
-            sums.shift.add(shift);
-            sums.greatest = sums.greatest.max(shift);
-            if shift > greatest {
-                greatest = shift;
+            greatest = greatest.max(shift);
+            if let Some(sums) = self.probabilities.get_mut(at).filter(|_| has_labels) {
+                sums.n += 1;
+                sums.old.add(*old);
+                sums.new.add(*new);
+                sums.shift.add(shift);
+                sums.greatest = sums.greatest.max(shift);
             }
         }
         let identical = old.iter().zip(new).all(|(old, new)| old.to_bits() == new.to_bits());

@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderValue, Request, Response, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use bytes::{Buf as _, Bytes};
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -457,6 +457,20 @@ fn is_about_the_server(path: &str) -> bool {
     path.starts_with("/health") || path == "/metrics"
 }
 
+/// Whether another server on the way may have seen something else in a request of HTTP/1 (RFC 9112, 3.2 and 6.1): which host it is for, or
+/// where its body ends. What hyper itself cannot make sense of does not come here.
+fn is_ambiguous(version: Version, headers: &HeaderMap) -> bool {
+    let n_hosts = headers.get_all(header::HOST).iter().count();
+    if n_hosts > 1 || (n_hosts == 0 && version == Version::HTTP_11) {
+        return true;
+    }
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    encodings.next().is_some_and(|first| {
+        !first.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+            || encodings.next().is_some()
+    })
+}
+
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Answer>;
     type Error = std::convert::Infallible;
@@ -496,6 +510,14 @@ impl Service<Request<Incoming>> for Requests {
             };
             let response =
                 problem::refuse(&request, &busy, &connections.metrics, Some(&serving.state));
+            return Box::pin(std::future::ready(Ok(closing(response.map(Either::Left)))));
+        }
+        if is_one_at_a_time && is_ambiguous(request.version(), request.headers()) {
+            // What stands behind it is not to be taken for a request.
+            progress.may_send.store(true, Ordering::Relaxed);
+            let metrics = &connections.metrics;
+            let response =
+                problem::refuse(&request, &ApiError::Malformed, metrics, Some(&serving.state));
             return Box::pin(std::future::ready(Ok(closing(response.map(Either::Left)))));
         }
         let serving = Arc::clone(serving);

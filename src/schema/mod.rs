@@ -167,6 +167,18 @@ impl Field {
         &self.spec
     }
 
+    /// The kind of a cell of text: that of the one value of a tensor without dimensions, else the field's own.
+    #[must_use]
+    pub fn cell(&self) -> Kind {
+        let scalar = self.tensor.as_ref().filter(|tensor| tensor.shape.is_empty());
+        scalar.map_or(self.kind, |tensor| match tensor.dtype {
+            ElementType::Float16 | ElementType::Float32 | ElementType::Float64 => Kind::Float,
+            ElementType::Bool => Kind::Bool,
+            ElementType::String => Kind::String,
+            _ => Kind::Int,
+        })
+    }
+
     /// Of a tensor, the type of its elements and its shape.
     #[must_use]
     pub fn tensor(&self) -> Option<&TensorType> {

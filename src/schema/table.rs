@@ -253,13 +253,12 @@ impl Put<'_> {
         cells: impl Iterator<Item = Option<T>>,
         mut put: impl FnMut(&mut Self, usize, T),
     ) {
-        for (row, cell) in cells.enumerate() {
-            match cell {
-                Some(value) => put(self, row, value),
-                None if self.nullable => self.column.push_missing(),
-                None => self.refuse(row, CellProblem::Null { expected: self.expected }),
-            }
-        }
+        // One loop for each way to put a cell, with the cell's reading in it: a call for each cell costs as much as reading it.
+        cells.enumerate().for_each(|(row, cell)| match cell {
+            Some(value) => put(self, row, value),
+            None if self.nullable => self.column.push_missing(),
+            None => self.refuse(row, CellProblem::Null { expected: self.expected }),
+        });
     }
 
     /// Notes what is wrong; the place in the column is filled all the same.

@@ -451,7 +451,7 @@ impl Rows {
                 }
                 super::value::json_string(&self.shared.columns[columns[at]], &mut text);
                 text.push(b':');
-                typed(value, field.kind()).write_json(&mut text);
+                typed(value, field.cell()).write_json(&mut text);
             }
             text.push(b'}');
             lines.push(start..text.len());
@@ -565,7 +565,7 @@ impl Rows {
             super::value::json_string(&self.shared.columns[columns[at]], &mut out);
             out.push(b':');
             if let Some(field) = is_field(&columns[at]) {
-                typed(value, schema.fields()[field].kind()).write_json(&mut out);
+                typed(value, schema.fields()[field].cell()).write_json(&mut out);
             }
         }
         out.push(b'}');

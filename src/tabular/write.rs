@@ -282,10 +282,13 @@ impl Encoder {
             return Err(TableError::of(&table.name, problem).hint("choose columns with --keep"));
         }
         let schema = model.schema();
-        let kinds: Vec<Option<Kind>> = names
-            .iter()
-            .map(|name| schema.index_of(name).map(|field| schema.fields()[field].kind()))
-            .collect();
+        // In columns of Arrow a tensor stays text: a 64-bit integer of it may have no sign.
+        let is_text = matches!(format, Format::Csv | Format::Ndjson);
+        let kind = |name: &String| {
+            let field = &schema.fields()[schema.index_of(name)?];
+            Some(if is_text { field.cell() } else { field.kind() })
+        };
+        let kinds: Vec<Option<Kind>> = names.iter().map(kind).collect();
         let dialect =
             if table.format == Format::Csv { table.dialect.clone() } else { Dialect::default() };
         let json_keys = added

@@ -12,6 +12,7 @@ mod helpers;
 mod init;
 mod inspect;
 mod key;
+mod kinds;
 mod library;
 mod new;
 mod output;

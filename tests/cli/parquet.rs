@@ -49,7 +49,7 @@ fn houses(dir: &Path) -> (std::path::PathBuf, RecordBatch) {
             .then(|| (0..row % 4).map(|item| Some(i64::from(item * row))).collect::<Vec<_>>())
     });
     let lists: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(lists));
-    let words = (0..n).map(|row| ["one", "two", "three"].get(row as usize % 4).copied());
+    let words = (0..batch.num_rows()).map(|row| ["one", "two", "three"].get(row % 4).copied());
     let words: ArrayRef = Arc::new(words.collect::<DictionaryArray<Int32Type>>());
     let times =
         TimestampMillisecondArray::from_iter_values((0..i64::from(n)).map(|row| row * 1000));
