@@ -125,7 +125,8 @@ fn stage(name: &str, n_rows: usize, times: usize) {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let application =
                 runtime.block_on(Application::build(&settings, &config::process())).unwrap();
-            let (router, body) = (application.router(), Bytes::from(body));
+            let router = application.router().expect("the models are loaded first");
+            let body = Bytes::from(body);
             repeat(Box::new(move || {
                 let request = Request::post("/v1/predict")
                     .header("content-type", "application/json")
