@@ -113,12 +113,12 @@ CHAOS_FLAGS ?=
 
 # CHAOS="overload rolling" runs only these.
 .PHONY: chaos
-chaos: onnxruntime ## Overload, soak of CHAOS_REQUESTS, rolling restart behind nginx, full disk, kill -9 (needs wrk, h2load, nginx)
+chaos: onnxruntime bench-models ## Overload, soak of CHAOS_REQUESTS, rolling restart behind nginx, full disk, kill -9 (needs wrk, h2load, nginx)
 	$(CARGO) build --release --locked
 	@$(PYTHON) scripts/venv.py target/venv-schemathesis --requirements tests/schemathesis/requirements.txt
 	$(CARGO) build --release --locked --bench drive
 	$(PYTHON) scripts/chaos.py $(TARGET)/release/seaworthy $(CHAOS) --drive "$(call bench-binary,drive)" \
-	  --requests $(CHAOS_REQUESTS) $(CHAOS_FLAGS)
+	  --heavy target/bench-models/plant-seedlings/1.0.0 --requests $(CHAOS_REQUESTS) $(CHAOS_FLAGS)
 
 .PHONY: reliability
 reliability: ## Write docs/reliability.md from what the tests and `make chaos` have seen

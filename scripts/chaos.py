@@ -33,7 +33,8 @@ from bench import ROOT, Failure, Server, free_port, houses, machine, show, wait_
 
 CHAOS = ROOT / "target" / "chaos"
 FAULTS = ROOT / "target" / "faults"
-# A model of a few milliseconds, and a request for it.
+# A model that takes its time, so that to receive and to refuse a request costs little beside it, as this machine does both; and a
+# request for it. `make chaos` hands over the image network of the real size.
 HEAVY = ROOT / "tests" / "fixtures" / "models" / "plant-seedlings" / "1.0.0-small"
 PICTURE = ROOT / "tests" / "data" / "plant-seedlings" / "black-grass.png"
 
@@ -133,8 +134,8 @@ ONSET_S = 4
 EVERY_S = 0.15
 
 
-def overload(program: str, folder: Path, seconds: int, drive: str) -> None:
-    """With default settings: open load of 0.1 to 10 times the capacity on a model of some milliseconds, bursts of few clients on the
+def overload(program: str, folder: Path, seconds: int, drive: str, heavy: Path) -> None:
+    """With default settings: open load of 0.1 to 10 times the capacity on a heavy model, bursts of few clients on the
     same, and closed load on a cheap one.
 
     *Unloaded* is as many clients as there are processors, each of which asks again as soon as it has its answer: all of the capacity is
@@ -162,7 +163,7 @@ def overload(program: str, folder: Path, seconds: int, drive: str) -> None:
             "descriptors": descriptors(server),
         }  # fmt: skip
 
-    with serving(program, model=str(HEAVY)) as server:
+    with serving(program, model=str(heavy)) as server:
         h2load(server.port, PICTURE, cores, folder, "image/png", "-n", "200")
         busy, _ = h2load(server.port, PICTURE, cores, folder, "image/png", "-D", str(seconds))
         capacity = len(busy) / seconds
@@ -548,6 +549,7 @@ def schemathesis(program: str, folder: Path, examples: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("program")
+    parser.add_argument("--heavy", type=Path, default=HEAVY, help="the artifact of an image network, for the overload")
     parser.add_argument("--drive", default="", help="the open-loop driver of benches/drive.rs, for the overload")
     parser.add_argument(
         "what", nargs="*", help="overload, soak, rolling, full_disk, killed, schemathesis; default: all"
@@ -564,7 +566,7 @@ def main() -> None:
         raise Failure("the overload needs --drive; `make chaos` compiles it")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     parts: dict[str, Callable[[Path], None]] = {
-        "overload": lambda folder: overload(program, folder, arguments.seconds, drive),
+        "overload": lambda folder: overload(program, folder, arguments.seconds, drive, arguments.heavy),
         "rolling": lambda folder: rolling(program, folder, arguments.rolling_requests),
         "full_disk": lambda folder: full_disk(program, folder),
         "killed": lambda folder: killed(program, folder, arguments.kills),

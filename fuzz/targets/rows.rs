@@ -16,7 +16,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
         {"name": "s", "type": "string", "categories": ["a", "b", "\u{1f600}"], "enforce": true, "nullable": true},
         {"name": "b", "type": "bool", "required": false, "default": true},
         {"name": "d", "type": "datetime", "nullable": true},
-        {"name": "p", "type": "image", "nullable": true, "required": false},
+        {"name": "p", "type": "image"},
         {"name": "t", "type": "tensor", "dtype": "float32", "shape": [2, null], "nullable": true, "required": false},
         {"name": "n", "type": "tensor", "dtype": "int64", "shape": [null], "required": false, "nullable": true},
     ]);
