@@ -1,7 +1,8 @@
 //! Parts of the server alone, for `make bench` and `make bench-profile`.
 //!
-//! - `alone graph FILE ROWS THREADS SECONDS`: what ONNX Runtime reaches without anything around it, in rows a second: THREADS threads, each
-//!   with a session of its own and one thread, run the graph on ROWS made-up rows.
+//! - `alone graph FILE ROWS THREADS SECONDS [BODY]`: what ONNX Runtime reaches without anything around it, in rows a second: THREADS threads,
+//!   each with a session of its own and one thread, run the graph on ROWS rows: those of a request's BODY, or made-up ones. Trees take longer
+//!   for rows that differ, as the processor cannot foresee their branches.
 //! - `alone stage NAME ROWS TIMES`: does one stage of a request of ROWS houses TIMES times; `scripts/bench_profile.py` counts its
 //!   instructions.
 
@@ -43,29 +44,40 @@ fn made_up(at: usize) -> f64 {
     ((at.wrapping_mul(2_654_435_761) >> 7) % 4_001) as f64 / 1_000.0 - 2.0
 }
 
-fn input(session: &Session, n_rows: usize) -> Tensor {
+/// The numbers of a request, row by row in the order of its fields.
+fn numbers(body: &Path) -> Vec<f64> {
+    let body: serde_json::Value = serde_json::from_slice(&std::fs::read(body).unwrap()).unwrap();
+    let rows = body["inputs"].as_array().unwrap().iter();
+    rows.flat_map(|row| row.as_object().unwrap().values().map(|cell| cell.as_f64().unwrap()))
+        .collect()
+}
+
+fn input(session: &Session, n_rows: usize, body: Option<&Path>) -> Tensor {
     let [input] = session.inputs() else { panic!("a graph of several inputs") };
     let whole = |dim: &Option<u64>| dim.map_or(n_rows, |dim| usize::try_from(dim).unwrap());
     let shape: Vec<usize> = input.shape.iter().map(whole).collect();
-    let values = (0..shape.iter().product()).map(made_up);
+    let values: Vec<f64> = match body {
+        Some(body) => numbers(body),
+        None => (0..shape.iter().product()).map(made_up).collect(),
+    };
     let shape = IxDyn(&shape);
     match input.r#type.as_str() {
-        "float64" => Tensor::Float64(ArrayD::from_shape_vec(shape, values.collect()).unwrap()),
+        "float64" => Tensor::Float64(ArrayD::from_shape_vec(shape, values).unwrap()),
         "float32" => {
-            let values = values.map(|value| value as f32).collect();
+            let values = values.into_iter().map(|value| value as f32).collect();
             Tensor::Float32(ArrayD::from_shape_vec(shape, values).unwrap())
         }
         other => panic!("a graph of {other}"),
     }
 }
 
-fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64) {
+fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64, body: Option<&Path>) {
     startup::open_runtime(&config::process()).unwrap();
     let run = || {
         let session = Session::open(path, SessionOptions::default()).unwrap();
         let output = vec![session.outputs()[0].name.clone()];
         let mut session = session.giving(&output).unwrap();
-        let input = [input(&session, n_rows)];
+        let input = [input(&session, n_rows, body)];
         let until = Instant::now() + Duration::from_secs_f64(seconds);
         let mut n_runs = 0;
         while Instant::now() < until {
@@ -144,15 +156,18 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["graph", path, n_rows, n_threads, seconds] => graph(
+        ["graph", path, n_rows, n_threads, seconds, body @ ..] if body.len() < 2 => graph(
             Path::new(path),
             n_rows.parse().unwrap(),
             n_threads.parse().unwrap(),
             seconds.parse().unwrap(),
+            body.first().map(Path::new),
         ),
         ["stage", name, n_rows, times] => {
             stage(name, n_rows.parse().unwrap(), times.parse().unwrap());
         }
-        _ => println!("usage: alone graph FILE ROWS THREADS SECONDS | alone stage NAME ROWS TIMES"),
+        _ => println!(
+            "usage: alone graph FILE ROWS THREADS SECONDS [BODY] | alone stage NAME ROWS TIMES"
+        ),
     }
 }

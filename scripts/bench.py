@@ -302,11 +302,12 @@ def ready_ms(bench: Bench, runs: int = 11) -> float:
     return statistics.median(times)
 
 
-def alone(bench: Bench, graph: Path, rows: int) -> float:
-    """Microseconds of CPU that ONNX Runtime alone takes for a row."""
+def alone(bench: Bench, graph: Path, rows: int, body: Path | None = None) -> float:
+    """Microseconds of CPU that ONNX Runtime alone takes for a row of this request, or a made-up one."""
     threads = os.cpu_count() or 1
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [bench.alone, "graph", str(graph), str(rows), str(threads), str(bench.seconds)]
+    command += [str(body)] if body else []
     rate = float(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -333,7 +334,7 @@ def trees(bench: Bench, log: Path) -> tuple[str, str]:
             body = bench.models / f"boosted-trees.{rows}.json"
             bench.closed_with(server, body, "application/json", connections, 1)
             pairs = [
-                (bench.closed_with(server, body, "application/json", connections).cpu / rows, alone(bench, graph, rows))
+                (bench.closed_with(server, body, "application/json", connections).cpu / rows, alone(bench, graph, rows, body))
                 for _ in range(bench.runs)
             ]
             ours, least = (statistics.median(column) for column in zip(*pairs))

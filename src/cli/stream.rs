@@ -35,7 +35,7 @@ pub(super) enum Flow {
 pub(super) struct ThreadEnded;
 
 /// Jobs that may be under way for each thread: so many are in memory.
-const AHEAD: usize = 3;
+const AHEAD: usize = 8;
 
 /// Runs `jobs` in one thread and each worker in one of its own; `take` gets the results in the order of the jobs, in this thread.
 ///
