@@ -1737,4 +1737,15 @@ mod tests {
         check("", None);
         check("Lone", Some("Zone"));
     }
+
+    /// The schema that is fuzzed was none, which only `make fuzz` saw.
+    #[test]
+    fn the_schema_that_is_fuzzed_is_sound_and_takes_a_row_of_its_seeds() {
+        let specs = serde_json::from_str(include_str!("../../fuzz/rows.schema.json")).unwrap();
+        let schema = Schema::load(specs).unwrap();
+        let mut frame = schema.frame();
+        let body = include_bytes!("../../fuzz/seeds/rows/wrapped.json");
+        let decoded = schema.decode(body, &DecodeOptions::default(), &mut frame).unwrap();
+        assert_eq!((decoded.n_rows, frame.n_rows()), (2, 1), "{:?}", decoded.errors);
+    }
 }
