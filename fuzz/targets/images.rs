@@ -5,32 +5,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use seaworthy::image::{Limits, Recipe, probe};
-use serde_json::json;
+use seaworthy::image::{Limits, Recipe, RecipeSpec, probe};
 
 static RECIPES: LazyLock<Vec<Recipe>> = LazyLock::new(|| {
-    [
-        json!({"decode": {"colour": "bgr", "orientation": "exif"},
-               "operations": [{"resize": {"width": 7, "height": 5, "method": "bilinear", "like": "opencv"}},
-                              {"affine": {"divide": 255.0}}],
-               "layout": "hwc", "type": "float32"}),
-        json!({"decode": {"colour": "rgb", "alpha": {"background": [1, 2, 3]}},
-               "operations": [{"resize_shorter": {"size": 8, "method": "bicubic", "like": "pillow"}},
-                              {"centre_crop": {"width": 6, "height": 6, "rounding": "even"}},
-                              {"affine": {"subtract": [1.0, 2.0, 3.0], "divide": [4.0, 5.0, 6.0]}}],
-               "layout": "chw", "type": "float32"}),
-        json!({"decode": {"colour": "grey"},
-               "operations": [{"pad_square": {"value": [7]}},
-                              {"resize": {"width": 9, "height": 9, "method": "area", "like": "opencv"}},
-                              {"invert": {}}],
-               "layout": "hw", "type": "uint8"}),
-        json!({"decode": {"colour": "rgb", "grey": "pillow"},
-               "operations": [{"resize": {"width": 5, "height": 6, "method": "lanczos", "like": "pillow"}}],
-               "layout": "hwc", "type": "uint8"}),
-    ]
-    .into_iter()
-    .map(|recipe| Recipe::load(serde_json::from_value(recipe).expect("a recipe")).expect("a sound recipe"))
-    .collect()
+    let specs: Vec<RecipeSpec> = serde_json::from_str(include_str!("../images.recipes.json")).expect("recipes");
+    specs.into_iter().map(|spec| Recipe::load(spec).expect("a sound recipe")).collect()
 });
 
 fuzz_target!(|file: &[u8]| {

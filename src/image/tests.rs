@@ -219,3 +219,18 @@ fn no_byte_of_a_jpeg_makes_the_decoder_panic() {
         }
     }
 }
+
+/// One of the recipes that are fuzzed was none, which only `make fuzz` saw.
+#[test]
+fn the_recipes_that_are_fuzzed_are_sound_and_take_the_seeds() {
+    let specs: Vec<RecipeSpec> =
+        serde_json::from_str(include_str!("../../fuzz/images.recipes.json")).unwrap();
+    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/images");
+    for spec in specs {
+        let recipe = Recipe::load(spec).unwrap();
+        for seed in std::fs::read_dir(&seeds).unwrap() {
+            let file = std::fs::read(seed.unwrap().path()).unwrap();
+            recipe.run(&file, Limits::default()).unwrap();
+        }
+    }
+}
