@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Read;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -187,6 +188,22 @@ impl Server {
         Self::run(environment.iter().fold(run, |run, (key, value)| run.env(key, value)))
     }
 
+    /// Asks, and gives the status and the body of the answer.
+    pub(crate) fn post(&self, path: &str, body: &str) -> (u16, String) {
+        use std::io::Write as _;
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
     /// The id of its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
@@ -215,6 +232,46 @@ pub(crate) fn listening(child: &mut Child) -> u16 {
             std::thread::spawn(move || std::io::copy(&mut messages, &mut std::io::sink()));
             return digits.parse().unwrap();
         }
+    }
+}
+
+/// A server that logs into a file.
+pub(crate) struct Logging {
+    server: Server,
+    pub(crate) log: PathBuf,
+}
+
+impl Logging {
+    /// Starts one that logs into this directory.
+    pub(crate) fn start(dir: &Path) -> Self {
+        Self::run(seaworthy(&["serve", "house-prices@3.2.0"]), dir)
+    }
+
+    /// Starts one of a model in this directory that logs into it as well.
+    pub(crate) fn start_model(model: &str, dir: &Path) -> Self {
+        Self::run(
+            seaworthy(&["serve", model]).env("SEAWORTHY__MODELS__DIR", dir.to_str().unwrap()),
+            dir,
+        )
+    }
+
+    fn run(mut run: Run, dir: &Path) -> Self {
+        let log = dir.join("predictions.log");
+        run.command.env("SEAWORTHY__SERVER__DRAIN_DELAY_MS", "0");
+        run.command.env("SEAWORTHY__LOG__PREDICTIONS", &log);
+        Self { server: Server::run(run), log }
+    }
+
+    /// As [`Server::post`].
+    pub(crate) fn post(&self, path: &str, body: &str) -> (u16, String) {
+        self.server.post(path, body)
+    }
+
+    /// Stops it, so that the log is whole.
+    pub(crate) fn stop(mut self) -> PathBuf {
+        Command::new("kill").arg("-INT").arg(self.server.id().to_string()).status().unwrap();
+        self.server.child.wait().unwrap();
+        self.log
     }
 }
 

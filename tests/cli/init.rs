@@ -1,7 +1,5 @@
 //! `seaworthy init` and `seaworthy serve graph.onnx`: bare ONNX files. `tests/fixtures/make_graphs.py` and `make_bare.py` say what each is.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -145,19 +143,9 @@ fn the_schema_is_that_of_the_graph() {
 
 /// The answer of a server to a body.
 fn predict(server: &Server, body: &Value) -> Value {
-    let body = body.to_string();
-    let mut connection = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
-    write!(
-        connection,
-        "POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}\n{body}");
-    serde_json::from_str(body).unwrap()
+    let (status, body) = server.post("/v1/predict", &body.to_string());
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
 }
 
 /// A server of a bare graph started by one command, and what Python says of its rows.

@@ -1,11 +1,10 @@
 //! `predict`, `diff` and `replay` with every kind of output, and with pictures and redacted fields.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::helpers::{copy_model, listening, root, seaworthy};
+use super::helpers::{Logging, copy_model, root, seaworthy};
 
 /// The artifact of a bare graph in `models`, and what Python says of its rows.
 fn bare(graph: &str, models: &Path) -> Value {
@@ -41,66 +40,20 @@ fn through(model: &str, rows: &Path, formats: &[&str]) -> Vec<Value> {
     values(&std::fs::read_to_string(path).unwrap())
 }
 
-/// A server that logs, killed at the end.
-struct Logging {
-    child: Child,
-    port: u16,
-    log: PathBuf,
+/// The answer of a server to a body.
+fn ask(server: &Logging, body: &Value) -> Value {
+    serde_json::from_str(&server.post("/v1/predict", &body.to_string()).1).unwrap()
 }
 
-impl Logging {
-    fn start(model: &str, dir: &Path) -> Self {
-        let log = dir.join("predictions.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
-            .args(["serve", model])
-            .current_dir(root())
-            .env("ORT_DYLIB_PATH", super::helpers::library())
-            .env("ORT_DISABLE_TELEMETRY", "1")
-            .env("PORT", "0")
-            .env("SEAWORTHY__SERVER__HOST", "127.0.0.1")
-            .env("SEAWORTHY__SERVER__DRAIN_DELAY_MS", "0")
-            .env("SEAWORTHY__LOG__PREDICTIONS", &log)
-            .env("SEAWORTHY__MODELS__DIR", dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let port = listening(&mut child);
-        Self { child, port, log }
-    }
-
-    fn ask(&self, body: &str) -> Value {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        write!(
-            stream,
-            "POST /v1/predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
-    }
-
-    /// Stops it, so that the log is whole, and replays that.
-    fn replay(mut self, models: &Path, more: &[&str]) -> (Option<i32>, Value) {
-        Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status().unwrap();
-        self.child.wait().unwrap();
-        let arguments = ["replay", "--format", "json", self.log.to_str().unwrap()];
-        let outcome = seaworthy(&[&arguments, more].concat())
-            .env("SEAWORTHY__MODELS__DIR", models.to_str().unwrap())
-            .outcome();
-        let report = serde_json::from_str(&outcome.stdout);
-        (outcome.code, report.unwrap_or_else(|_| panic!("{}", outcome.stderr)))
-    }
-}
-
-impl Drop for Logging {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
+/// Stops the server and replays its log.
+fn replay(server: Logging, models: &Path, more: &[&str]) -> (Option<i32>, Value) {
+    let log = server.stop();
+    let arguments = ["replay", "--format", "json", log.to_str().unwrap()];
+    let outcome = seaworthy(&[&arguments, more].concat())
+        .env("SEAWORTHY__MODELS__DIR", models.to_str().unwrap())
+        .outcome();
+    let report = serde_json::from_str(&outcome.stdout);
+    (outcome.code, report.unwrap_or_else(|_| panic!("{}", outcome.stderr)))
 }
 
 #[test]
@@ -111,8 +64,8 @@ fn labels_and_probabilities_go_through_every_format() {
     let model = model.to_str().unwrap();
     let rows = tmp.path().join("rows.ndjson");
     std::fs::write(&rows, lines(&reference["rows"])).unwrap();
-    let server = Logging::start("bare_forest", tmp.path());
-    let answer = server.ask(&json!({"inputs": reference["rows"]}).to_string());
+    let server = Logging::start_model("bare_forest", tmp.path());
+    let answer = ask(&server, &json!({"inputs": reference["rows"]}));
     assert_eq!(answer["predictions"], reference["expected"]["labels"]);
 
     let formats = ["parquet", "arrow", "csv", "parquet", "ndjson", "arrow", "ndjson"];
@@ -139,7 +92,7 @@ fn labels_and_probabilities_go_through_every_format() {
     assert_eq!(same["probabilities"].as_array().unwrap().len(), 3);
     assert_eq!(same["probabilities"][0]["max_shift"], 0.0);
 
-    let (code, report) = server.replay(tmp.path(), &[]);
+    let (code, report) = replay(server, tmp.path(), &[]);
     assert_eq!((code, &report["identical"]), (Some(0), &report["rows"]), "{report:#}");
     assert_eq!(report["rows"], same["rows"]);
     assert_eq!(report["confusion"], same["confusion"]);
@@ -150,13 +103,13 @@ fn labels_and_probabilities_go_through_every_format() {
 fn a_label_that_flips_is_counted_and_shown() {
     let tmp = tempfile::tempdir().unwrap();
     let reference = bare("bare_forest", tmp.path());
-    let server = Logging::start("bare_forest", tmp.path());
+    let server = Logging::start_model("bare_forest", tmp.path());
     for row in reference["rows"].as_array().unwrap() {
-        server.ask(&json!({"inputs": [row]}).to_string());
+        ask(&server, &json!({"inputs": [row]}));
     }
     // In the log the first row was another flower.
     let log = server.log.clone();
-    let (code, whole) = server.replay(tmp.path(), &["--on", "bare_forest"]);
+    let (code, whole) = replay(server, tmp.path(), &["--on", "bare_forest"]);
     assert_eq!((code, &whole["over"]), (Some(0), &json!(0)));
     assert_eq!(whole["probabilities"].as_array().unwrap().len(), 3);
     let text = std::fs::read_to_string(&log).unwrap();
@@ -190,10 +143,10 @@ fn several_outputs_go_through_files() {
     let inputs = Value::from(inputs);
     let rows = tmp.path().join("rows.ndjson");
     std::fs::write(&rows, lines(&inputs)).unwrap();
-    let server = Logging::start("tokens", tmp.path());
+    let server = Logging::start_model("tokens", tmp.path());
     let mut served = Vec::new();
     for row in inputs.as_array().unwrap() {
-        served.push(server.ask(&json!({"inputs": [row]}).to_string())["predictions"][0].clone());
+        served.push(ask(&server, &json!({"inputs": [row]}))["predictions"][0].clone());
     }
     for formats in [&["ndjson"][..], &["csv", "ndjson"], &["arrow", "csv", "parquet", "ndjson"]] {
         let found = through(model.to_str().unwrap(), &rows, formats);
@@ -207,7 +160,7 @@ fn several_outputs_go_through_files() {
             }
         }
     }
-    let (code, report) = server.replay(tmp.path(), &[]);
+    let (code, report) = replay(server, tmp.path(), &[]);
     assert_eq!((code, &report["identical"]), (Some(0), &report["rows"]), "{report:#}");
     assert_eq!(report["rows"], json!(served.len()));
 }
@@ -227,10 +180,10 @@ fn pictures_are_read_from_files_and_left_out_of_a_replay() {
     inputs.truncate(2);
     let rows = tmp.path().join("rows.ndjson");
     std::fs::write(&rows, lines(&Value::from(inputs.clone()))).unwrap();
-    let server = Logging::start("plant-seedlings", tmp.path());
+    let server = Logging::start_model("plant-seedlings", tmp.path());
     let served: Vec<Value> = inputs
         .iter()
-        .map(|row| server.ask(&json!({"inputs": [row]}).to_string())["predictions"][0].clone())
+        .map(|row| ask(&server, &json!({"inputs": [row]}))["predictions"][0].clone())
         .collect();
     let dir = model.to_str().unwrap();
     let found = through(dir, &rows, &["csv", "arrow", "ndjson"]);
@@ -244,7 +197,7 @@ fn pictures_are_read_from_files_and_left_out_of_a_replay() {
     let same: Value = serde_json::from_str(&same.stdout).unwrap();
     assert_eq!((&same["identical"], &same["rows"]), (&json!(2), &json!(2)));
     // The log has their digests.
-    let (code, report) = server.replay(tmp.path(), &[]);
+    let (code, report) = replay(server, tmp.path(), &[]);
     assert_eq!((code, &report["log"]["redacted"]), (Some(0), &json!(2)), "{report:#}");
     assert_eq!(report["rows"], 0);
 }
@@ -271,11 +224,11 @@ fn records_with_sensitive_fields_are_counted_and_left_out() {
 
     let golden = std::fs::read_to_string(model.join("golden.jsonl")).unwrap();
     let good = values(&golden).into_iter().find(|row| row["error"].is_null()).unwrap();
-    let server = Logging::start("house-prices", tmp.path());
+    let server = Logging::start_model("house-prices", tmp.path());
     for _ in 0..3 {
-        server.ask(&json!({"inputs": [good["input"]]}).to_string());
+        ask(&server, &json!({"inputs": [good["input"]]}));
     }
-    let (code, report) = server.replay(tmp.path(), &[]);
+    let (code, report) = replay(server, tmp.path(), &[]);
     assert_eq!((code, &report["log"]["redacted"]), (Some(0), &json!(3)), "{report:#}");
     assert_eq!((&report["rows"], &report["log"]["replayed"]), (&json!(0), &json!(0)));
 }

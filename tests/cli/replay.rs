@@ -1,60 +1,9 @@
 //! `seaworthy replay`.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 
-use super::helpers::{listening, root, seaworthy};
-
-/// A server that logs into a file.
-struct Logging {
-    child: Child,
-    port: u16,
-    log: PathBuf,
-}
-
-impl Logging {
-    fn start(dir: &Path) -> Self {
-        let log = dir.join("predictions.log");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_seaworthy"))
-            .args(["serve", "house-prices@3.2.0"])
-            .current_dir(root())
-            .env("ORT_DYLIB_PATH", super::helpers::library())
-            .env("ORT_DISABLE_TELEMETRY", "1")
-            .env("PORT", "0")
-            .env("SEAWORTHY__SERVER__HOST", "127.0.0.1")
-            .env("SEAWORTHY__SERVER__DRAIN_DELAY_MS", "0")
-            .env("SEAWORTHY__LOG__PREDICTIONS", &log)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let port = listening(&mut child);
-        Self { child, port, log }
-    }
-
-    /// Asks, and gives the status.
-    fn post(&self, path: &str, body: &str) -> u16 {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-
-    /// Stops it, so that the log is whole.
-    fn stop(mut self) -> PathBuf {
-        Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status().unwrap();
-        self.child.wait().unwrap();
-        self.log
-    }
-}
+use super::helpers::{Logging, root, seaworthy};
 
 fn rows() -> Vec<String> {
     let golden =
@@ -69,8 +18,9 @@ fn log(dir: &Path) -> PathBuf {
     let server = Logging::start(dir);
     let rows = rows();
     let mut statuses = std::collections::BTreeMap::new();
-    let mut ask =
-        |path: &str, body: &str| *statuses.entry(server.post(path, body)).or_insert(0) += 1;
+    let mut ask = |path: &str, body: &str| {
+        *statuses.entry(server.post(path, body).0).or_insert(0) += 1;
+    };
     for row in &rows {
         ask("/v1/predict", &format!("{{\"inputs\": [{row}]}}"));
         ask(
@@ -185,7 +135,7 @@ fn replay_on_another_version_equals_diff() {
         lines.filter(|line| line["error"].is_null()).map(|line| line["input"].to_string()).collect()
     };
     for row in &good {
-        assert_eq!(server.post("/v1/predict", &format!("[{row}]")), 200);
+        assert_eq!(server.post("/v1/predict", &format!("[{row}]")).0, 200);
     }
     let log = server.stop();
     let data = tmp.path().join("rows.ndjson");
