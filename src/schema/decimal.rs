@@ -3,26 +3,24 @@
 //! The algorithm of Eisel and Lemire, <https://arxiv.org/abs/2101.11408>, for the powers of ten for which it always has the answer. The
 //! standard library has it as well, for texts only: it would read the digits a second time.
 
-/// The least power of ten. From here to 10^55 the algorithm never has to give up.
-const LEAST: i64 = -27;
-const GREATEST: i64 = 22;
-const N_POWERS: usize = (GREATEST - LEAST + 1) as usize;
+/// How far powers of ten go below 1 and above it. Down to 27, and up to 55, the algorithm never has to give up.
+const N_BELOW: usize = 27;
+const N_ABOVE: usize = 22;
 
 /// Digits of a float's mantissa behind the point, in binary.
 const MANTISSA_BITS: u32 = 52;
 
 /// The first 128 binary digits of each power of five: of those below one rounded up, of the others exact.
-static POWERS_OF_FIVE: [u128; N_POWERS] = {
-    let mut powers = [0; N_POWERS];
-    let mut at = 0;
-    let mut five = 1_u128;
+static POWERS_OF_FIVE: [u128; N_BELOW + 1 + N_ABOVE] = {
+    let mut powers = [0; N_BELOW + 1 + N_ABOVE];
+    let (mut at, mut five) = (0, 1_u128);
     // From 5^0 on, and its inverse.
-    while at <= LEAST.unsigned_abs() as usize {
-        if at <= GREATEST as usize {
-            powers[LEAST.unsigned_abs() as usize + at] = five << five.leading_zeros();
+    while at <= N_BELOW {
+        if at <= N_ABOVE {
+            powers[N_BELOW + at] = five << five.leading_zeros();
         }
         if at > 0 {
-            powers[LEAST.unsigned_abs() as usize - at] = inverse(five) + 1;
+            powers[N_BELOW - at] = inverse(five) + 1;
         }
         five *= 5;
         at += 1;
@@ -46,7 +44,8 @@ const fn inverse(divisor: u128) -> u128 {
 
 /// The float that is nearest to `mantissa * 10^power`, ties to even; none when that takes another algorithm.
 pub(super) fn nearest(mantissa: u64, power: i64) -> Option<f64> {
-    let five = *POWERS_OF_FIVE.get(usize::try_from(power.checked_sub(LEAST)?).ok()?)?;
+    let at = usize::try_from(power.checked_add(i64::try_from(N_BELOW).ok()?)?).ok()?;
+    let five = *POWERS_OF_FIVE.get(at)?;
     if mantissa == 0 {
         return Some(0.0);
     }
@@ -88,6 +87,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    const LEAST: i64 = -27;
+    const GREATEST: i64 = 22;
 
     fn check(mantissa: u64, power: i64) {
         let expected: f64 = format!("{mantissa}e{power}").parse().unwrap();
