@@ -74,22 +74,48 @@ impl Ending {
         (n_rows, n_features): (usize, usize),
         features: &mut Vec<f64>,
     ) -> bool {
+        #[inline]
+        fn write_with(
+            at: usize,
+            values: impl Iterator<Item = f64>,
+            n_features: usize,
+            features: &mut [f64],
+            scaled: impl Fn(f64) -> f64,
+        ) -> bool {
+            let mut all_finite = true;
+            let rows = features.chunks_exact_mut(n_features);
+            for (row, value) in rows.zip(values) {
+                let value = scaled(value);
+                all_finite &= value.is_finite();
+                row[at] = value;
+            }
+            all_finite
+        }
         fn write(
             feature: &Feature,
             values: impl Iterator<Item = f64>,
             n_features: usize,
             features: &mut [f64],
         ) -> bool {
-            let (mut at, mut all_finite) = (feature.at, true);
-            for value in values {
-                let value = feature.affine.apply(value);
-                all_finite &= value.is_finite();
-                if let Some(cell) = features.get_mut(at) {
-                    *cell = value;
-                }
-                at += n_features;
+            let Feature { at, affine, .. } = feature;
+            // Which parts there are is asked once, not for each value.
+            match *affine {
+                Affine {
+                    subtract: None,
+                    divide: None,
+                    multiply: Some(by),
+                    add: Some(to),
+                    clip: None,
+                } => write_with(*at, values, n_features, features, |x| x * by + to),
+                Affine {
+                    subtract: Some(off),
+                    divide: Some(by),
+                    multiply: None,
+                    add: None,
+                    clip: None,
+                } => write_with(*at, values, n_features, features, |x| (x - off) / by),
+                affine => write_with(*at, values, n_features, features, |x| affine.apply(x)),
             }
-            all_finite
         }
         features.clear();
         features.resize(n_rows * n_features, 0.0);
