@@ -4,6 +4,7 @@
 //! again allocates nothing once it has seen its largest request.
 
 use super::layout::Layout;
+use super::seen::{Seen, Short};
 use super::tensors::TensorColumn;
 
 /// One column of values. A column is as long as its frame has rows.
@@ -120,6 +121,8 @@ pub struct TextColumn {
     strings: Strings,
     /// For each value the number of its entry; [`TextColumn::MISSING`] where missing.
     codes: Vec<u32>,
+    /// Entries of values that were pushed. Empty as long as there are few.
+    seen: Option<Box<Seen>>,
 }
 
 /// The entries of a column of text, in one buffer.
@@ -170,8 +173,21 @@ impl TextColumn {
 
     /// Appends a value. Values of one column may hold 4 GiB together; the rest of a longer one is cut off.
     pub fn push(&mut self, value: &str) {
-        let code = self.strings.add(value);
+        // The rows of a small request hardly have the same values.
+        const FEW: usize = 16;
+        let code =
+            if self.codes.len() < FEW { self.strings.add(value) } else { self.entry_of(value) };
         self.codes.push(code);
+    }
+
+    fn entry_of(&mut self, value: &str) -> u32 {
+        let Some(key) = Short::of(value.as_bytes()) else { return self.strings.add(value) };
+        let seen = self.seen.get_or_insert_default();
+        seen.find(key).unwrap_or_else(|| {
+            let code = self.strings.share(value);
+            seen.note(key, code);
+            code
+        })
     }
 
     /// Appends a missing value.
@@ -191,6 +207,7 @@ impl TextColumn {
 
     /// Becomes a copy of `other` with `value` in the place of what is missing.
     pub fn copy_filled(&mut self, other: &Self, value: &str) {
+        self.clear();
         let Strings { buffer, spans, n_shared } = &mut self.strings;
         buffer.clone_from(&other.strings.buffer);
         spans.clone_from(&other.strings.spans);
@@ -205,7 +222,7 @@ impl TextColumn {
         entries: impl IntoIterator<Item = &'t str>,
         missing: Option<&str>,
     ) {
-        self.strings.clear();
+        self.clear();
         for entry in entries {
             let _same_code = self.strings.share(entry);
         }
@@ -215,7 +232,6 @@ impl TextColumn {
     fn copy_codes(&mut self, other: &Self, missing: Option<&str>) {
         let filling = missing.map_or(Self::MISSING, |value| self.strings.share(value));
         let filled = |code: &u32| if *code == Self::MISSING { filling } else { *code };
-        self.codes.clear();
         self.codes.extend(other.codes.iter().map(filled));
     }
 
@@ -246,6 +262,9 @@ impl TextColumn {
     pub fn clear(&mut self) {
         self.strings.clear();
         self.codes.clear();
+        if let Some(seen) = &mut self.seen {
+            seen.clear();
+        }
     }
 
     /// The number of values.

@@ -16,6 +16,7 @@ mod json;
 mod layout;
 mod nested;
 mod picture;
+mod seen;
 mod table;
 mod tensors;
 

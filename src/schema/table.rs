@@ -5,6 +5,7 @@
 use super::datetime;
 use super::decode::{Absent, Breach, Cell, cut, quoted};
 use super::json::{Integer, Scanner};
+use super::seen::{Seen, Short};
 use super::{CellError, CellProblem, Column, Decoded, Field, Frame, Kind, Schema, TextColumn};
 
 /// The cells of a column, where they stand in the text of a file.
@@ -421,7 +422,7 @@ impl Put<'_> {
         let Column::Text(column) = &mut *self.column else { return };
         let (strings, codes) = column.parts_mut();
         let Some(place) = codes.get_mut(row) else { return };
-        let key = Short::at(text.as_bytes(), 0, text.len());
+        let key = Short::of(text.as_bytes());
         if let Some(code) = key.and_then(|key| seen.find(key)) {
             *place = code;
             return;
@@ -452,84 +453,6 @@ fn read_each<T>(
             Some(value) => *place = value,
             None => odd.push(row),
         }
-    }
-}
-
-/// A text of up to 15 bytes as a number, with its length in the last byte: equal where the texts are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Short(u128);
-
-impl Short {
-    const LONGEST: usize = 15;
-
-    #[inline]
-    fn at(text: &[u8], start: usize, end: usize) -> Option<Self> {
-        const BYTES_OF: [u128; Short::LONGEST + 1] = {
-            let mut masks = [0; Short::LONGEST + 1];
-            let mut len = 0;
-            while len < masks.len() {
-                masks[len] = (1 << (8 * len)) - 1;
-                len += 1;
-            }
-            masks
-        };
-        let len = end.wrapping_sub(start);
-        let bytes = BYTES_OF.get(len)?;
-        let word = match text.get(start..)?.first_chunk() {
-            Some(word) => u128::from_le_bytes(*word),
-            None => {
-                let mut word = [0; 16];
-                word.get_mut(..len)?.copy_from_slice(text.get(start..end)?);
-                u128::from_le_bytes(word)
-            }
-        };
-        Some(Self(word & bytes | (len as u128) << 120))
-    }
-}
-
-/// Short texts that a column has had lately, and their entries: columns of text often have few values.
-#[derive(Debug)]
-struct Seen {
-    /// [`Self::NONE`] where there is none.
-    keys: [Short; Self::N],
-    codes: [u32; Self::N],
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        Self { keys: [Self::NONE; Self::N], codes: [0; Self::N] }
-    }
-}
-
-impl Seen {
-    const N: usize = 128;
-    /// No text is as long.
-    const NONE: Short = Short(u128::MAX);
-
-    #[inline]
-    fn place(key: Short) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "the halves of the number")]
-        let (start, end) = (key.0 as u64, (key.0 >> 64) as u64);
-        // The fractional part of the golden ratio spreads what is close together.
-        let mixed = (start ^ end.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 57) as usize % Self::N
-    }
-
-    #[inline]
-    fn find(&self, key: Short) -> Option<u32> {
-        let place = Self::place(key);
-        if self.keys[place] == key {
-            return Some(self.codes[place]);
-        }
-        (self.keys[place ^ 1] == key).then(|| self.codes[place ^ 1])
-    }
-
-    fn note(&mut self, key: Short, code: u32) {
-        let place = Self::place(key);
-        let free = if self.keys[place] == Self::NONE { place } else { place ^ 1 };
-        // With both taken the text that stood there longer stays: it may be the more frequent one.
-        self.keys[free] = key;
-        self.codes[free] = code;
     }
 }
 

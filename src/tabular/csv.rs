@@ -5,6 +5,8 @@
 
 use std::io::Read;
 
+use wide::u8x64;
+
 use super::{Problem, TableError};
 use crate::schema::RawCells;
 
@@ -265,25 +267,16 @@ struct Marks {
 }
 
 impl Marks {
-    /// Both loops over the bytes become instructions for many of them at once.
-    #[inline]
+    // Where what is done with the bits is known here, the compiler takes the vectors apart byte by byte: 470 instructions, not 60.
+    #[inline(never)]
     fn of(span: &[u8; SPAN], delimiter: u8, quote: u8) -> Self {
-        let delimiters = span.map(|byte| u8::from(byte == delimiter));
-        let others = span.map(|byte| u8::from(byte == b'\n') | u8::from(byte == quote));
-        let (words, _) = others.as_chunks::<8>();
-        let any = words.iter().fold(0, |any, word| any | u64::from_le_bytes(*word));
-        Self { delimiters: bits(&delimiters), others: if any == 0 { 0 } else { bits(&others) } }
+        let span = u8x64::new(*span);
+        let is = |byte| span.simd_eq(u8x64::splat(byte));
+        Self {
+            delimiters: is(delimiter).to_bitmask(),
+            others: (is(b'\n') | is(quote)).to_bitmask(),
+        }
     }
-}
-
-/// A bit for each byte, which is 0 or 1.
-#[inline]
-fn bits(bytes: &[u8; SPAN]) -> u64 {
-    // Byte `i` of a word is brought to bit `56 + i`; no two meet on the way.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let (words, _) = bytes.as_chunks::<8>();
-    let bits = words.iter().map(|word| u64::from_le_bytes(*word).wrapping_mul(GATHER) >> 56);
-    (0..).zip(bits).fold(0, |all, (at, bits): (u32, u64)| all | bits << (8 * at))
 }
 
 impl Records {
