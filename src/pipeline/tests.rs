@@ -818,7 +818,7 @@ fn the_end_at_once_gives_the_bits_and_the_faults_of_its_steps() {
 
 /// A frame of one row for each zone, all of them of different entries, or one entry for each zone. A table read from a file has the latter.
 fn zones(zones: &[Option<&str>], shared: bool) -> Frame {
-    let mut column = schema::TextColumn::default();
+    let mut column = TextColumn::default();
     let mut entries: HashMap<&str, u32> = HashMap::new();
     for zone in zones {
         match zone {
