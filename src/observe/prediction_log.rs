@@ -694,6 +694,28 @@ mod tests {
     }
 
     #[test]
+    fn a_large_buffer_is_kept_while_it_is_needed_and_then_given_back() {
+        let mut buffer = vec![b'x'; 2 * KEPT_BYTES];
+        assert!(!is_too_large(&buffer));
+        buffer.truncate(KEPT_BYTES / 4);
+        assert!(is_too_large(&buffer));
+        assert!(!is_too_large(&Vec::with_capacity(KEPT_BYTES)));
+
+        let sink = Sink::Memory(Memory::default());
+        let (log, _writer) = PredictionLog::start(&sink, 8192).unwrap();
+        let record = "x".repeat(MOST_BYTES);
+        for _ in 0..2 {
+            log.append(&[record.as_bytes()]);
+        }
+        assert!(log.flush(Duration::from_secs(60)));
+        let until = Instant::now() + Duration::from_secs(60);
+        while log.shared.lock().buffer.capacity() > KEPT_BYTES {
+            assert!(Instant::now() < until, "it is never given back");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
     fn a_full_queue_drops_and_counts_when_told_to() {
         let options = Options { capacity: 2, policy: Policy::Drop, ..Options::default() };
         let memory = Memory::default();
