@@ -85,10 +85,7 @@ impl<'a> Record<'a> {
         text.push(b'}');
         match line.inputs {
             None => prediction_log::emit(text, status >= 500),
-            Some((at, inputs)) => {
-                let tail = text.split_off(at);
-                Pieces { head: line.text, inputs, tail }.emit(status >= 500);
-            }
+            Some((at, inputs)) => Pieces { text: line.text, at, inputs }.emit(status >= 500),
         }
         duration
     }
@@ -98,12 +95,12 @@ impl<'a> Record<'a> {
 #[derive(Default)]
 struct Line {
     text: Vec<u8>,
-    /// Long inputs, and where in the text they belong.
+    /// Inputs that are not short, and where in the text they belong.
     inputs: Option<(usize, Bytes)>,
 }
 
-/// Inputs from this size on are not copied into the record.
-const LARGE_INPUTS: usize = 32 * 1024;
+/// Inputs from this size on are not copied into the record, but into the buffer of the log at once. One row may be as long.
+const LARGE_INPUTS: usize = 1024;
 
 /// The length of a moment's text up to the point.
 const SECOND_LENGTH: usize = 19;
@@ -319,6 +316,7 @@ fn errors(line: &mut Vec<u8>, items: &[Item], total: usize) {
 /// Copies well-formed JSON onto one line. A line break in it can only stand between tokens, where a blank does as well.
 fn one_line(json: &[u8], line: &mut Vec<u8>) {
     let mut rest = json;
+    line.reserve(json.len());
     while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
         line.extend_from_slice(&rest[..at]);
         line.push(b' ');

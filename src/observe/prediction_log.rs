@@ -136,23 +136,20 @@ pub fn emit(record: &[u8], is_failure: bool) {
     }
 }
 
-/// A record in three pieces, of which the middle one is long and shared: the inputs as they came, which are copied once, to where they
-/// wait to be written.
+/// A record around inputs that are shared, as they came: they are copied once, to where they wait to be written.
 #[derive(Debug)]
 pub struct Pieces {
-    /// All up to the inputs.
-    pub head: Vec<u8>,
+    /// All but the inputs.
+    pub text: Vec<u8>,
+    /// Where in it they belong.
+    pub at: usize,
     /// The inputs.
     pub inputs: Bytes,
-    /// All behind them.
-    pub tail: Vec<u8>,
 }
 
 impl std::fmt::Display for Pieces {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        [&self.head[..], &self.inputs, &self.tail]
-            .iter()
-            .try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
+        self.parts().iter().try_for_each(|piece| f.write_str(&String::from_utf8_lossy(piece)))
     }
 }
 
@@ -160,6 +157,12 @@ impl std::fmt::Display for Pieces {
 impl std::error::Error for Pieces {}
 
 impl Pieces {
+    /// In the order in which they are written.
+    fn parts(&self) -> [&[u8]; 3] {
+        let (head, tail) = self.text.split_at(self.at.min(self.text.len()));
+        [head, &self.inputs, tail]
+    }
+
     /// Emits the record, as [`emit`] does.
     pub fn emit(&self, is_failure: bool) {
         let record: &(dyn std::error::Error + 'static) = self;
@@ -623,8 +626,8 @@ impl<S: Subscriber> Layer<S> for PredictionLayer {
                 }
             }
             fn record_error(&mut self, _field: &Field, value: &(dyn std::error::Error + 'static)) {
-                if let Some(Pieces { head, inputs, tail }) = value.downcast_ref::<Pieces>() {
-                    self.0.append(&[head, inputs, tail]);
+                if let Some(pieces) = value.downcast_ref::<Pieces>() {
+                    self.0.append(&pieces.parts());
                 }
             }
             fn record_debug(&mut self, _field: &Field, _value: &dyn std::fmt::Debug) {}
@@ -668,7 +671,7 @@ mod tests {
             for number in 0..100 {
                 emit(b"one", false);
                 let inputs = Bytes::from(number.to_string().repeat(number));
-                let pieces = Pieces { head: b"<".to_vec(), inputs, tail: b">".to_vec() };
+                let pieces = Pieces { text: b"<>".to_vec(), at: 1, inputs };
                 pieces.emit(number % 2 == 0);
                 expected.push_str(&format!("one\n{pieces}\n"));
             }
