@@ -122,7 +122,7 @@ pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
 /// # Errors
 /// As [`load_and_prove`]; or nobody who is trusted has signed the artifact.
 pub fn load_trusted(dir: &Path, trust: &Trust) -> Result<(Predictor, Proof), ServerError> {
-    load_and_prove_with(dir, trust, SessionOptions::default(), &|_step| {})
+    prove(&compile(dir, trust)?)
 }
 
 /// Opens an artifact that somebody trusted has signed, if that is asked for, and whose graph reads no files but its own; or makes one of a
@@ -152,15 +152,28 @@ pub fn open_artifact(dir: &Path, trust: &Trust) -> Result<Artifact, ServerError>
     Ok(artifact)
 }
 
-fn load_and_prove_with(
-    dir: &Path,
-    trust: &Trust,
+/// Reads an artifact and compiles it: all of a model that needs no ONNX Runtime, and may be done while that is opened.
+///
+/// # Errors
+/// The artifact is not sound, or not trusted.
+pub fn compile(dir: &Path, trust: &Trust) -> Result<Arc<Model>, ServerError> {
+    Ok(Arc::new(Model::load(open_artifact(dir, trust)?)?))
+}
+
+/// Opens the graph of a compiled model and proves it.
+///
+/// # Errors
+/// The graph cannot be opened, or does not give what training recorded.
+pub fn prove(model: &Arc<Model>) -> Result<(Predictor, Proof), ServerError> {
+    prove_with(model, SessionOptions::default(), &|_step| {})
+}
+
+fn prove_with(
+    model: &Arc<Model>,
     options: SessionOptions,
     step: &dyn Fn(Step),
 ) -> Result<(Predictor, Proof), ServerError> {
-    step(Step::Opening);
-    let model = Arc::new(Model::load(open_artifact(dir, trust)?)?);
-    let mut predictor = Predictor::open(&model, options)?;
+    let mut predictor = Predictor::open(model, options)?;
     step(Step::Proving);
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
@@ -172,6 +185,35 @@ fn load_and_prove_with(
 /// There is no library, or it is too old.
 pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
     runtime::init(&runtime::locate(process.onnxruntime.as_deref())?)
+}
+
+/// ONNX Runtime being opened in a thread of its own, which takes longer than all else before the first prediction.
+///
+/// [`open_runtime`] waits for it, and says what is wrong. Dropping it waits too: a library that is being opened must not meet the end of the
+/// process.
+#[derive(Debug)]
+pub struct Opening(Option<std::thread::JoinHandle<()>>);
+
+impl Opening {
+    /// Begins.
+    #[must_use]
+    pub fn begin(process: &Process) -> Self {
+        let process = process.clone();
+        let open = move || {
+            // Who needs it opens it again, and gets the same error.
+            let _said_later = open_runtime(&process);
+        };
+        // Without a thread it is opened when it is needed.
+        Self(std::thread::Builder::new().name("onnxruntime".to_owned()).spawn(open).ok())
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(thread) = self.0.take() {
+            let _panicked = thread.join();
+        }
+    }
 }
 
 /// What a server would be.
@@ -202,8 +244,9 @@ impl std::fmt::Display for Verdict {
 pub fn check(settings: &Settings, process: &Process) -> Result<Verdict, ServerError> {
     let access = access(settings)?;
     let has_tls = tls(settings)?.is_some();
+    let found = Found::new(settings);
     open_runtime(process)?;
-    let Deployed { deployments, .. } = deploy(settings, &Loading::default())?;
+    let Deployed { deployments, .. } = deploy(settings, found?, &Loading::default())?;
     let named = |deployment: &Deployment| format!("{}@{}", deployment.name(), deployment.version());
     Ok(Verdict {
         models: deployments.iter().map(named).collect(),
@@ -296,16 +339,19 @@ impl Application {
     /// The first thing that fails; no port is bound then.
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
+        let is_background = settings.models.background;
+        let found = (!is_background).then(|| Found::new(settings));
+        // What is wrong with the library is said first, whatever has been found meanwhile.
         open_runtime(process)?;
         let shared = Shared::new(settings)?;
         let metrics = Arc::clone(&shared.metrics);
-        let models = if settings.models.background {
+        let models = if let Some(found) = found {
+            let deployed = deploy(settings, found?, &Loading::default())?;
+            Models::Proven(Serving::new(settings, shared, deployed, started))
+        } else {
             // What is not there at all need not be waited for.
             find(settings)?;
             Models::Unproven(Box::new(settings.clone()), Box::new(shared))
-        } else {
-            let deployed = deploy(settings, &Loading::default())?;
-            Models::Proven(Serving::new(settings, shared, deployed, started))
         };
         Self::bind(settings, metrics, models).await
     }
@@ -322,7 +368,7 @@ impl Application {
     ) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let mut deployed = deploy(settings, &Loading::default())?;
+        let mut deployed = deploy(settings, Found::new(settings)?, &Loading::default())?;
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         deployed.deployments[deployed.default].engine = engine;
         // The threads of the engine that was there end now, as they should.
@@ -534,7 +580,8 @@ impl Serving {
 /// Loads and proves the models while the port is bound already.
 fn load(settings: &Settings, shared: Shared, loading: &Loading) -> Result<Serving, ServerError> {
     let started = Instant::now();
-    Ok(Serving::new(settings, shared, deploy(settings, loading)?, started))
+    let found = Found { dirs: find(settings)?, first: None };
+    Ok(Serving::new(settings, shared, deploy(settings, found, loading)?, started))
 }
 
 /// What speaks HTTP on a connection.
@@ -870,9 +917,26 @@ fn find(settings: &Settings) -> Result<Vec<PathBuf>, ServerError> {
     Ok(distinct)
 }
 
+/// The models that the settings ask for, and what is known of them before ONNX Runtime is open.
+struct Found {
+    /// Their directories, the default one first.
+    dirs: Vec<PathBuf>,
+    /// The first of them, if it is compiled already.
+    first: Option<Result<Arc<Model>, ServerError>>,
+}
+
+impl Found {
+    /// Finds them, and compiles the first one.
+    fn new(settings: &Settings) -> Result<Self, ServerError> {
+        let dirs = find(settings)?;
+        let first = dirs.first().zip(settings.trust().ok());
+        Ok(Self { first: first.map(|(dir, trust)| compile(dir, &trust)), dirs })
+    }
+}
+
 /// Loads everything that the settings ask for, and notes how far that is.
-fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerError> {
-    let dirs = find(settings)?;
+fn deploy(settings: &Settings, found: Found, loading: &Loading) -> Result<Deployed, ServerError> {
+    let Found { dirs, mut first } = found;
     loading.note(|loaded| loaded.total = dirs.len());
     let step = |step| loading.note(|loaded| loaded.step = step);
     let cpus = Cpus::find();
@@ -885,7 +949,9 @@ fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerErro
     let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
     for dir in dirs {
         loading.note(|loaded| loaded.model = dir.display().to_string());
-        let (mut predictor, proof) = load_and_prove_with(&dir, &trust, options, &step)?;
+        step(Step::Opening);
+        let model = first.take().unwrap_or_else(|| compile(&dir, &trust))?;
+        let (mut predictor, proof) = prove_with(&model, options, &step)?;
         step(Step::Measuring);
         let plan = plan(settings, cpus, &mut predictor);
         loaded.push((predictor, proof, plan));
