@@ -187,33 +187,26 @@ pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
     runtime::init(&runtime::locate(process.onnxruntime.as_deref())?)
 }
 
-/// ONNX Runtime being opened in a thread of its own, which takes longer than all else before the first prediction.
+/// Opens ONNX Runtime for this process, and does `work` meanwhile: opening it takes longer than all else before the first prediction.
 ///
-/// [`open_runtime`] waits for it, and says what is wrong. Dropping it waits too: a library that is being opened must not meet the end of the
-/// process.
-#[derive(Debug)]
-pub struct Opening(Option<std::thread::JoinHandle<()>>);
-
-impl Opening {
-    /// Begins.
-    #[must_use]
-    pub fn begin(process: &Process) -> Self {
-        let process = process.clone();
-        let open = move || {
-            // Who needs it opens it again, and gets the same error.
-            let _said_later = open_runtime(&process);
-        };
-        // Without a thread it is opened when it is needed.
-        Self(std::thread::Builder::new().name("onnxruntime".to_owned()).spawn(open).ok())
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
-            let _panicked = thread.join();
-        }
-    }
+/// The work is done in a thread of its own, and not the opening: ONNX Runtime takes its memory from glibc, which grows that of the main thread
+/// in larger steps.
+///
+/// # Errors
+/// As [`open_runtime`], whatever has come of the work; or there can be no thread.
+pub fn open_runtime_beside<T: Send>(
+    process: &Process,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, RuntimeError> {
+    std::thread::scope(|scope| {
+        let working = std::thread::Builder::new().name("compile".to_owned());
+        let working = working.spawn_scoped(scope, work).map_err(|error| {
+            RuntimeError::Environment { reason: format!("there can be no thread: {error}") }
+        })?;
+        let opened = open_runtime(process);
+        let done = working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        opened.map(|()| done)
+    })
 }
 
 /// What a server would be.
@@ -244,8 +237,7 @@ impl std::fmt::Display for Verdict {
 pub fn check(settings: &Settings, process: &Process) -> Result<Verdict, ServerError> {
     let access = access(settings)?;
     let has_tls = tls(settings)?.is_some();
-    let found = Found::new(settings);
-    open_runtime(process)?;
+    let found = open_runtime_beside(process, || Found::new(settings))?;
     let Deployed { deployments, .. } = deploy(settings, found?, &Loading::default())?;
     let named = |deployment: &Deployment| format!("{}@{}", deployment.name(), deployment.version());
     Ok(Verdict {
@@ -340,9 +332,8 @@ impl Application {
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
         let is_background = settings.models.background;
-        let found = (!is_background).then(|| Found::new(settings));
-        // What is wrong with the library is said first, whatever has been found meanwhile.
-        open_runtime(process)?;
+        let find = || (!is_background).then(|| Found::new(settings));
+        let found = open_runtime_beside(process, find)?;
         let shared = Shared::new(settings)?;
         let metrics = Arc::clone(&shared.metrics);
         let models = if let Some(found) = found {
@@ -350,7 +341,7 @@ impl Application {
             Models::Proven(Serving::new(settings, shared, deployed, started))
         } else {
             // What is not there at all need not be waited for.
-            find(settings)?;
+            self::find(settings)?;
             Models::Unproven(Box::new(settings.clone()), Box::new(shared))
         };
         Self::bind(settings, metrics, models).await

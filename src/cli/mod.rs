@@ -10,7 +10,7 @@ use crate::bare::BareError;
 use crate::config::{self, ConfigError, Process, Settings};
 use crate::predictor::{LoadError, PredictError};
 use crate::runtime::RuntimeError;
-use crate::startup::{Opening, ServerError};
+use crate::startup::ServerError;
 use crate::tabular::TableError;
 use crate::telemetry::TelemetryError;
 
@@ -130,8 +130,6 @@ pub(crate) struct Context {
 pub fn run(arguments: Arguments) -> ExitCode {
     let printer = Printer::new(arguments.quiet);
     let process = config::process();
-    // Meanwhile settings and models are read.
-    let _opening = arguments.opens_runtime().then(|| Opening::begin(&process));
     let config_dir = config_dir(arguments.config_dir);
     let mut settings = match Settings::read(&config_dir) {
         Ok(settings) => settings,

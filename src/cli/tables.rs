@@ -10,7 +10,7 @@ use super::Context;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::runtime::SessionOptions;
 use crate::schema::Schema;
-use crate::startup::{compile, open_runtime, prove};
+use crate::startup::{compile, open_runtime_beside, prove};
 use crate::tabular::{self, Block, Dialect, Format, Source, Table, TableError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -124,10 +124,11 @@ pub(super) fn load_unproven(model: &str, context: &Context) -> anyhow::Result<Pr
 
 /// Compiles a model while ONNX Runtime is opened. What is wrong with ONNX Runtime is said first, as it is wrong for every model.
 fn compiled(model: &str, context: &Context) -> anyhow::Result<Arc<Model>> {
-    let found = crate::artifact::store::find(&context.settings.models.dir, model);
-    let compiled = found.map(|dir| compile(&dir, &context.trust));
-    open_runtime(&context.process)?;
-    Ok(compiled.map_err(LoadError::from)??)
+    let compiled = open_runtime_beside(&context.process, || {
+        let found = crate::artifact::store::find(&context.settings.models.dir, model);
+        compile(&found.map_err(LoadError::from)?, &context.trust)
+    });
+    Ok(compiled??)
 }
 
 /// Predictors of one model, one for each thread; the first is there already.
