@@ -152,12 +152,18 @@ pub fn open_artifact(dir: &Path, trust: &Trust) -> Result<Artifact, ServerError>
     Ok(artifact)
 }
 
-/// Reads an artifact and compiles it: all of a model that needs no ONNX Runtime, and may be done while that is opened.
+/// Reads an artifact and compiles it: all of a model but its graph.
 ///
 /// # Errors
 /// The artifact is not sound, or not trusted.
 pub fn compile(dir: &Path, trust: &Trust) -> Result<Arc<Model>, ServerError> {
     Ok(Arc::new(Model::load(open_artifact(dir, trust)?)?))
+}
+
+/// As [`compile`], where ONNX Runtime is not needed for it, so that it may be done while that is opened: it is what reads a bare graph.
+#[must_use]
+pub fn compile_ahead(dir: &Path, trust: &Trust) -> Option<Result<Arc<Model>, ServerError>> {
+    (!bare::is_graph(dir)).then(|| compile(dir, trust))
 }
 
 /// Opens the graph of a compiled model and proves it.
@@ -912,16 +918,17 @@ fn find(settings: &Settings) -> Result<Vec<PathBuf>, ServerError> {
 struct Found {
     /// Their directories, the default one first.
     dirs: Vec<PathBuf>,
-    /// The first of them, if it is compiled already.
+    /// The first of them, where it is compiled already.
     first: Option<Result<Arc<Model>, ServerError>>,
 }
 
 impl Found {
-    /// Finds them, and compiles the first one.
+    /// Finds them, and compiles the first one where that needs no ONNX Runtime.
     fn new(settings: &Settings) -> Result<Self, ServerError> {
         let dirs = find(settings)?;
         let first = dirs.first().zip(settings.trust().ok());
-        Ok(Self { first: first.map(|(dir, trust)| compile(dir, &trust)), dirs })
+        let first = first.and_then(|(dir, trust)| compile_ahead(dir, &trust));
+        Ok(Self { first, dirs })
     }
 }
 

@@ -10,7 +10,7 @@ use super::Context;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::runtime::SessionOptions;
 use crate::schema::Schema;
-use crate::startup::{compile, open_runtime_beside, prove};
+use crate::startup::{compile, compile_ahead, open_runtime_beside, prove};
 use crate::tabular::{self, Block, Dialect, Format, Source, Table, TableError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -124,11 +124,11 @@ pub(super) fn load_unproven(model: &str, context: &Context) -> anyhow::Result<Pr
 
 /// Compiles a model while ONNX Runtime is opened. What is wrong with ONNX Runtime is said first, as it is wrong for every model.
 fn compiled(model: &str, context: &Context) -> anyhow::Result<Arc<Model>> {
-    let compiled = open_runtime_beside(&context.process, || {
-        let found = crate::artifact::store::find(&context.settings.models.dir, model);
-        compile(&found.map_err(LoadError::from)?, &context.trust)
-    });
-    Ok(compiled??)
+    let dir = crate::artifact::store::find(&context.settings.models.dir, model);
+    let ahead = || dir.as_ref().ok().and_then(|dir| compile_ahead(dir, &context.trust));
+    let ahead = open_runtime_beside(&context.process, ahead)?;
+    let dir = dir.map_err(LoadError::from)?;
+    Ok(ahead.unwrap_or_else(|| compile(&dir, &context.trust))?)
 }
 
 /// Predictors of one model, one for each thread; the first is there already.
