@@ -1,8 +1,9 @@
 //! Refuses rows where the fitted pipeline would raise.
 
-use super::column::{Dtype, Slots, View};
+use super::column::{Dtype, MISSING_CODE, Slots, View};
 use super::spec::{CheckSpec, Refusal};
 use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot};
+use crate::schema::TextColumn;
 
 /// Refuses the rows whose value in one column is missing, infinite or out of a domain.
 ///
@@ -77,6 +78,8 @@ impl CheckStep {
                 Refusal::Missing => match column {
                     View::Int(ints) if !ints.has_missing() => {}
                     View::Float(values) if !any(values, f64::is_nan) => {}
+                    View::Text(column) if !column.codes().contains(&TextColumn::MISSING) => {}
+                    View::Category(codes) if !codes.contains(&MISSING_CODE) => {}
                     _ => self.each(
                         column,
                         run,

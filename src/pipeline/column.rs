@@ -211,7 +211,7 @@ impl View<'_> {
         match self {
             Self::Float(values) => values.get(row).is_some_and(|value| value.is_nan()),
             Self::Int(column) => column.is_missing(row),
-            Self::Text(column) => column.get(row).is_none(),
+            Self::Text(column) => column.is_missing(row),
             Self::Category(codes) => codes.get(row).is_some_and(|code| *code == MISSING_CODE),
             Self::Tensor(_) | Self::Image(_) => false,
         }

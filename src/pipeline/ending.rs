@@ -74,29 +74,64 @@ impl Ending {
         (n_rows, n_features): (usize, usize),
         features: &mut Vec<f64>,
     ) -> bool {
-        fn write(
+        fn write<T: Copy>(
             feature: &Feature,
-            values: impl Iterator<Item = f64>,
+            values: &[T],
+            number: impl Fn(T) -> f64 + Copy,
             n_features: usize,
             features: &mut [f64],
         ) -> bool {
-            let (mut at, mut all_finite) = (feature.at, true);
-            for value in values {
-                let value = feature.affine.apply(value);
-                all_finite &= value.is_finite();
-                if let Some(cell) = features.get_mut(at) {
-                    *cell = value;
+            let Feature { at, affine, .. } = feature;
+            // Which parts there are is asked once, not for each value.
+            match *affine {
+                Affine {
+                    subtract: None,
+                    divide: None,
+                    multiply: Some(by),
+                    add: Some(to),
+                    clip: None,
+                } => write_with(*at, values, |x| number(x) * by + to, n_features, features),
+                Affine {
+                    subtract: Some(off),
+                    divide: Some(by),
+                    multiply: None,
+                    add: None,
+                    clip: None,
+                } => write_with(*at, values, |x| (number(x) - off) / by, n_features, features),
+                affine => {
+                    write_with(*at, values, |x| affine.apply(number(x)), n_features, features)
                 }
-                at += n_features;
+            }
+        }
+        /// A few rows at a time: they are computed together, in fewer instructions, and then put into their rows.
+        fn write_with<T: Copy>(
+            at: usize,
+            values: &[T],
+            scaled: impl Fn(T) -> f64,
+            n_features: usize,
+            features: &mut [f64],
+        ) -> bool {
+            const FEW: usize = 32;
+            let mut few = [0.0; FEW];
+            let mut all_finite = true;
+            for (values, rows) in values.chunks(FEW).zip(features.chunks_mut(FEW * n_features)) {
+                let few = &mut few[..values.len()];
+                for (place, value) in few.iter_mut().zip(values) {
+                    *place = scaled(*value);
+                    all_finite &= place.is_finite();
+                }
+                for (row, value) in rows.chunks_exact_mut(n_features).zip(few) {
+                    row[at] = *value;
+                }
             }
             all_finite
         }
         features.clear();
         features.resize(n_rows * n_features, 0.0);
         self.features.iter().all(|feature| match slots.read(feature.slot) {
-            View::Float(values) => write(feature, values.iter().copied(), n_features, features),
+            View::Float(values) => write(feature, values, |x| x, n_features, features),
             View::Int(column) if !column.has_missing() => {
-                write(feature, column.values().iter().map(|x| to_f64(*x)), n_features, features)
+                write(feature, column.values(), to_f64, n_features, features)
             }
             _ => false,
         })

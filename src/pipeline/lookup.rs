@@ -88,16 +88,20 @@ impl Lookup {
     ) {
         match (&self.table, column) {
             (Table::Text(table), View::Text(column)) => {
-                let find = |row| column.get(row).map(|text| table.get(text).copied());
-                let mut seen = (column.len() >= Seen::FROM).then(Seen::default);
-                for row in 0..column.len() {
-                    let index = match &mut seen {
-                        Some(seen) => {
-                            column.span(row).map(|span| seen.get(span, || find(row).flatten()))
+                let find = |text: &str| table.get(text).copied();
+                match repeats(column.codes(), column.n_entries()) {
+                    // Each string once, however many rows have it.
+                    true => {
+                        let entries: Vec<_> = (0..column.n_entries())
+                            .map(|entry| column.entry(entry).and_then(find))
+                            .collect();
+                        for (row, code) in column.codes().iter().enumerate() {
+                            found(row, entries.get(*code as usize).copied());
                         }
-                        None => find(row),
-                    };
-                    found(row, index);
+                    }
+                    false => {
+                        (0..column.len()).for_each(|row| found(row, column.get(row).map(find)));
+                    }
                 }
             }
             (Table::Int(table), View::Int(column)) => {
@@ -123,6 +127,27 @@ impl Lookup {
         }
     }
 
+    /// What `found` makes of each code of a column and the index of its key, if there is one: as values come again, there are fewer codes than
+    /// rows. `None` where the column is to be read row by row, as it is not such a column, or as `found` gives nothing for a code.
+    pub(super) fn by_code<T>(
+        &self,
+        column: View<'_>,
+        mut found: impl FnMut(usize, Option<usize>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        match (&self.table, column) {
+            (Table::Text(table), View::Text(column))
+                if repeats(column.codes(), column.n_entries()) =>
+            {
+                let find = |code| column.entry(code).and_then(|text| table.get(text).copied());
+                (0..column.n_entries()).map(|code| found(code, find(code))).collect()
+            }
+            (Table::Category(table), View::Category(codes)) if repeats(codes, table.len()) => {
+                table.iter().enumerate().map(|(code, at)| found(code, *at)).collect()
+            }
+            _ => None,
+        }
+    }
+
     /// A category that is not among the keys: an error now, or remembered in case that a later step refuses what is missing then.
     pub(super) fn unseen(&self, row: usize, operation: usize, error: bool, run: &mut Run<'_>) {
         if error {
@@ -141,30 +166,10 @@ impl Lookup {
     }
 }
 
-/// What was found lately, by the place of its text: in a table of many rows a value that comes again is often at the same place.
-#[derive(Debug)]
-struct Seen([((u32, u32), Option<usize>); Self::N]);
-
-impl Seen {
-    const N: usize = 64;
-    /// Fewer rows than this are looked up one by one.
+/// Whether it pays to look at the entries of a column of codes first, and at its rows then.
+fn repeats(codes: &[u32], n_entries: usize) -> bool {
     const FROM: usize = 64;
-
-    #[inline]
-    fn get(&mut self, span: (u32, u32), find: impl FnOnce() -> Option<usize>) -> Option<usize> {
-        let (known, found) = &mut self.0[span.0 as usize % Self::N];
-        if *known != span {
-            (*known, *found) = (span, find());
-        }
-        *found
-    }
-}
-
-impl Default for Seen {
-    fn default() -> Self {
-        // No text is there.
-        Self([((u32::MAX, 0), None); Self::N])
-    }
+    codes.len() >= FROM && n_entries <= codes.len() / 2
 }
 
 /// A missing value in `column`, which is in the slot `input`, where `step` takes none.

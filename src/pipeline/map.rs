@@ -47,6 +47,24 @@ impl<T> Other<T> {
     }
 }
 
+impl<T: Copy> Other<T> {
+    fn value(&self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(*value),
+            Self::Missing | Self::Keep | Self::Error => None,
+        }
+    }
+
+    /// What the missing ones of these codes become, or `None` where that is an error. `none` is a missing value.
+    fn of_codes(&self, none: T, codes: &[u32]) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(*value),
+            Self::Missing | Self::Keep => Some(none),
+            Self::Error => (!codes.contains(&MISSING_CODE)).then_some(none),
+        }
+    }
+}
+
 pub(super) fn load(plan: &mut Plan, spec: MapSpec) -> Result<(), PipelineError> {
     spec.columns.into_iter().try_for_each(|column| load_column(plan, &column))
 }
@@ -158,6 +176,9 @@ impl Outcome {
 impl MapStep {
     pub(super) fn run(&self, slots: &mut Slots<'_>, operation: usize, run: &mut Run<'_>) {
         let (input, output): (View<'_>, &mut Column) = slots.pair(self.lookup.input, self.output);
+        if self.run_by_code(input, output).is_some() {
+            return;
+        }
         match &self.result {
             Outcome::Numbers { values, unseen, missing } => {
                 let output = output.as_floats();
@@ -241,5 +262,50 @@ impl MapStep {
                 });
             }
         }
+    }
+
+    /// Looks up what is different in a column whose values come again, and gives each row what was found for its code. Does nothing for
+    /// another column, or where a row might be refused.
+    fn run_by_code(&self, input: View<'_>, output: &mut Column) -> Option<()> {
+        let codes = match input {
+            View::Text(column) => column.codes(),
+            View::Category(codes) => codes,
+            _ => return None,
+        };
+        match &self.result {
+            Outcome::Numbers { values, unseen, missing } => {
+                let missing = missing.of_codes(f64::NAN, codes)?;
+                let found = self.lookup.by_code(input, |_, at| match at {
+                    Some(at) => Some(values[at]),
+                    None => unseen.value(),
+                })?;
+                let of = |code: &u32| found.get(*code as usize).copied().unwrap_or(missing);
+                output.as_floats().extend(codes.iter().map(of));
+            }
+            Outcome::Codes { values, unseen, missing, kept } => {
+                let missing = missing.of_codes(MISSING_CODE, codes)?;
+                let found = self.lookup.by_code(input, |code, at| match (at, unseen) {
+                    (Some(at), _) => Some(values[at]),
+                    (None, Other::Keep) => kept.get(code).copied(),
+                    (None, unseen) => unseen.value(),
+                })?;
+                let of = |code: &u32| found.get(*code as usize).copied().unwrap_or(missing);
+                output.as_codes().extend(codes.iter().map(of));
+            }
+            Outcome::Text { values, missing } => {
+                let View::Text(texts) = input else { return None };
+                let missing = match missing {
+                    Other::Value(text) => Some(text.as_str()),
+                    Other::Missing | Other::Keep => None,
+                    Other::Error => return None,
+                };
+                let found = self.lookup.by_code(input, |code, at| match at {
+                    Some(at) => values[at].as_deref(),
+                    None => texts.entry(code),
+                })?;
+                output.as_text().copy_replaced(texts, found, missing);
+            }
+        }
+        Some(())
     }
 }

@@ -815,3 +815,75 @@ fn the_end_at_once_gives_the_bits_and_the_faults_of_its_steps() {
         assert_eq!(found(&at_once), found(&one_by_one), "{rows}");
     }
 }
+
+/// A frame of one row for each zone, all of them of different entries, or one entry for each zone. A table read from a file has the latter.
+fn zones(zones: &[Option<&str>], shared: bool) -> Frame {
+    let mut column = schema::TextColumn::default();
+    let mut entries: HashMap<&str, u32> = HashMap::new();
+    for zone in zones {
+        match zone {
+            None => column.push_missing(),
+            Some(zone) if shared => {
+                let code = *entries.entry(zone).or_insert_with(|| column.intern(zone));
+                column.push_code(code);
+            }
+            Some(zone) => column.push(zone),
+        }
+    }
+    let years = || {
+        let mut years = IntColumn::default();
+        zones.iter().for_each(|_| years.push(1));
+        schema::Column::Int(years)
+    };
+    Frame::new(vec![
+        schema::Column::Float(vec![1.5; zones.len()]),
+        years(),
+        years(),
+        schema::Column::Text(column),
+    ])
+}
+
+proptest::proptest! {
+    /// Values that come again are looked up once, with the same numbers and the same faults.
+    #[test]
+    fn a_table_of_few_values_is_mapped_as_row_by_row(
+        cells in proptest::collection::vec("R|S|T|other|NA", 60..100),
+        n_kinds in 1_usize..6,
+        first: [proptest::sample::Index; 2],
+        second: [proptest::sample::Index; 2],
+        is_text: bool,
+        fills: bool,
+    ) {
+        let others = |value: serde_json::Value| [json!("missing"), json!("error"), json!("keep"), json!({"value": value})];
+        let chosen = |choice: &[proptest::sample::Index; 2], value: serde_json::Value, keep: bool| {
+            let mut all = others(value).to_vec();
+            let missing = choice[1].get(&all).clone();
+            if !keep {
+                all.remove(2);
+            }
+            (choice[0].get(&all).clone(), missing)
+        };
+        let (unseen, missing) = chosen(&first, json!("Rare"), is_text);
+        let mut steps = vec![json!({"op": "map", "name": "rare", "columns": [{"column": "zone", "keys": ["R", "S"],
+            "values": ["R", "S"], "unseen": unseen, "missing": missing}]})];
+        if fills {
+            steps.push(json!({"op": "fill", "name": "fill", "columns": [{"column": "zone", "value": "T"}]}));
+        }
+        let (unseen, missing) = chosen(&second, json!(-1), false);
+        steps.push(json!({"op": "map", "name": "code", "columns": [{"column": "zone", "keys": ["R", "T", "Rare"],
+            "values": [1, 2.5, 3], "unseen": unseen, "missing": missing}]}));
+        steps.push(json!({"op": "check", "name": "end", "columns": ["zone"], "refuse": ["missing"]}));
+        let pipeline = load(steps.into(), &["zone", "area"]).unwrap();
+        let kinds = ["R", "S", "T", "other", "NA"];
+        let cells: Vec<Option<&str>> = cells
+            .iter()
+            .map(|cell| kinds[..n_kinds].iter().find(|kind| *kind == cell).copied().filter(|cell| *cell != "NA"))
+            .collect();
+        let run = |frame: &Frame| {
+            let mut workspace = Workspace::default();
+            pipeline.run(frame, &mut workspace);
+            (format!("{:?}", workspace.features()), format!("{:?}", workspace.faults()))
+        };
+        proptest::prop_assert_eq!(run(&zones(&cells, true)), run(&zones(&cells, false)));
+    }
+}

@@ -4,6 +4,7 @@
 //! again allocates nothing once it has seen its largest request.
 
 use super::layout::Layout;
+use super::seen::{Seen, Short};
 use super::tensors::TensorColumn;
 
 /// One column of values. A column is as long as its frame has rows.
@@ -43,6 +44,20 @@ impl IntColumn {
         self.missing.resize(self.values.len(), false);
         self.missing.push(true);
         self.values.push(0);
+    }
+
+    /// The values, to be written to.
+    pub(super) fn values_mut(&mut self) -> &mut [i64] {
+        &mut self.values
+    }
+
+    /// Makes the value at `row` a missing one.
+    pub(super) fn set_missing(&mut self, row: usize) {
+        self.missing.resize(self.values.len(), false);
+        if let (Some(value), Some(missing)) = (self.values.get_mut(row), self.missing.get_mut(row))
+        {
+            (*value, *missing) = (0, true);
+        }
     }
 
     /// Removes all values and keeps the buffers.
@@ -100,100 +115,191 @@ impl IntColumn {
     }
 }
 
-/// Strings in one buffer; each value is a range of it. Columns are equal when their values are.
+/// Strings. Each is kept once or more often, as an entry, and a value is the number of its entry. Columns are equal when their values are.
 #[derive(Debug, Clone, Default)]
 pub struct TextColumn {
-    buffer: String,
-    /// Start and end of each value in `buffer`; [`MISSING_SPAN`] where missing.
-    spans: Vec<(u32, u32)>,
-    /// What [`Self::intern`] put into `buffer` ends here; it may be shared, so it stays.
-    interned: usize,
+    strings: Strings,
+    /// For each value the number of its entry; [`TextColumn::MISSING`] where missing.
+    codes: Vec<u32>,
+    /// Entries of values that were pushed. Empty as long as there are few.
+    seen: Option<Box<Seen>>,
 }
 
-const MISSING_SPAN: (u32, u32) = (u32::MAX, u32::MAX);
+/// The entries of a column of text, in one buffer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Strings {
+    buffer: String,
+    /// Start and end of each entry in `buffer`.
+    spans: Vec<(u32, u32)>,
+    /// As many of the first entries may be the values of several rows, so they stay.
+    n_shared: usize,
+}
+
+impl Strings {
+    /// Adds an entry.
+    pub(super) fn add(&mut self, value: &str) -> u32 {
+        let code = self.spans.len();
+        let start = self.buffer.len();
+        self.buffer.push_str(value);
+        let end = self.buffer.len();
+        // A request body is limited to far less than 4 GiB, so no conversion saturates.
+        let place = |at: usize| u32::try_from(at).unwrap_or(TextColumn::MISSING - 1);
+        self.spans.push((place(start), place(end)));
+        place(code)
+    }
+
+    /// Adds an entry that may be the value of several rows.
+    pub(super) fn share(&mut self, value: &str) -> u32 {
+        let code = self.add(value);
+        self.n_shared = self.spans.len();
+        code
+    }
+
+    fn get(&self, code: u32) -> Option<&str> {
+        let (start, end) = *self.spans.get(code as usize)?;
+        self.buffer.get(start as usize..end as usize)
+    }
+
+    fn clear(&mut self) {
+        self.buffer.clear();
+        self.spans.clear();
+        self.n_shared = 0;
+    }
+}
 
 impl TextColumn {
+    /// The code of a missing value.
+    pub const MISSING: u32 = u32::MAX;
+
     /// Appends a value. Values of one column may hold 4 GiB together; the rest of a longer one is cut off.
     pub fn push(&mut self, value: &str) {
-        let span = self.store(value);
-        self.spans.push(span);
+        // The rows of a small request hardly have the same values.
+        const FEW: usize = 16;
+        let code =
+            if self.codes.len() < FEW { self.strings.add(value) } else { self.entry_of(value) };
+        self.codes.push(code);
+    }
+
+    fn entry_of(&mut self, value: &str) -> u32 {
+        let Some(key) = Short::of(value.as_bytes()) else { return self.strings.add(value) };
+        let seen = self.seen.get_or_insert_default();
+        seen.find(key).unwrap_or_else(|| {
+            let code = self.strings.share(value);
+            seen.note(key, code);
+            code
+        })
     }
 
     /// Appends a missing value.
     pub fn push_missing(&mut self) {
-        self.spans.push(MISSING_SPAN);
+        self.codes.push(Self::MISSING);
     }
 
-    /// Puts a string into the buffer without making it a value; [`Self::push_span`] makes it one, as often as wanted.
-    pub fn intern(&mut self, value: &str) -> (u32, u32) {
-        let span = self.store(value);
-        self.interned = self.buffer.len();
-        span
+    /// Adds an entry without making it a value; [`Self::push_code`] makes it one, as often as wanted.
+    pub fn intern(&mut self, value: &str) -> u32 {
+        self.strings.share(value)
     }
 
-    fn store(&mut self, value: &str) -> (u32, u32) {
-        let start = self.buffer.len();
-        self.buffer.push_str(value);
-        let end = self.buffer.len();
-        // A request body is limited to far less than 4 GiB, so neither conversion saturates.
-        (u32::try_from(start).unwrap_or(u32::MAX - 1), u32::try_from(end).unwrap_or(u32::MAX - 1))
-    }
-
-    /// Appends the string that [`Self::intern`] returned.
-    pub fn push_span(&mut self, span: (u32, u32)) {
-        self.spans.push(span);
+    /// Appends the entry that has this number.
+    pub fn push_code(&mut self, code: u32) {
+        self.codes.push(code);
     }
 
     /// Becomes a copy of `other` with `value` in the place of what is missing.
     pub fn copy_filled(&mut self, other: &Self, value: &str) {
         self.clear();
-        self.buffer.push_str(&other.buffer);
-        let filling = self.intern(value);
-        let filled = |span: &(u32, u32)| if *span == MISSING_SPAN { filling } else { *span };
-        self.spans.extend(other.spans.iter().map(filled));
+        let Strings { buffer, spans, n_shared } = &mut self.strings;
+        buffer.clone_from(&other.strings.buffer);
+        spans.clone_from(&other.strings.spans);
+        *n_shared = spans.len();
+        self.copy_codes(other, Some(value));
     }
 
-    /// Where the value at `row` is in the buffer, or `None` when it is missing. What is at the same place is the same string.
+    /// Becomes a copy of `other` with these entries in the place of its own, and with `missing` in the place of what is missing.
+    pub fn copy_replaced<'t>(
+        &mut self,
+        other: &Self,
+        entries: impl IntoIterator<Item = &'t str>,
+        missing: Option<&str>,
+    ) {
+        self.clear();
+        for entry in entries {
+            let _same_code = self.strings.share(entry);
+        }
+        self.copy_codes(other, missing);
+    }
+
+    fn copy_codes(&mut self, other: &Self, missing: Option<&str>) {
+        let filling = missing.map_or(Self::MISSING, |value| self.strings.share(value));
+        let filled = |code: &u32| if *code == Self::MISSING { filling } else { *code };
+        self.codes.extend(other.codes.iter().map(filled));
+    }
+
+    /// For each value the number of its entry, or [`Self::MISSING`]. Different entries may hold the same string.
     #[must_use]
-    pub fn span(&self, row: usize) -> Option<(u32, u32)> {
-        self.spans.get(row).copied().filter(|span| *span != MISSING_SPAN)
+    pub fn codes(&self) -> &[u32] {
+        &self.codes
+    }
+
+    /// The number of entries. Some may be the value of no row.
+    #[must_use]
+    pub fn n_entries(&self) -> usize {
+        self.strings.spans.len()
+    }
+
+    /// The string of an entry.
+    #[must_use]
+    pub fn entry(&self, at: usize) -> Option<&str> {
+        self.strings.get(u32::try_from(at).ok()?)
+    }
+
+    /// The entries and the codes, to be written to.
+    pub(super) fn parts_mut(&mut self) -> (&mut Strings, &mut [u32]) {
+        (&mut self.strings, &mut self.codes)
     }
 
     /// Removes all values and keeps the buffers.
     pub fn clear(&mut self) {
-        self.buffer.clear();
-        self.spans.clear();
-        self.interned = 0;
+        self.strings.clear();
+        self.codes.clear();
+        if let Some(seen) = &mut self.seen {
+            seen.clear();
+        }
     }
 
     /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.spans.len()
+        self.codes.len()
     }
 
     /// Whether there is no value.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.spans.is_empty()
+        self.codes.is_empty()
     }
 
     /// The value at `row`, or `None` when it is missing.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<&str> {
-        let (start, end) = *self.spans.get(row)?;
-        if (start, end) == MISSING_SPAN {
-            return None;
-        }
-        self.buffer.get(start as usize..end as usize)
+        // No entry has the code of what is missing.
+        self.strings.get(*self.codes.get(row)?)
+    }
+
+    /// Whether the value at `row` is missing.
+    #[must_use]
+    pub fn is_missing(&self, row: usize) -> bool {
+        self.codes.get(row).is_some_and(|code| *code == Self::MISSING)
     }
 
     fn truncate(&mut self, n_rows: usize) {
         // The cost is that of the values taken back, not of those that stay: a body may have many bad rows.
-        while self.spans.len() > n_rows {
-            let Some((start, end)) = self.spans.pop() else { return };
-            if end as usize == self.buffer.len() && start as usize >= self.interned {
-                self.buffer.truncate(start as usize);
+        while self.codes.len() > n_rows {
+            let Some(code) = self.codes.pop() else { return };
+            let Strings { buffer, spans, n_shared } = &mut self.strings;
+            let is_last = code as usize + 1 == spans.len() && spans.len() > *n_shared;
+            if let Some((start, _)) = spans.pop_if(|_| is_last) {
+                buffer.truncate(start as usize);
             }
         }
     }
@@ -247,13 +353,41 @@ impl Column {
         }
     }
 
+    /// Gets places for this many values, all of which are to be written; to tensors it gives none, as they are read row by row.
+    pub(super) fn resize(&mut self, n_rows: usize) {
+        match self {
+            Self::Float(values) => values.resize(n_rows, f64::NAN),
+            Self::Int(column) => column.values.resize(n_rows, 0),
+            Self::Text(column) => column.codes.resize(n_rows, TextColumn::MISSING),
+            Self::Tensor(_) | Self::Image(_) => {}
+        }
+    }
+
+    /// Makes the value at `row` a missing one; a tensor never is.
+    pub(super) fn set_missing(&mut self, row: usize) {
+        match self {
+            Self::Float(values) => {
+                if let Some(value) = values.get_mut(row) {
+                    *value = f64::NAN;
+                }
+            }
+            Self::Int(column) => column.set_missing(row),
+            Self::Text(column) => {
+                if let Some(code) = column.codes.get_mut(row) {
+                    *code = TextColumn::MISSING;
+                }
+            }
+            Self::Tensor(_) | Self::Image(_) => debug_assert!(false, "it is required"),
+        }
+    }
+
     /// Whether the value at `row` is missing. A row beyond the end is not.
     #[must_use]
     pub fn is_missing(&self, row: usize) -> bool {
         match self {
             Self::Float(values) => values.get(row).is_some_and(|value| value.is_nan()),
             Self::Int(column) => column.is_missing(row),
-            Self::Text(column) => row < column.len() && column.get(row).is_none(),
+            Self::Text(column) => column.is_missing(row),
             Self::Tensor(_) | Self::Image(_) => false,
         }
     }
@@ -456,15 +590,15 @@ mod tests {
     fn text_that_is_taken_back_makes_room_unless_it_is_shared() {
         let mut text = TextColumn::default();
         let shared = text.intern("None");
-        text.push_span(shared);
+        text.push_code(shared);
         text.push("RL");
         text.push_missing();
         text.push("FV");
         text.truncate(2);
-        assert_eq!(text.buffer, "NoneRL");
+        assert_eq!((text.strings.buffer.as_str(), text.n_entries()), ("NoneRL", 2));
         text.truncate(0);
-        assert_eq!(text.buffer, "None");
-        text.push_span(shared);
+        assert_eq!((text.strings.buffer.as_str(), text.n_entries()), ("None", 1));
+        text.push_code(shared);
         text.push("RM");
         let mut same = TextColumn::default();
         same.push("None");

@@ -16,6 +16,7 @@ mod json;
 mod layout;
 mod nested;
 mod picture;
+mod seen;
 mod table;
 mod tensors;
 
@@ -24,8 +25,8 @@ pub use decode::{DecodeOptions, Decoded, DecodedLines, Form, UnknownFields};
 pub(crate) use error::shorten;
 pub use error::{CellError, CellProblem, SchemaError, SyntaxError};
 pub use frame::{Column, Frame, IntColumn, TextColumn};
-pub use table::Filler;
 pub(crate) use table::integer_of_text;
+pub use table::{Filler, RawCells};
 pub use tensors::{TensorColumn, TensorType, Values};
 
 use crate::tensor::ElementType;

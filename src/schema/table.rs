@@ -5,7 +5,23 @@
 use super::datetime;
 use super::decode::{Absent, Breach, Cell, cut, quoted};
 use super::json::{Integer, Scanner};
-use super::{CellError, CellProblem, Column, Decoded, Field, Frame, Kind, Schema};
+use super::seen::{Seen, Short};
+use super::{CellError, CellProblem, Column, Decoded, Field, Frame, Kind, Schema, TextColumn};
+
+/// The cells of a column, where they stand in the text of a file.
+pub trait RawCells {
+    /// The text.
+    fn text(&self) -> &str;
+
+    /// For each row where its cell begins and ends in the text, with its quotes.
+    fn spans(&self) -> impl Iterator<Item = (usize, usize)>;
+
+    /// What the cell that stands there holds; `None` is a missing value. Cells of the same text hold the same.
+    fn value(&self, start: usize, end: usize) -> Option<&str>;
+
+    /// Whether digits alone are never a missing value.
+    fn digits_are_values(&self) -> bool;
+}
 
 /// Fills a frame with a table of a known number of rows, one field after the other.
 ///
@@ -41,36 +57,85 @@ impl<'a> Filler<'a> {
         cells: impl Iterator<Item = Option<&'t str>>,
     ) {
         let (spec, cell, mut put) = self.open(field, key);
+        let mut seen = Seen::default();
+        put.each(cells, |put, row, text| put.text(row, spec, cell, text, &mut seen));
+    }
+
+    /// Fills a field from cells as they stand in a file, by the rules of [`Self::texts`].
+    ///
+    /// Plain integers and short strings that were there before are known without being taken out of the text.
+    pub fn cells(&mut self, field: usize, key: &str, cells: &impl RawCells) {
+        let (spec, cell, mut put) = self.open(field, key);
+        let text = cells.text().as_bytes();
+        let plain = cells.digits_are_values();
+        let limits = cell.limits.as_ref();
+        let fits = |value: &i64| limits.is_none_or(|limits| limits.of_int(*value).is_none());
+        let few = |start, end| if plain { few_digits(text, start, end) } else { None };
+        let value = |start, end| cells.value(start, end);
+        // What cannot be read at once is looked at again, for what is wrong with it.
+        let mut odd = Vec::new();
         match (spec.kind(), &mut *put.column) {
-            (Kind::Int, Column::Int(_)) => put.each(cells, |put, row, text| match integer(text) {
-                Ok(value) => put.int(row, spec, cell, value, || cut(text)),
-                Err(problem) => put.refuse(row, problem),
-            }),
-            (Kind::Float, Column::Float(_)) => {
-                put.each(cells, |put, row, text| match float(text) {
-                    Ok(value) => put.float(row, spec, cell, value, || cut(text)),
-                    Err(problem) => put.refuse(row, problem),
+            (Kind::Int, Column::Int(column)) => {
+                read_each(cells, column.values_mut(), &mut odd, |start, end| {
+                    few(start, end).or_else(|| integer(value(start, end)?).ok()).filter(fits)
                 });
             }
-            (Kind::Bool, Column::Int(_)) => put.each(cells, |put, row, text| {
-                let text = text.trim();
-                if text == "1" || text.eq_ignore_ascii_case("true") {
-                    put.push_int(1);
-                } else if text == "0" || text.eq_ignore_ascii_case("false") {
-                    put.push_int(0);
-                } else {
-                    put.refuse(row, of_type(Kind::Bool, text));
-                }
-            }),
-            (Kind::Datetime, Column::Int(_)) => {
-                put.each(cells, |put, row, text| match datetime::parse(text.trim()) {
-                    Some(value) => put.push_int(value),
-                    None => put.refuse(row, CellProblem::Datetime { found: quoted(text) }),
+            (Kind::Bool, Column::Int(column)) => {
+                read_each(cells, column.values_mut(), &mut odd, |start, end| {
+                    boolean(value(start, end)?)
                 });
             }
-            _ => {
+            (Kind::Datetime, Column::Int(column)) => {
+                read_each(cells, column.values_mut(), &mut odd, |start, end| {
+                    datetime::parse(value(start, end)?.trim())
+                });
+            }
+            (Kind::Float, Column::Float(values)) => {
+                read_each(cells, values, &mut odd, |start, end| {
+                    #[expect(clippy::cast_precision_loss, reason = "at most eight digits")]
+                    let few = few(start, end).map(|value| value as f64);
+                    few.or_else(|| match value(start, end) {
+                        Some(text) => float(text).ok().filter(|value| value.is_finite()),
+                        None => cell.nullable.then_some(f64::NAN),
+                    })
+                    .filter(|value| limits.is_none() || Breach::of_float(spec, *value).is_none())
+                });
+            }
+            (_, Column::Text(column)) => {
+                let (strings, codes) = column.parts_mut();
                 let mut seen = Seen::default();
-                put.each(cells, |put, row, text| put.text(row, spec, cell, text, &mut seen));
+                read_each(cells, codes, &mut odd, |start, end| {
+                    let key = Short::at(text, start, end);
+                    if let Some(code) = key.and_then(|key| seen.find(key)) {
+                        return Some(code);
+                    }
+                    let code = match (value(start, end), key) {
+                        (None, _) => cell.nullable.then_some(TextColumn::MISSING)?,
+                        (Some(text), _)
+                            if limits.is_some_and(|limits| limits.of_text(text).is_some()) =>
+                        {
+                            return None;
+                        }
+                        (Some(text), Some(_)) => strings.share(text),
+                        (Some(text), None) => strings.add(text),
+                    };
+                    if let Some(key) = key {
+                        seen.note(key, code);
+                    }
+                    Some(code)
+                });
+            }
+            _ => odd.extend(0..put.n_rows),
+        }
+        let mut spans = cells.spans();
+        let mut next = 0;
+        for row in odd {
+            // The rows ascend.
+            let Some((start, end)) = spans.nth(row - next) else { return };
+            next = row + 1;
+            match value(start, end) {
+                Some(text) => put.text(row, spec, cell, text, &mut Seen::default()),
+                None => put.missing(row),
             }
         }
     }
@@ -140,7 +205,7 @@ impl<'a> Filler<'a> {
         let (spec, _, mut put) = self.open(field, key);
         put.each(cells, |put, row, value| {
             if spec.kind() == Kind::Bool {
-                put.push_int(i64::from(value));
+                put.set_int(row, i64::from(value));
             } else {
                 let expected = spec.kind().expected();
                 put.refuse(row, CellProblem::Type { expected, found: value.to_string() });
@@ -153,7 +218,7 @@ impl<'a> Filler<'a> {
         let (spec, _, mut put) = self.open(field, key);
         put.each(cells, |put, row, value| {
             if spec.kind() == Kind::Datetime {
-                put.push_int(value);
+                put.set_int(row, value);
             } else {
                 let expected = spec.kind().expected();
                 put.refuse(row, CellProblem::Type { expected, found: "a timestamp".to_owned() });
@@ -182,14 +247,15 @@ impl<'a> Filler<'a> {
         let name = self.schema.fields()[field].name();
         let n_rows = self.n_rows;
         let (_, cell, mut put) = self.open(field, name);
-        for row in 0..n_rows {
-            match (&*cell.absent, &mut *put.column) {
-                (Absent::Float(value), Column::Float(values)) => values.push(*value),
-                (Absent::Int(value), Column::Int(values)) => values.push(*value),
-                (Absent::Text(value), Column::Text(values)) => values.push(value),
-                (Absent::Missing, column) => column.push_missing(),
-                _ => put.refuse(row, CellProblem::Missing),
+        match (&*cell.absent, &mut *put.column) {
+            (Absent::Float(value), Column::Float(values)) => values.fill(*value),
+            (Absent::Int(value), Column::Int(values)) => values.values_mut().fill(*value),
+            (Absent::Text(value), Column::Text(values)) => {
+                let (strings, codes) = values.parts_mut();
+                codes.fill(strings.share(value));
             }
+            (Absent::Missing, column) => (0..n_rows).for_each(|row| column.set_missing(row)),
+            _ => (0..n_rows).for_each(|row| put.refuse(row, CellProblem::Missing)),
         }
     }
 
@@ -220,8 +286,10 @@ impl<'a> Filler<'a> {
     fn open<'s>(&'s mut self, field: usize, key: &'s str) -> (&'a Field, &'a Cell, Put<'s>) {
         let schema = self.schema;
         let (spec, cell) = (&schema.fields()[field], &schema.plan.cells[field]);
+        let column = &mut self.frame.columns_mut()[field];
+        column.resize(self.n_rows);
         let put = Put {
-            column: &mut self.frame.columns_mut()[field],
+            column,
             nullable: cell.nullable,
             expected: spec.kind().expected(),
             n_rows: self.n_rows,
@@ -256,15 +324,23 @@ impl Put<'_> {
         // One loop for each way to put a cell, with the cell's reading in it: a call for each cell costs as much as reading it.
         cells.enumerate().for_each(|(row, cell)| match cell {
             Some(value) => put(self, row, value),
-            None if self.nullable => self.column.push_missing(),
-            None => self.refuse(row, CellProblem::Null { expected: self.expected }),
+            None => self.missing(row),
         });
+    }
+
+    #[inline]
+    fn missing(&mut self, row: usize) {
+        if self.nullable {
+            self.column.set_missing(row);
+        } else {
+            self.refuse(row, CellProblem::Null { expected: self.expected });
+        }
     }
 
     /// Notes what is wrong; the place in the column is filled all the same.
     #[cold]
     fn refuse(&mut self, row: usize, problem: CellProblem) {
-        self.column.push_missing();
+        self.column.set_missing(row);
         self.bad.resize(self.n_rows, false);
         self.bad[row] = true;
         let error = CellError { row: Some(row), field: Some(self.key.to_owned()), problem };
@@ -272,9 +348,11 @@ impl Put<'_> {
     }
 
     #[inline]
-    fn push_int(&mut self, value: i64) {
-        if let Column::Int(column) = &mut *self.column {
-            column.push(value);
+    fn set_int(&mut self, row: usize, value: i64) {
+        if let Column::Int(column) = &mut *self.column
+            && let Some(place) = column.values_mut().get_mut(row)
+        {
+            *place = value;
         }
     }
 
@@ -288,7 +366,7 @@ impl Put<'_> {
         found: impl Fn() -> String,
     ) {
         match cell.limits.as_ref().and_then(|limits| limits.of_int(value)) {
-            None => self.push_int(value),
+            None => self.set_int(row, value),
             Some(breach) => self.refuse(row, breach.problem(field, found())),
         }
     }
@@ -308,88 +386,106 @@ impl Put<'_> {
             cell.limits.as_ref().and_then(|_| Breach::of_float(field, value))
         {
             self.refuse(row, breach.problem(field, found()));
-        } else if let Column::Float(values) = &mut *self.column {
-            values.push(value);
+        } else if let Column::Float(values) = &mut *self.column
+            && let Some(place) = values.get_mut(row)
+        {
+            *place = value;
+        }
+    }
+
+    /// A cell of a field of any kind.
+    #[inline]
+    fn text(&mut self, row: usize, field: &Field, cell: &Cell, text: &str, seen: &mut Seen) {
+        match field.kind() {
+            Kind::Int => match integer(text) {
+                Ok(value) => self.int(row, field, cell, value, || cut(text)),
+                Err(problem) => self.refuse(row, problem),
+            },
+            Kind::Float => match float(text) {
+                Ok(value) => self.float(row, field, cell, value, || cut(text)),
+                Err(problem) => self.refuse(row, problem),
+            },
+            Kind::Bool => match boolean(text) {
+                Some(value) => self.set_int(row, value),
+                None => self.refuse(row, of_type(Kind::Bool, text.trim())),
+            },
+            Kind::Datetime => match datetime::parse(text.trim()) {
+                Some(value) => self.set_int(row, value),
+                None => self.refuse(row, CellProblem::Datetime { found: quoted(text) }),
+            },
+            _ => self.string(row, field, cell, text, seen),
         }
     }
 
     #[inline]
-    fn text(&mut self, row: usize, field: &Field, cell: &Cell, text: &str, seen: &mut Seen) {
+    fn string(&mut self, row: usize, field: &Field, cell: &Cell, text: &str, seen: &mut Seen) {
         let Column::Text(column) = &mut *self.column else { return };
+        let (strings, codes) = column.parts_mut();
+        let Some(place) = codes.get_mut(row) else { return };
         let key = Short::of(text.as_bytes());
-        if let Some(key) = &key
-            && let Some(span) = seen.find(key)
-        {
-            return column.push_span(span);
+        if let Some(code) = key.and_then(|key| seen.find(key)) {
+            *place = code;
+            return;
         }
         if let Some(breach) = cell.limits.as_ref().and_then(|limits| limits.of_text(text)) {
             return self.refuse(row, breach.problem(field, quoted(text)));
         }
         match key {
             Some(key) => {
-                let span = column.intern(text);
-                column.push_span(span);
-                seen.note(key, span);
+                *place = strings.share(text);
+                seen.note(key, *place);
             }
-            None => column.push(text),
+            None => *place = strings.add(text),
         }
     }
 }
 
-/// A text of 1 to 16 bytes, as numbers: equal where the texts are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Short {
-    start: u64,
-    end: u64,
-    len: usize,
-}
-
-impl Short {
-    #[inline]
-    fn of(text: &[u8]) -> Option<Self> {
-        let len = text.len();
-        // Start and end cover all of it, and may overlap.
-        let (start, end) = match len {
-            8..=16 => {
-                (u64::from_le_bytes(*text.first_chunk()?), u64::from_le_bytes(*text.last_chunk()?))
-            }
-            4..=7 => (
-                u32::from_le_bytes(*text.first_chunk()?).into(),
-                u32::from_le_bytes(*text.last_chunk()?).into(),
-            ),
-            2..=3 => (
-                u16::from_le_bytes(*text.first_chunk()?).into(),
-                u16::from_le_bytes(*text.last_chunk()?).into(),
-            ),
-            1 => (text[0].into(), 0),
-            _ => return None,
-        };
-        Some(Self { start, end, len })
+/// Reads each cell into its place, and notes the rows of those that cannot be read.
+#[inline]
+fn read_each<T>(
+    cells: &impl RawCells,
+    places: &mut [T],
+    odd: &mut Vec<usize>,
+    mut read: impl FnMut(usize, usize) -> Option<T>,
+) {
+    for (row, (place, (start, end))) in places.iter_mut().zip(cells.spans()).enumerate() {
+        match read(start, end) {
+            Some(value) => *place = value,
+            None => odd.push(row),
+        }
     }
 }
 
-/// Short texts that a column has had lately, and where they are in it: columns of text often have few values.
-#[derive(Debug, Default)]
-struct Seen([(Short, (u32, u32)); Self::N]);
-
-impl Seen {
-    const N: usize = 32;
-
-    #[inline]
-    fn place(key: &Short) -> usize {
-        // The fractional part of the golden ratio spreads what is close together.
-        let mixed = (key.start ^ key.end.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 59) as usize % Self::N
+/// The integer of one to eight digits that stands there, if it is one and does not end the text.
+#[inline]
+fn few_digits(text: &[u8], start: usize, end: usize) -> Option<i64> {
+    let len = end.wrapping_sub(start);
+    if !(1..=8).contains(&len) {
+        return None;
     }
-
-    #[inline]
-    fn find(&self, key: &Short) -> Option<(u32, u32)> {
-        let (known, span) = &self.0[Self::place(key)];
-        (known == key).then_some(*span)
+    let word = u64::from_le_bytes(*text.get(start..)?.first_chunk()?);
+    // The first digit is in the lowest byte. What is behind the last one is shifted out, and zeros come in before the first.
+    let digits = (word ^ 0x3030_3030_3030_3030) << (64 - 8 * len);
+    if (digits.wrapping_add(0x7676_7676_7676_7676) | digits) & 0x8080_8080_8080_8080 != 0 {
+        return None;
     }
+    // Pairs of digits, then pairs of pairs, then both halves: each multiplication adds up what is in different bytes.
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8);
+    const EVERY_FOURTH: u64 = 0x0000_00ff_0000_00ff;
+    let first = (pairs & EVERY_FOURTH).wrapping_mul(100 + (1_000_000 << 32));
+    let second = (pairs >> 16 & EVERY_FOURTH).wrapping_mul(1 + (10_000 << 32));
+    Some((first.wrapping_add(second) >> 32).cast_signed())
+}
 
-    fn note(&mut self, key: Short, span: (u32, u32)) {
-        self.0[Self::place(&key)] = (key, span);
+/// 1 or 0, in words or digits.
+fn boolean(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if text == "1" || text.eq_ignore_ascii_case("true") {
+        Some(1)
+    } else if text == "0" || text.eq_ignore_ascii_case("false") {
+        Some(0)
+    } else {
+        None
     }
 }
 
@@ -646,5 +742,102 @@ mod tests {
             ]
         );
         assert_eq!(frame.n_rows(), 0);
+    }
+
+    /// Cells that stand one behind the other, with something in between. `NA` is missing, and `404`.
+    struct Standing {
+        text: String,
+        spans: Vec<(usize, usize)>,
+        digits_are_values: bool,
+    }
+
+    impl RawCells for Standing {
+        fn text(&self) -> &str {
+            &self.text
+        }
+
+        fn spans(&self) -> impl Iterator<Item = (usize, usize)> {
+            self.spans.iter().copied()
+        }
+
+        fn value(&self, start: usize, end: usize) -> Option<&str> {
+            let value = &self.text[start..end];
+            (value != "NA" && (self.digits_are_values || value != "404")).then_some(value)
+        }
+
+        fn digits_are_values(&self) -> bool {
+            self.digits_are_values
+        }
+    }
+
+    fn field(kind: &str, nullable: bool, enforce: bool) -> Schema {
+        let mut field = json!({"name": "a", "type": kind, "nullable": nullable});
+        if enforce {
+            field["enforce"] = true.into();
+            match kind {
+                "string" => field["categories"] = json!(["RL", "a text of 16 bytes", "404"]),
+                _ => field["maximum"] = json!(1000),
+            }
+        }
+        Schema::load(serde_json::from_value(json!([field])).unwrap()).unwrap()
+    }
+
+    proptest::proptest! {
+        /// What is read where it stands is what is read when it is taken out of the text: values, and what is wrong.
+        #[test]
+        fn cells_are_read_where_they_stand(
+            cells in proptest::collection::vec(
+                "NA|404|RL|FV|[0-9]{1,9}|-?[0-9]{0,3}[.][0-9]{0,3}|[a-c\u{0}é]{0,3}|[ab]{14,17}|true|0|2020-01-0[0-3]|[/:0-9]{1,8}",
+                0..200,
+            ),
+            kind in proptest::sample::select(vec!["int", "float", "bool", "datetime", "string"]),
+            nullable: bool,
+            enforce: bool,
+            digits_are_values: bool,
+        ) {
+            let schema = field(kind, nullable, enforce && matches!(kind, "int" | "float" | "string"));
+            let mut standing = Standing { text: String::new(), spans: Vec::new(), digits_are_values };
+            for cell in &cells {
+                let start = standing.text.len();
+                standing.text.push_str(cell);
+                standing.spans.push((start, standing.text.len()));
+                standing.text.push(',');
+            }
+            let (mut frame, mut taken_out) = (schema.frame(), schema.frame());
+            let mut filler = Filler::new(&schema, &mut frame, cells.len());
+            filler.cells(0, "a", &standing);
+            let decoded = filler.finish();
+            let mut filler = Filler::new(&schema, &mut taken_out, cells.len());
+            filler.texts(0, "a", standing.spans.iter().map(|(start, end)| standing.value(*start, *end)));
+            proptest::prop_assert_eq!(decoded, filler.finish());
+            let shown = |frame: &Frame| format!("{:?}", values(frame));
+            proptest::prop_assert_eq!(shown(&frame), shown(&taken_out));
+        }
+    }
+
+    /// The values of the only column. NaN is shown like any other.
+    fn values(frame: &Frame) -> Vec<String> {
+        let rows = 0..frame.n_rows();
+        match &frame.columns()[0] {
+            Column::Float(values) => rows.map(|row| values[row].to_string()).collect(),
+            Column::Int(column) => rows.map(|row| format!("{:?}", column.get(row))).collect(),
+            Column::Text(column) => rows.map(|row| format!("{:?}", column.get(row))).collect(),
+            Column::Tensor(_) | Column::Image(_) => panic!(),
+        }
+    }
+
+    #[test]
+    fn a_few_digits_are_an_integer_wherever_they_stand() {
+        for text in ["0", "7", "42", "007", "1234567", "98765432"] {
+            let (len, padded) = (text.len(), format!("x{text},12345678"));
+            assert_eq!(few_digits(padded.as_bytes(), 1, 1 + len), text.parse().ok(), "{text}");
+        }
+        for text in ["", "-1", "1.", "12345678", "1a", "/", ":", "é", "1 "] {
+            let padded = format!("{text}........");
+            let found = few_digits(padded.as_bytes(), 0, text.len());
+            assert_eq!(found, text.parse().ok().filter(|value| *value >= 0), "{text}");
+        }
+        assert_eq!(few_digits(b"123456789...", 0, 9), None, "too many");
+        assert_eq!(few_digits(b"1234", 0, 4), None, "nothing behind it");
     }
 }

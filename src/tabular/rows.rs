@@ -261,11 +261,8 @@ impl Rows {
                         filler.absent(field);
                         continue;
                     };
-                    let dialect = &self.shared.dialect;
-                    let cells = records
-                        .column(column)
-                        .map(|cell| Some(cell).filter(|cell| !dialect.is_missing(cell)));
-                    filler.texts(field, &self.shared.columns[column], cells);
+                    let cells = records.column(column, &self.shared.dialect);
+                    filler.cells(field, &self.shared.columns[column], &cells);
                 }
                 filler.finish()
             }
