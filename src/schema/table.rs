@@ -157,6 +157,41 @@ impl<'a> Filler<'a> {
         });
     }
 
+    /// Fills a field from strings that are given by their places among `entries`, by the rules of [`Self::strings`]. `None` is a missing value, as
+    /// a key and as an entry.
+    pub fn coded<T: AsRef<str>>(
+        &mut self,
+        field: usize,
+        key: &str,
+        entries: &[Option<T>],
+        keys: impl Iterator<Item = Option<usize>>,
+    ) {
+        let text = |entry: usize| entries.get(entry)?.as_ref().map(AsRef::as_ref);
+        if self.schema.fields()[field].kind() != Kind::String {
+            return self.strings(field, key, keys.map(|entry| text(entry?)));
+        }
+        let (spec, cell, mut put) = self.open(field, key);
+        // An entry is looked at when it comes first: a large dictionary has many that this table does not use.
+        let mut known = vec![TextColumn::MISSING; entries.len()];
+        let mut seen = Seen::default();
+        put.each(keys.map(|entry| Some((entry?, text(entry?)?))), |put, row, (entry, text)| {
+            let Column::Text(column) = &mut *put.column else { return };
+            let (_, codes) = column.parts_mut();
+            let (Some(code), Some(known)) = (codes.get_mut(row), known.get_mut(entry)) else {
+                return;
+            };
+            if *known != TextColumn::MISSING {
+                *code = *known;
+                return;
+            }
+            put.string(row, spec, cell, text, &mut seen);
+            if let Column::Text(column) = &*put.column {
+                // Missing, if it was refused, which each row with it is to be told.
+                *known = column.codes().get(row).copied().unwrap_or(TextColumn::MISSING);
+            }
+        });
+    }
+
     /// Fills a field from integers: an int field, or a float field, which takes the nearest float.
     pub fn ints(&mut self, field: usize, key: &str, cells: impl Iterator<Item = Option<i64>>) {
         let (spec, cell, mut put) = self.open(field, key);
@@ -810,8 +845,29 @@ mod tests {
             let mut filler = Filler::new(&schema, &mut taken_out, cells.len());
             filler.texts(0, "a", standing.spans.iter().map(|(start, end)| standing.value(*start, *end)));
             proptest::prop_assert_eq!(decoded, filler.finish());
-            let shown = |frame: &Frame| format!("{:?}", values(frame));
-            proptest::prop_assert_eq!(shown(&frame), shown(&taken_out));
+            proptest::prop_assert_eq!(values(&frame), values(&taken_out));
+        }
+    }
+
+    proptest::proptest! {
+        /// Strings that are given by their places are what the strings themselves would be: values, and what is wrong.
+        #[test]
+        fn entries_are_read_as_their_strings(
+            entries in proptest::collection::vec(proptest::option::of("RL|FV|404|2020-01-0[0-3]|[ab]{14,17}"), 0..8),
+            keys in proptest::collection::vec(proptest::option::of(0_usize..8), 0..100),
+            kind in proptest::sample::select(vec!["int", "datetime", "string"]),
+            nullable: bool,
+            enforce: bool,
+        ) {
+            let schema = field(kind, nullable, enforce && kind == "string");
+            let (mut frame, mut taken_out) = (schema.frame(), schema.frame());
+            let mut filler = Filler::new(&schema, &mut frame, keys.len());
+            filler.coded(0, "a", &entries, keys.iter().copied());
+            let decoded = filler.finish();
+            let mut filler = Filler::new(&schema, &mut taken_out, keys.len());
+            filler.strings(0, "a", keys.iter().map(|entry| entries.get((*entry)?)?.as_deref()));
+            proptest::prop_assert_eq!(decoded, filler.finish());
+            proptest::prop_assert_eq!(values(&frame), values(&taken_out));
         }
     }
 

@@ -18,10 +18,14 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, ArrayRef, ListArray, RecordBatch};
 use arrow_buffer::OffsetBuffer;
-use arrow_schema::{ArrowError, DataType, Field as ArrowField, SchemaRef, TimeUnit};
+use arrow_schema::{
+    ArrowError, DataType, Field as ArrowField, Fields, Schema as ArrowSchema, SchemaRef, TimeUnit,
+};
 use base64::Engine as _;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
 
 use super::copied::Copied;
 use super::csv::Dialect;
@@ -42,14 +46,23 @@ pub(super) fn open_parquet(
     let wrong = |error: &dyn std::fmt::Display| {
         TableError::of(name, format!("cannot be read as Parquet: {error}"))
     };
-    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|error| wrong(&error))?
-        .with_batch_size(options.block_rows);
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::default())
+        .map_err(|error| wrong(&error))?;
+    let mut builder = file
+        .try_clone()
+        .map(|file| ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone()))
+        .map_err(|error| wrong(&error))?;
     let n_rows = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0).max(1);
     let copied = match &options.copied {
         Some(keep) => Copied::new(path, keep, &builder, name)?.map(Arc::new),
         None => None,
     };
+    // What is copied is not read, so what is read is not in the output: its type there does not matter.
+    if copied.is_some()
+        && let Some(coded) = with_dictionaries(&metadata)
+    {
+        builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, coded);
+    }
     let mut unread = Vec::new();
     let wanted = match (&options.copied, &copied) {
         // It cannot be copied, so it must be read.
@@ -71,7 +84,8 @@ pub(super) fn open_parquet(
         let mask = ProjectionMask::roots(builder.parquet_schema(), indices);
         builder = builder.with_projection(mask);
     }
-    let reader = builder.build().map_err(|error| wrong(&error))?;
+    let reader =
+        builder.with_batch_size(options.block_rows).build().map_err(|error| wrong(&error))?;
     let schema = arrow_array::RecordBatchReader::schema(&reader);
     let counter = Arc::clone(counter);
     let mut n_read = 0;
@@ -85,6 +99,34 @@ pub(super) fn open_parquet(
     });
     let shared = shared(name, Format::Parquet, schema);
     Ok(table(Shared { unread, copied, ..shared }, options.block_rows, Box::new(batches)))
+}
+
+/// The same columns, but the strings that the file has dictionaries of are read as numbers of their entries. `None` where there are none.
+fn with_dictionaries(file: &ArrowReaderMetadata) -> Option<ArrowReaderMetadata> {
+    let groups = file.metadata().row_groups();
+    let schema = file.metadata().file_metadata().schema_descr();
+    let has_dictionary = |root: usize| {
+        let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == root);
+        leaf.is_some_and(|leaf| {
+            groups.iter().all(|group| group.column(leaf).dictionary_page_offset().is_some())
+        })
+    };
+    let fields = file.schema().fields().iter().enumerate().map(|(root, field)| {
+        if !matches!(field.data_type(), DataType::Utf8 | DataType::LargeUtf8)
+            || !has_dictionary(root)
+        {
+            return Arc::clone(field);
+        }
+        let coded = DataType::Dictionary(DataType::Int32.into(), field.data_type().clone().into());
+        Arc::new(field.as_ref().clone().with_data_type(coded))
+    });
+    let fields: Fields = fields.collect();
+    if fields == *file.schema().fields() {
+        return None;
+    }
+    let coded = ArrowSchema::new_with_metadata(fields, file.schema().metadata().clone());
+    let options = ArrowReaderOptions::default().with_schema(Arc::new(coded));
+    ArrowReaderMetadata::try_new(Arc::clone(file.metadata()), options).ok()
 }
 
 /// Opens an Arrow stream, or a file: its beginning is a stream.
@@ -220,9 +262,14 @@ pub(super) fn fill(filler: &mut Filler<'_>, field: usize, key: &str, array: &Arr
             }
         },
         DataType::Dictionary(_, values) if is_text(values) => {
-            let values: Vec<Option<String>> =
-                (0..array.len()).map(|row| text_of(array, row)).collect();
-            filler.strings(field, key, values.iter().map(Option::as_deref));
+            let dictionary = array.as_any_dictionary();
+            let entries: Vec<Option<Cow<'_, str>>> =
+                (0..dictionary.values().len()).map(|at| text(dictionary.values(), at)).collect();
+            // With no entries there are no keys.
+            let keys = if entries.is_empty() { Vec::new() } else { dictionary.normalized_keys() };
+            let rows = 0..array.len();
+            let keys = rows.map(|row| keys.get(row).filter(|_| array.is_valid(row)).copied());
+            filler.coded(field, key, &entries, keys);
         }
         DataType::UInt64 | DataType::Decimal128(_, _) | DataType::Decimal256(_, _) => {
             let values: Vec<Option<String>> =
@@ -239,6 +286,14 @@ pub(super) fn fill(filler: &mut Filler<'_>, field: usize, key: &str, array: &Arr
 
 fn is_text(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// A string of an array of strings.
+fn text(array: &ArrayRef, at: usize) -> Option<Cow<'_, str>> {
+    match value(array, at) {
+        Value::Text(text) => Some(text),
+        _ => None,
+    }
 }
 
 fn text_of(array: &ArrayRef, row: usize) -> Option<String> {
