@@ -520,8 +520,8 @@ impl Settings {
         environment: BTreeMap<String, String>,
     ) -> Result<(Self, Vec<Effective>), ConfigError> {
         let read = |error: ::config::ConfigError| ConfigError::Read(error.to_string());
-        let defaults = File::from_str(DEFAULTS, FileFormat::Toml);
-        let known = flat(defaults.collect().map_err(read)?);
+        let defaults = File::from_str(DEFAULTS, FileFormat::Toml).collect().map_err(read)?;
+        let known = flat(defaults.clone());
         let mut overrides: Vec<(Option<PathBuf>, Box<dyn Source + Send + Sync>)> = Vec::new();
         let default_file = dir.join("default.toml");
         if default_file.is_file() {
@@ -559,7 +559,7 @@ impl Settings {
             .iter()
             .map(|(key, value)| (key.clone(), Effective::new(key, value, "default")))
             .collect();
-        let mut builder = Config::builder().add_source(defaults);
+        let mut builder = Config::builder().add_source(Collected(defaults));
         for (file, source) in overrides {
             let collected = source.collect().map_err(|error| match (&file, error) {
                 (Some(path), ::config::ConfigError::FileParse { cause, .. }) => ConfigError::Read(
@@ -567,15 +567,14 @@ impl Settings {
                 ),
                 (_, error) => read(error),
             })?;
-            for (key, value) in flat(collected) {
+            let text = file.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+            let lines = lines(&text.unwrap_or_default());
+            for (key, value) in flat(collected.clone()) {
                 let place = match &file {
-                    Some(path) => {
-                        let text = std::fs::read_to_string(path).unwrap_or_default();
-                        match line_of(&text, &key) {
-                            Some(line) => format!("`{}`, line {line}", path.display()),
-                            None => format!("`{}`", path.display()),
-                        }
-                    }
+                    Some(path) => match lines.get(&key) {
+                        Some(line) => format!("`{}`, line {line}", path.display()),
+                        None => format!("`{}`", path.display()),
+                    },
                     None => format!(
                         "the environment ({PREFIX}__{})",
                         key.replace('.', "__").to_uppercase()
@@ -592,7 +591,7 @@ impl Settings {
                 effective.insert(key.clone(), Effective::new(&key, &value, &origin.place));
                 origins.insert(key, origin);
             }
-            builder = builder.add_source(vec![source]);
+            builder = builder.add_source(Collected(collected));
         }
         if let Some(port) = port {
             let origin =
@@ -782,8 +781,9 @@ fn json(value: &Value) -> serde_json::Value {
     }
 }
 
-/// The line of a file in which a key is set, from 1 on; none where it stands in another form than `[section]` and `name = value`.
-fn line_of(text: &str, key: &str) -> Option<usize> {
+/// The lines of a file in which keys are set, from 1 on; without those that stand in another form than `[section]` and `name = value`.
+fn lines(text: &str) -> BTreeMap<String, usize> {
+    let mut lines = BTreeMap::new();
     let mut section = String::new();
     for (at, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -792,12 +792,24 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
         } else if let Some((name, _)) = line.split_once('=') {
             let name: String = name.chars().filter(|c| !c.is_whitespace() && *c != '"').collect();
             let whole = if section.is_empty() { name } else { format!("{section}.{name}") };
-            if whole == key {
-                return Some(at + 1);
-            }
+            lines.entry(whole).or_insert(at + 1);
         }
     }
-    None
+    lines
+}
+
+/// What has been read of a source, so that nothing is read and parsed twice.
+#[derive(Debug, Clone)]
+struct Collected(Map<String, Value>);
+
+impl Source for Collected {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, ::config::ConfigError> {
+        Ok(self.0.clone())
+    }
 }
 
 /// A value for a message. What may be a secret is not shown, as messages end up in logs.

@@ -273,13 +273,13 @@ impl Predictor {
         let outputs = if n_passed == 0 {
             Outputs::default()
         } else if let Some(input_type) = model.feeding.only_matrix() {
-            let broken =
-                || RuntimeError::Run { reason: "the features do not fill a matrix".to_owned() };
-            let features =
-                Tensor::from_features(input_type, workspace.features(), n_passed, n_features);
-            let features = features.ok_or_else(broken)?;
             passed(Stage::Preprocess);
-            let tensors = self.session.run(&[features], model.postprocess.tensors())?;
+            let tensors = self.session.run_features(
+                workspace.features(),
+                [n_passed, n_features],
+                input_type,
+                model.postprocess.tensors(),
+            )?;
             passed(Stage::Inference);
             model.postprocess.run(&tensors, n_passed)?
         } else {

@@ -122,7 +122,7 @@ pub fn load_and_prove(dir: &Path) -> Result<(Predictor, Proof), ServerError> {
 /// # Errors
 /// As [`load_and_prove`]; or nobody who is trusted has signed the artifact.
 pub fn load_trusted(dir: &Path, trust: &Trust) -> Result<(Predictor, Proof), ServerError> {
-    load_and_prove_with(dir, trust, SessionOptions::default(), &|_step| {})
+    prove(&compile(dir, trust)?)
 }
 
 /// Opens an artifact that somebody trusted has signed, if that is asked for, and whose graph reads no files but its own; or makes one of a
@@ -152,15 +152,34 @@ pub fn open_artifact(dir: &Path, trust: &Trust) -> Result<Artifact, ServerError>
     Ok(artifact)
 }
 
-fn load_and_prove_with(
-    dir: &Path,
-    trust: &Trust,
+/// Reads an artifact and compiles it: all of a model but its graph.
+///
+/// # Errors
+/// The artifact is not sound, or not trusted.
+pub fn compile(dir: &Path, trust: &Trust) -> Result<Arc<Model>, ServerError> {
+    Ok(Arc::new(Model::load(open_artifact(dir, trust)?)?))
+}
+
+/// As [`compile`], where ONNX Runtime is not needed for it, so that it may be done while that is opened: it is what reads a bare graph.
+#[must_use]
+pub fn compile_ahead(dir: &Path, trust: &Trust) -> Option<Result<Arc<Model>, ServerError>> {
+    (!bare::is_graph(dir)).then(|| compile(dir, trust))
+}
+
+/// Opens the graph of a compiled model and proves it.
+///
+/// # Errors
+/// The graph cannot be opened, or does not give what training recorded.
+pub fn prove(model: &Arc<Model>) -> Result<(Predictor, Proof), ServerError> {
+    prove_with(model, SessionOptions::default(), &|_step| {})
+}
+
+fn prove_with(
+    model: &Arc<Model>,
     options: SessionOptions,
     step: &dyn Fn(Step),
 ) -> Result<(Predictor, Proof), ServerError> {
-    step(Step::Opening);
-    let model = Arc::new(Model::load(open_artifact(dir, trust)?)?);
-    let mut predictor = Predictor::open(&model, options)?;
+    let mut predictor = Predictor::open(model, options)?;
     step(Step::Proving);
     let proof = proof::prove(&mut predictor)?;
     Ok((predictor, proof))
@@ -172,6 +191,28 @@ fn load_and_prove_with(
 /// There is no library, or it is too old.
 pub fn open_runtime(process: &Process) -> Result<(), RuntimeError> {
     runtime::init(&runtime::locate(process.onnxruntime.as_deref())?)
+}
+
+/// Opens ONNX Runtime for this process, and does `work` meanwhile: opening it takes longer than all else before the first prediction.
+///
+/// The work is done in a thread of its own, and not the opening: ONNX Runtime takes its memory from glibc, which grows that of the main thread
+/// in larger steps.
+///
+/// # Errors
+/// As [`open_runtime`], whatever has come of the work; or there can be no thread.
+pub fn open_runtime_beside<T: Send>(
+    process: &Process,
+    work: impl FnOnce() -> T + Send,
+) -> Result<T, RuntimeError> {
+    std::thread::scope(|scope| {
+        let working = std::thread::Builder::new().name("compile".to_owned());
+        let working = working.spawn_scoped(scope, work).map_err(|error| {
+            RuntimeError::Environment { reason: format!("there can be no thread: {error}") }
+        })?;
+        let opened = open_runtime(process);
+        let done = working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        opened.map(|()| done)
+    })
 }
 
 /// What a server would be.
@@ -202,8 +243,8 @@ impl std::fmt::Display for Verdict {
 pub fn check(settings: &Settings, process: &Process) -> Result<Verdict, ServerError> {
     let access = access(settings)?;
     let has_tls = tls(settings)?.is_some();
-    open_runtime(process)?;
-    let Deployed { deployments, .. } = deploy(settings, &Loading::default())?;
+    let found = open_runtime_beside(process, || Found::new(settings))?;
+    let Deployed { deployments, .. } = deploy(settings, found?, &Loading::default())?;
     let named = |deployment: &Deployment| format!("{}@{}", deployment.name(), deployment.version());
     Ok(Verdict {
         models: deployments.iter().map(named).collect(),
@@ -296,16 +337,18 @@ impl Application {
     /// The first thing that fails; no port is bound then.
     pub async fn build(settings: &Settings, process: &Process) -> Result<Self, ServerError> {
         let started = Instant::now();
-        open_runtime(process)?;
+        let is_background = settings.models.background;
+        let find = || (!is_background).then(|| Found::new(settings));
+        let found = open_runtime_beside(process, find)?;
         let shared = Shared::new(settings)?;
         let metrics = Arc::clone(&shared.metrics);
-        let models = if settings.models.background {
-            // What is not there at all need not be waited for.
-            find(settings)?;
-            Models::Unproven(Box::new(settings.clone()), Box::new(shared))
-        } else {
-            let deployed = deploy(settings, &Loading::default())?;
+        let models = if let Some(found) = found {
+            let deployed = deploy(settings, found?, &Loading::default())?;
             Models::Proven(Serving::new(settings, shared, deployed, started))
+        } else {
+            // What is not there at all need not be waited for.
+            self::find(settings)?;
+            Models::Unproven(Box::new(settings.clone()), Box::new(shared))
         };
         Self::bind(settings, metrics, models).await
     }
@@ -322,7 +365,7 @@ impl Application {
     ) -> Result<Self, ServerError> {
         let started = Instant::now();
         open_runtime(process)?;
-        let mut deployed = deploy(settings, &Loading::default())?;
+        let mut deployed = deploy(settings, Found::new(settings)?, &Loading::default())?;
         let (engine, end) = Engine::start(predictors, plan).map_err(ServerError::Engine)?;
         deployed.deployments[deployed.default].engine = engine;
         // The threads of the engine that was there end now, as they should.
@@ -534,7 +577,8 @@ impl Serving {
 /// Loads and proves the models while the port is bound already.
 fn load(settings: &Settings, shared: Shared, loading: &Loading) -> Result<Serving, ServerError> {
     let started = Instant::now();
-    Ok(Serving::new(settings, shared, deploy(settings, loading)?, started))
+    let found = Found { dirs: find(settings)?, first: None };
+    Ok(Serving::new(settings, shared, deploy(settings, found, loading)?, started))
 }
 
 /// What speaks HTTP on a connection.
@@ -870,9 +914,27 @@ fn find(settings: &Settings) -> Result<Vec<PathBuf>, ServerError> {
     Ok(distinct)
 }
 
+/// The models that the settings ask for, and what is known of them before ONNX Runtime is open.
+struct Found {
+    /// Their directories, the default one first.
+    dirs: Vec<PathBuf>,
+    /// The first of them, where it is compiled already.
+    first: Option<Result<Arc<Model>, ServerError>>,
+}
+
+impl Found {
+    /// Finds them, and compiles the first one where that needs no ONNX Runtime.
+    fn new(settings: &Settings) -> Result<Self, ServerError> {
+        let dirs = find(settings)?;
+        let first = dirs.first().zip(settings.trust().ok());
+        let first = first.and_then(|(dir, trust)| compile_ahead(dir, &trust));
+        Ok(Self { first, dirs })
+    }
+}
+
 /// Loads everything that the settings ask for, and notes how far that is.
-fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerError> {
-    let dirs = find(settings)?;
+fn deploy(settings: &Settings, found: Found, loading: &Loading) -> Result<Deployed, ServerError> {
+    let Found { dirs, mut first } = found;
     loading.note(|loaded| loaded.total = dirs.len());
     let step = |step| loading.note(|loaded| loaded.step = step);
     let cpus = Cpus::find();
@@ -885,7 +947,9 @@ fn deploy(settings: &Settings, loading: &Loading) -> Result<Deployed, ServerErro
     let mut loaded: Vec<(Predictor, Proof, Plan)> = Vec::new();
     for dir in dirs {
         loading.note(|loaded| loaded.model = dir.display().to_string());
-        let (mut predictor, proof) = load_and_prove_with(&dir, &trust, options, &step)?;
+        step(Step::Opening);
+        let model = first.take().unwrap_or_else(|| compile(&dir, &trust))?;
+        let (mut predictor, proof) = prove_with(&model, options, &step)?;
         step(Step::Measuring);
         let plan = plan(settings, cpus, &mut predictor);
         loaded.push((predictor, proof, plan));

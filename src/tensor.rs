@@ -206,6 +206,38 @@ impl AsElement for String {
     }
 }
 
+/// What features are cast to: the last thing before the graph, and the one place where it is done.
+pub trait Feature: Copy {
+    /// The value as this type. To a smaller float the nearest one is taken, as NumPy's `astype` does; to an integer the fraction is cut off.
+    fn of(value: f64) -> Self;
+}
+
+impl Feature for f64 {
+    fn of(value: f64) -> Self {
+        value
+    }
+}
+
+impl Feature for f32 {
+    #[expect(clippy::cast_possible_truncation, reason = "the graph takes this type")]
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+}
+
+impl Feature for f16 {
+    fn of(value: f64) -> Self {
+        Self::from_f64(value)
+    }
+}
+
+impl Feature for i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "the graph takes this type")]
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+}
+
 impl Tensor {
     /// The element type.
     #[must_use]
@@ -247,8 +279,7 @@ impl Tensor {
 
     /// A matrix of float64 as a tensor of `element_type`: the last thing before the graph.
     ///
-    /// `values` is row-major, `n_rows * n_columns` long; `None` when it is not, or for a type that features are not cast to. To
-    /// float32 the nearest value is taken, as NumPy's `astype` does; to int64 the fraction is cut off.
+    /// `values` is row-major, `n_rows * n_columns` long; `None` when it is not, or for a type that features are not cast to by [`Feature`].
     #[must_use]
     pub fn from_features(
         element_type: ElementType,
@@ -256,25 +287,15 @@ impl Tensor {
         n_rows: usize,
         n_columns: usize,
     ) -> Option<Self> {
+        fn cast<T: Feature>(values: &[f64], shape: IxDyn) -> Option<ArrayD<T>> {
+            ArrayD::from_shape_vec(shape, values.iter().map(|&value| T::of(value)).collect()).ok()
+        }
         let shape = IxDyn(&[n_rows, n_columns]);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "the graph takes this type; this is the one cast to it"
-        )]
         Some(match element_type {
-            ElementType::Float64 => {
-                Self::Float64(ArrayD::from_shape_vec(shape, values.to_vec()).ok()?)
-            }
-            ElementType::Float32 => Self::Float32(
-                ArrayD::from_shape_vec(shape, values.iter().map(|&x| x as f32).collect()).ok()?,
-            ),
-            ElementType::Int64 => Self::Int64(
-                ArrayD::from_shape_vec(shape, values.iter().map(|&x| x as i64).collect()).ok()?,
-            ),
-            ElementType::Float16 => Self::Float16(
-                ArrayD::from_shape_vec(shape, values.iter().map(|&x| f16::from_f64(x)).collect())
-                    .ok()?,
-            ),
+            ElementType::Float64 => Self::Float64(cast(values, shape)?),
+            ElementType::Float32 => Self::Float32(cast(values, shape)?),
+            ElementType::Int64 => Self::Int64(cast(values, shape)?),
+            ElementType::Float16 => Self::Float16(cast(values, shape)?),
             _ => return None,
         })
     }

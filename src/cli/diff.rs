@@ -16,7 +16,6 @@ use crate::compare::{
 use crate::postprocess::label_text;
 use crate::predictor::{Model, PredictError, Predictor};
 use crate::schema::Frame;
-use crate::startup::open_runtime;
 use crate::tabular::{Binding, Predicted, Rows, Table, TableError, predict};
 
 #[derive(Debug, clap::Args)]
@@ -224,7 +223,6 @@ fn compare(
 pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
     let sources = options.tables.sources(&options.data, None)?;
-    open_runtime(&context.process)?;
     let load = if options.unproven { tables::load_unproven } else { tables::load };
     let (old, new) = (load(&options.old, context)?, load(&options.new, context)?);
     let (old_model, new_model) = (Arc::clone(old.model()), Arc::clone(new.model()));

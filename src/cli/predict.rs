@@ -13,7 +13,6 @@ use super::stream::{End, Flow, INTERRUPTED, Interrupt, in_order};
 use super::tables::{self, FormatName, Job, Progress, TableOptions, thousands, thousands_of};
 use crate::predictor::{Model, PredictError, Predictor};
 use crate::schema::{Frame, UnknownFields};
-use crate::startup::open_runtime;
 use crate::tabular::{
     Binding, Block, Encoder, Format, Keep, Piece, Problem, Sink, Source, Table, TableError, predict,
 };
@@ -125,7 +124,6 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
         !options.resume || to_directory.is_some(),
         "--resume needs a directory to go on in: --output DIR/"
     );
-    open_runtime(&context.process)?;
     let first = tables::load(&options.model, context)?;
     let model = Arc::clone(first.model());
     let mut run = Run {

@@ -659,10 +659,12 @@ pub(super) fn run(options: &Options, context: &Context) -> anyhow::Result<ExitCo
     for log in &options.logs {
         sources.extend(tabular::expand(log, Some(Format::Ndjson))?);
     }
-    open_runtime(&context.process)?;
     let on = match &options.on {
         Some(on) => Some(Arc::clone(tables::load(on, context)?.model())),
-        None => None,
+        None => {
+            open_runtime(&context.process)?;
+            None
+        }
     };
     let labels = on.as_ref().map(|on| common_labels(on, on)).unwrap_or_default();
     let mut whole = Difference::new(options.compare.settings(), labels);

@@ -10,7 +10,7 @@ use super::Context;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::runtime::SessionOptions;
 use crate::schema::Schema;
-use crate::startup::{load_trusted, open_artifact};
+use crate::startup::{compile, compile_ahead, open_runtime_beside, prove};
 use crate::tabular::{self, Block, Dialect, Format, Source, Table, TableError};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -112,19 +112,23 @@ impl TableOptions {
     }
 }
 
-/// Loads and proves a model.
+/// Loads and proves a model, and opens ONNX Runtime if nobody has.
 pub(super) fn load(model: &str, context: &Context) -> anyhow::Result<Predictor> {
-    let dir = crate::artifact::store::find(&context.settings.models.dir, model)
-        .map_err(LoadError::from)?;
-    Ok(load_trusted(&dir, &context.trust)?.0)
+    Ok(prove(&compiled(model, context)?)?.0)
 }
 
 /// Loads a model without its proof: what is compared may be what is wrong.
 pub(super) fn load_unproven(model: &str, context: &Context) -> anyhow::Result<Predictor> {
-    let dir = crate::artifact::store::find(&context.settings.models.dir, model)
-        .map_err(LoadError::from)?;
-    let artifact = open_artifact(&dir, &context.trust)?;
-    Ok(Predictor::open(&Arc::new(Model::load(artifact)?), SessionOptions::default())?)
+    Ok(Predictor::open(&compiled(model, context)?, SessionOptions::default())?)
+}
+
+/// Compiles a model while ONNX Runtime is opened. What is wrong with ONNX Runtime is said first, as it is wrong for every model.
+fn compiled(model: &str, context: &Context) -> anyhow::Result<Arc<Model>> {
+    let dir = crate::artifact::store::find(&context.settings.models.dir, model);
+    let ahead = || dir.as_ref().ok().and_then(|dir| compile_ahead(dir, &context.trust));
+    let ahead = open_runtime_beside(&context.process, ahead)?;
+    let dir = dir.map_err(LoadError::from)?;
+    Ok(ahead.unwrap_or_else(|| compile(&dir, &context.trust))?)
 }
 
 /// Predictors of one model, one for each thread; the first is there already.

@@ -172,8 +172,8 @@ fn floor_divide(x: f64, y: f64) -> (f64, f64) {
 /// A function of one column, in place.
 #[derive(Debug)]
 pub(super) struct FunctionStep {
-    input: Slot,
-    output: Slot,
+    pub(super) input: Slot,
+    pub(super) output: Slot,
     function: Function,
 }
 
@@ -201,8 +201,8 @@ impl FunctionStep {
 /// Same as scikit-learn's `Binarizer` 1.2 to 1.9.
 #[derive(Debug)]
 pub(super) struct ThresholdStep {
-    input: Slot,
-    output: Slot,
+    pub(super) input: Slot,
+    pub(super) output: Slot,
     threshold: f64,
 }
 

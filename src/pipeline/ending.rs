@@ -12,7 +12,7 @@ use super::{Operation, Slot};
 /// The last operations of a pipeline, as far as they scale columns and refuse what is missing or infinite, and the features that they lead to.
 #[derive(Debug)]
 pub(super) struct Ending {
-    /// How many operations come before.
+    /// How many of the operations come before.
     pub(super) start: usize,
     features: Vec<Feature>,
 }
@@ -23,12 +23,13 @@ struct Feature {
     slot: Slot,
     /// With no parts where it is not scaled.
     affine: Affine,
+    must_be_finite: bool,
 }
 
 impl Ending {
-    /// What can be done at once of these operations, for features at these positions out of these slots. None where no check asks that
-    /// they are there: it would often be in vain.
-    pub(super) fn find(operations: &[Operation], gathered: &[(usize, Slot)]) -> Option<Self> {
+    /// What can be done at once of these operations, for features at these positions out of these slots. Where no check asks that all of them are
+    /// there it is only to gather them: to ask whether they are finite would often be in vain.
+    pub(super) fn find(operations: &[&Operation], gathered: &[(usize, Slot)]) -> Self {
         let features: HashSet<Slot> = gathered.iter().map(|(_, slot)| *slot).collect();
         // By output.
         let mut scaled: HashMap<Slot, (Slot, Affine)> = HashMap::new();
@@ -61,19 +62,24 @@ impl Ending {
         let feature = |(at, slot): &(usize, Slot)| {
             let (input, affine) = scaled.get(slot).copied().unwrap_or((*slot, Affine::default()));
             let is_checked = checked.contains(slot) || checked.contains(&input);
-            is_checked.then_some(Feature { at: *at, slot: input, affine })
+            is_checked.then_some(Feature { at: *at, slot: input, affine, must_be_finite: true })
         };
-        let features = gathered.iter().map(feature).collect::<Option<Vec<_>>>()?;
-        (start < operations.len()).then_some(Self { start, features })
+        match gathered.iter().map(feature).collect() {
+            Some(features) => Self { start, features },
+            None => {
+                let gathered = gathered.iter().map(|(at, slot)| Feature {
+                    at: *at,
+                    slot: *slot,
+                    affine: Affine::default(),
+                    must_be_finite: false,
+                });
+                Self { start: operations.len(), features: gathered.collect() }
+            }
+        }
     }
 
-    /// Writes the features of all rows, row by row, and says whether all are finite; if not, they are not to be used.
-    pub(super) fn run(
-        &self,
-        slots: &Slots<'_>,
-        (n_rows, n_features): (usize, usize),
-        features: &mut Vec<f64>,
-    ) -> bool {
+    /// Writes its features into the rows of all features, and says whether all are finite that must be; if not, they are not to be used.
+    pub(super) fn run(&self, slots: &Slots<'_>, n_features: usize, features: &mut [f64]) -> bool {
         fn write<T: Copy>(
             feature: &Feature,
             values: &[T],
@@ -81,9 +87,9 @@ impl Ending {
             n_features: usize,
             features: &mut [f64],
         ) -> bool {
-            let Feature { at, affine, .. } = feature;
+            let Feature { at, affine, must_be_finite, .. } = feature;
             // Which parts there are is asked once, not for each value.
-            match *affine {
+            let all_finite = match *affine {
                 Affine {
                     subtract: None,
                     divide: None,
@@ -101,7 +107,8 @@ impl Ending {
                 affine => {
                     write_with(*at, values, |x| affine.apply(number(x)), n_features, features)
                 }
-            }
+            };
+            all_finite || !must_be_finite
         }
         /// A few rows at a time: they are computed together, in fewer instructions, and then put into their rows.
         fn write_with<T: Copy>(
@@ -126,14 +133,17 @@ impl Ending {
             }
             all_finite
         }
-        features.clear();
-        features.resize(n_rows * n_features, 0.0);
+        let mut missing = Vec::new();
         self.features.iter().all(|feature| match slots.read(feature.slot) {
             View::Float(values) => write(feature, values, |x| x, n_features, features),
             View::Int(column) if !column.has_missing() => {
                 write(feature, column.values(), to_f64, n_features, features)
             }
-            _ => false,
+            _ if feature.must_be_finite => false,
+            column => {
+                column.map_numbers(&mut missing, |x| x);
+                write(feature, &missing, |x| x, n_features, features)
+            }
         })
     }
 }

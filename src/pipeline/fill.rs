@@ -12,8 +12,8 @@ use super::{Operation, PipelineError, Plan, Slot};
 /// - Same as `DataFrame.fillna` of pandas 1.5 to 3, hence as the imputers of feature-engine and `SimpleImputer`.
 #[derive(Debug)]
 pub(super) struct FillStep {
-    input: Slot,
-    output: Slot,
+    pub(super) input: Slot,
+    pub(super) output: Slot,
     value: Filling,
 }
 
@@ -97,8 +97,8 @@ impl FillStep {
 /// Same as `AddMissingIndicator` of feature-engine 1.5 to 1.9.
 #[derive(Debug)]
 pub(super) struct IndicateStep {
-    input: Slot,
-    output: Slot,
+    pub(super) input: Slot,
+    pub(super) output: Slot,
 }
 
 pub(super) fn load_indicate(plan: &mut Plan, spec: OutputsSpec) -> Result<(), PipelineError> {

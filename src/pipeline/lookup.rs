@@ -79,6 +79,15 @@ impl Lookup {
         Ok(Self { step: plan.index, input, column: column.to_owned(), table, known: known(values) })
     }
 
+    /// The keys of a table of text; none of another one.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        let table = match &self.table {
+            Table::Text(table) => Some(table),
+            Table::Int(_) | Table::Float(_) | Table::Category(_) => None,
+        };
+        table.into_iter().flat_map(|table| table.keys().map(AsRef::as_ref))
+    }
+
     /// Calls `found` for each cell of the column, in order: `None` for a missing cell, else the index of its key, if there is one.
     #[inline]
     pub(super) fn each(

@@ -16,7 +16,7 @@ use super::{Operation, PipelineError, Plan, Run, Slot};
 #[derive(Debug)]
 pub(super) struct MapStep {
     pub(super) lookup: Lookup,
-    output: Slot,
+    pub(super) output: Slot,
     result: Outcome,
 }
 

@@ -19,6 +19,7 @@ mod ending;
 mod error;
 mod expand;
 mod fill;
+mod fold;
 mod function;
 mod hash;
 mod image;
@@ -52,6 +53,7 @@ use datetime::DatetimeStep;
 use ending::Ending;
 use expand::ExpandStep;
 use fill::{FillStep, IndicateStep};
+use fold::Folded;
 use hash::{HashFeaturesStep, HashStep};
 use image::ImageStep;
 use impute::{Near, NeighboursStep, RegressStep};
@@ -132,8 +134,8 @@ struct SlotInfo {
 pub struct Pipeline {
     step_names: Vec<String>,
     operations: Vec<Operation>,
-    /// The last of them at once, where that can be done.
-    ending: Option<Ending>,
+    /// What takes the place of all of them as long as no row is refused, where there is a shorter way.
+    shortcut: Option<Shortcut>,
     slots: Vec<SlotInfo>,
     n_fields: usize,
     /// The features: name and slot, in the order of the graph's columns. Those out of a block have the block's.
@@ -144,6 +146,51 @@ pub struct Pipeline {
     gathered_blocks: Vec<GatheredBlock>,
     /// The columns that go into the graph by themselves.
     fed: Vec<FedColumn>,
+}
+
+/// The features by a shorter way: text fields folded, the last operations at once. It only shows that some row may be refused, not which one.
+#[derive(Debug)]
+struct Shortcut {
+    folded: Vec<Folded>,
+    /// The operations that are still to be run, in between.
+    operations: Vec<usize>,
+    ending: Ending,
+}
+
+impl Shortcut {
+    fn find(pipeline: &Pipeline) -> Option<Self> {
+        let gathered = &pipeline.gathered;
+        if !pipeline.fed.is_empty() || !pipeline.gathered_blocks.is_empty() {
+            return None;
+        }
+        let (folded, skipped) = fold::fold(pipeline, gathered);
+        let mut operations: Vec<usize> = (0..skipped.len()).filter(|at| !skipped[*at]).collect();
+        let others: Vec<(usize, Slot)> = gathered
+            .iter()
+            .filter(|(at, _)| !folded.iter().any(|folded| folded.has(*at)))
+            .copied()
+            .collect();
+        let left: Vec<&Operation> = operations.iter().map(|at| &pipeline.operations[*at]).collect();
+        let ending = Ending::find(&left, &others);
+        operations.truncate(ending.start);
+        let is_shorter = operations.len() < pipeline.operations.len();
+        is_shorter.then_some(Self { folded, operations, ending })
+    }
+
+    /// Whether the features of all rows are there; if not, all operations are to be run, as a row may be refused.
+    fn run(&self, pipeline: &Pipeline, frame: &Frame, workspace: &mut Workspace) -> bool {
+        let (n_rows, n_features) = (frame.n_rows(), pipeline.features.len());
+        let Workspace { features, numbers, .. } = workspace;
+        features.clear();
+        features.resize(n_rows * n_features, 0.0);
+        if !self.folded.iter().all(|folded| folded.run(frame, n_features, features, numbers)) {
+            return false;
+        }
+        pipeline.operate(self.operations.iter().copied(), frame, workspace);
+        let Workspace { columns, faults, features, .. } = workspace;
+        faults.is_empty()
+            && self.ending.run(&Slots::new(frame.columns(), columns), n_features, features)
+    }
 }
 
 /// What a column that goes into the graph by itself holds.
@@ -218,6 +265,8 @@ pub struct Workspace {
     /// Cells that a lookup did not know and made missing: (row, operation).
     unseen: Vec<(usize, usize)>,
     features: Vec<f64>,
+    /// What the texts of a column are among those of a [`Folded`] field.
+    numbers: Vec<u32>,
     /// The numbers of one row, for steps that need them side by side.
     scratch: Vec<f64>,
     near: Near,
@@ -356,9 +405,8 @@ impl Pipeline {
             };
             by_itself.push(FedColumn { name: (*column).to_owned(), slot, kind });
         }
-        let is_all_gathered = by_itself.is_empty() && gathered_blocks.is_empty();
-        Ok(Self {
-            ending: Ending::find(&plan.operations, &gathered).filter(|_| is_all_gathered),
+        let mut pipeline = Self {
+            shortcut: None,
             fed: by_itself,
             gathered,
             gathered_blocks,
@@ -372,7 +420,9 @@ impl Pipeline {
             slots: plan.slots,
             n_fields: schema.fields().len(),
             features: named,
-        })
+        };
+        pipeline.shortcut = Shortcut::find(&pipeline);
+        Ok(pipeline)
     }
 
     /// The names of the features, in the order of the graph's columns.
@@ -399,22 +449,15 @@ impl Pipeline {
     /// - A row's features depend on that row alone, to the bit.
     pub fn run(&self, frame: &Frame, workspace: &mut Workspace) {
         let n_rows = frame.n_rows();
-        workspace.columns.resize_with(self.slots.len() - self.n_fields, Column::default);
-        workspace.refused_by.clear();
-        workspace.refused_by.resize(n_rows, 0);
-        workspace.faults.clear();
-        workspace.unseen.clear();
-        let start = self.ending.as_ref().map_or(self.operations.len(), |ending| ending.start);
-        self.operate(0..start, frame, workspace);
-        if let Some(ending) = &self.ending {
-            let Workspace { columns, faults, features, .. } = &mut *workspace;
-            let slots = Slots::new(frame.columns(), columns);
-            if faults.is_empty() && ending.run(&slots, (n_rows, self.features.len()), features) {
+        self.prepare(n_rows, workspace);
+        if let Some(shortcut) = &self.shortcut {
+            if shortcut.run(self, frame, workspace) {
                 workspace.n_rows = n_rows;
                 return;
             }
-            self.operate(start..self.operations.len(), frame, workspace);
+            self.prepare(n_rows, workspace);
         }
+        self.operate(0..self.operations.len(), frame, workspace);
         let Workspace { columns, refused_by, faults, unseen, .. } = &mut *workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
         // NumPy has no missing integer and ONNX no missing string.
@@ -435,13 +478,26 @@ impl Pipeline {
     }
 
     /// Runs these operations.
-    fn operate(&self, which: std::ops::Range<usize>, frame: &Frame, workspace: &mut Workspace) {
+    /// Makes room for a run. No row is refused yet.
+    fn prepare(&self, n_rows: usize, workspace: &mut Workspace) {
+        workspace.columns.resize_with(self.slots.len() - self.n_fields, Column::default);
+        workspace.refused_by.clear();
+        workspace.refused_by.resize(n_rows, 0);
+        workspace.faults.clear();
+        workspace.unseen.clear();
+    }
+
+    fn operate(
+        &self,
+        which: impl Iterator<Item = usize>,
+        frame: &Frame,
+        workspace: &mut Workspace,
+    ) {
         let n_rows = frame.n_rows();
         let Workspace { columns, refused_by, faults, unseen, scratch, near, .. } = workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
-        let before = which.start;
-        for (at, operation) in self.operations[which].iter().enumerate() {
-            let index = before + at;
+        for index in which {
+            let Some(operation) = self.operations.get(index) else { continue };
             let mut slots = Slots::new(frame.columns(), columns);
             match operation {
                 Operation::Check(step) => step.run(&slots, &mut run),

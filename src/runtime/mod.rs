@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use ndarray::{ArrayD, IxDyn};
+use ndarray::{ArrayD, IxDyn, ShapeError};
 use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
@@ -24,9 +24,11 @@ use crate::tensor::{ElementType, Tensor};
 
 mod error;
 mod file;
+mod kept;
 
 pub use error::RuntimeError;
 pub use file::{ClassLabels, GraphFile};
+use kept::Kept;
 
 /// File name of the library on this system.
 #[cfg(target_os = "macos")]
@@ -169,6 +171,12 @@ pub struct Session {
     session: OrtSession,
     /// Which outputs are computed, when not all of them.
     options: Option<RunOptions<HasSelectedOutputs>>,
+    /// The tensors of runs of a matrix.
+    kept: Option<Kept>,
+    /// The size of the last matrix.
+    last: [usize; 2],
+    /// Whether the graph takes what was kept.
+    keeps: bool,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
 }
@@ -229,7 +237,8 @@ impl Session {
         let session = built().map_err(refused)?;
         let inputs = session.inputs().iter().map(tensor_info).collect();
         let outputs = session.outputs().iter().map(tensor_info).collect();
-        Ok(Self { session, options: None, inputs, outputs })
+        let (options, kept, last, keeps) = (None, None, [0; 2], true);
+        Ok(Self { session, options, kept, last, keeps, inputs, outputs })
     }
 
     /// The same session, computing no other outputs than these: an output that nobody wants may cost a lot, or be of a type that is no
@@ -268,7 +277,6 @@ impl Session {
         inputs: &[Tensor],
         wanted: &[String],
     ) -> Result<Vec<Tensor>, RuntimeError> {
-        let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
         let values =
             inputs.iter().map(input_value).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let outputs = match &self.options {
@@ -278,6 +286,59 @@ impl Session {
         let outputs = outputs.map_err(failed)?;
         wanted.iter().map(|name| extract(&outputs, name)).collect()
     }
+
+    /// As [`Self::run`], for a graph that takes a matrix and nothing else: `features` is one of float64, row-major, `[n_rows, n_columns]`
+    /// large, and cast to `element_type`.
+    ///
+    /// # Errors
+    /// As [`Self::run`]; or the features do not fill the matrix, or are not cast to this type.
+    pub fn run_features(
+        &mut self,
+        features: &[f64],
+        size: [usize; 2],
+        element_type: ElementType,
+        wanted: &[String],
+    ) -> Result<Vec<Tensor>, RuntimeError> {
+        let broken =
+            || RuntimeError::Run { reason: "the features do not fill a matrix".to_owned() };
+        if size[0].checked_mul(size[1]) != Some(features.len()) {
+            return Err(broken());
+        }
+        let is_kept = self.keep(size, element_type, wanted);
+        if is_kept && let Some(kept) = &mut self.kept {
+            // Why it fails is said by the run without it.
+            if let Ok(outputs) = kept.run(&mut self.session, features) {
+                return wanted.iter().map(|name| extract(&outputs, name)).collect();
+            }
+            self.kept = None;
+        }
+        let matrix = Tensor::from_features(element_type, features, size[0], size[1]);
+        let outputs = self.run(&[matrix.ok_or_else(broken)?], wanted)?;
+        // The graph does not give what it says it gives, so that it is not asked to again.
+        self.keeps &= !is_kept;
+        Ok(outputs)
+    }
+
+    /// Whether there are tensors for such a run. They are made when two of the same size come one after the other.
+    fn keep(&mut self, size: [usize; 2], element_type: ElementType, wanted: &[String]) -> bool {
+        let last = std::mem::replace(&mut self.last, size);
+        if self.kept.as_ref().is_some_and(|kept| kept.fits(element_type, size, wanted)) {
+            return true;
+        }
+        let [input] = self.inputs.as_slice() else { return false };
+        if !self.keeps || last != size {
+            return false;
+        }
+        let kept = Kept::new(element_type, size, wanted, input, &self.outputs);
+        // Without them all goes on as before.
+        let Ok(Some(kept)) = kept else { return false };
+        self.kept = Some(kept);
+        true
+    }
+}
+
+fn failed(error: ort::Error) -> RuntimeError {
+    RuntimeError::Run { reason: error.to_string() }
 }
 
 /// What the library says of a file, without the path, which is said already, and without the place in its sources.
@@ -349,7 +410,6 @@ fn input_value(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
 }
 
 fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeError> {
-    let failed = |error: ort::Error| RuntimeError::Run { reason: error.to_string() };
     let missing = |what: String| RuntimeError::Run { reason: what };
     let value =
         outputs.get(name).ok_or_else(|| missing(format!("the graph gave no output `{name}`")))?;
@@ -359,11 +419,13 @@ fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeEr
         }
         return Err(missing(format!("the output `{name}` is no tensor, but {}", value.dtype())));
     };
+    let broken_shape = |error| missing(format!("the output `{name}` has a broken shape: {error}"));
     // The numbers of an output, as they are.
     macro_rules! array {
-        ($variant:ident) => {
-            Tensor::$variant(value.try_extract_array().map_err(failed)?.to_owned())
-        };
+        ($variant:ident) => {{
+            let (shape, values) = value.try_extract_tensor().map_err(failed)?;
+            Tensor::$variant(array(shape, values.to_vec()).map_err(broken_shape)?)
+        }};
     }
     Ok(match element_type(*ty) {
         Some(ElementType::Float16) => array!(Float16),
@@ -380,11 +442,7 @@ fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeEr
         Some(ElementType::Bool) => array!(Bool),
         Some(ElementType::String) => {
             let (shape, strings) = value.try_extract_strings().map_err(failed)?;
-            let shape: Vec<usize> =
-                shape.iter().map(|dim| usize::try_from(*dim).unwrap_or(0)).collect();
-            Tensor::String(ArrayD::from_shape_vec(IxDyn(&shape), strings).map_err(|error| {
-                missing(format!("the output `{name}` has a broken shape: {error}"))
-            })?)
+            Tensor::String(array(shape, strings).map_err(broken_shape)?)
         }
         None => {
             return Err(missing(format!(
@@ -392,6 +450,12 @@ fn extract(outputs: &SessionOutputs<'_>, name: &str) -> Result<Tensor, RuntimeEr
             )));
         }
     })
+}
+
+/// An array of a shape as ONNX Runtime has it.
+fn array<T>(shape: &[i64], values: Vec<T>) -> Result<ArrayD<T>, ShapeError> {
+    let shape: Vec<usize> = shape.iter().map(|dim| usize::try_from(*dim).unwrap_or(0)).collect();
+    ArrayD::from_shape_vec(shape, values)
 }
 
 /// The types of keys and values, when this is what the operator `ZipMap` makes.
@@ -467,4 +531,75 @@ fn tensor_info(outlet: &Outlet) -> TensorInfo {
         other => (other.to_string(), Vec::new(), Vec::new()),
     };
     TensorInfo { name: outlet.name().to_owned(), r#type, shape, symbols }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(name: &str) -> (Session, Vec<String>) {
+        init(&locate(crate::config::process().onnxruntime.as_deref()).unwrap()).unwrap();
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/graphs");
+        let session = Session::open(&dir.join(name), SessionOptions::default()).unwrap();
+        let outputs: Vec<String> =
+            session.outputs().iter().map(|output| output.name.clone()).collect();
+        (session.giving(&outputs).unwrap(), outputs)
+    }
+
+    fn matrix(n_rows: usize, n_columns: usize, seed: u32) -> Vec<f64> {
+        let numbers = (0_u32..).map(|at| f64::from((at * 37 + seed * 11) % 101) / 7.0 - 3.0);
+        numbers.take(n_rows * n_columns).collect()
+    }
+
+    /// In Debug form, so that NaN is like NaN and -0 is not like 0.
+    #[track_caller]
+    fn check(name: &str, n_columns: usize, element_type: ElementType) {
+        let (mut keeping, wanted) = open(name);
+        let (mut plain, _) = open(name);
+        for (seed, n_rows) in (0..).zip([1, 1, 1, 1, 3, 1, 3, 3, 3, 1, 1]) {
+            let features = matrix(n_rows, n_columns, seed);
+            let tensor = Tensor::from_features(element_type, &features, n_rows, n_columns);
+            let expected = plain.run(&[tensor.unwrap()], &wanted).unwrap();
+            let size = [n_rows, n_columns];
+            let found = keeping.run_features(&features, size, element_type, &wanted).unwrap();
+            assert_eq!(format!("{found:?}"), format!("{expected:?}"), "{name}, run {seed}");
+        }
+        assert!(keeping.kept.is_some() && keeping.keeps, "{name}");
+    }
+
+    #[test]
+    fn what_goes_from_run_to_run_changes_no_result() {
+        check("two_columns.onnx", 37, ElementType::Float64);
+        check("float32.onnx", 37, ElementType::Float32);
+        check("float16.onnx", 37, ElementType::Float16);
+        check("two_outputs.onnx", 37, ElementType::Float64);
+        // Strings and float32 in three dimensions among its outputs.
+        check("outputs.onnx", 2, ElementType::Float64);
+    }
+
+    #[test]
+    fn a_graph_that_gives_fewer_rows_than_it_says_is_run_as_before() {
+        let (mut session, wanted) = open("fewer.onnx");
+        let mut run = |features: &[f64]| {
+            let size = [features.len(), 1];
+            let outputs = session.run_features(features, size, ElementType::Float64, &wanted);
+            let kept = (session.kept.is_some(), session.keeps);
+            (outputs.unwrap()[0].to_f64().unwrap(), kept)
+        };
+        assert_eq!(run(&[1.0, 2.0]), (vec![1.0, 2.0], (false, true)));
+        assert_eq!(run(&[3.0, 4.0]), (vec![3.0, 4.0], (true, true)));
+        assert_eq!(run(&[-3.0, 5.0]), (vec![5.0], (false, false)));
+        assert_eq!(run(&[-6.0, -7.0]), (Vec::new(), (false, false)));
+        assert_eq!(run(&[6.0, 7.0]), (vec![6.0, 7.0], (false, false)));
+    }
+
+    #[test]
+    fn features_that_do_not_fill_the_matrix_are_refused() {
+        let (mut session, wanted) = open("narrow.onnx");
+        for (n, size) in [(35, [1, 36]), (37, [1, 36]), (0, [usize::MAX, 36]), (36, [1, 36])] {
+            let features = vec![0.0; n];
+            let outputs = session.run_features(&features, size, ElementType::Float64, &wanted);
+            assert_eq!(outputs.is_ok(), n == 36, "{n} {size:?}");
+        }
+    }
 }

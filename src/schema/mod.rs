@@ -26,6 +26,7 @@ pub use decode::{DecodeOptions, Decoded, DecodedLines, Form, UnknownFields};
 pub(crate) use error::shorten;
 pub use error::{CellError, CellProblem, SchemaError, SyntaxError};
 pub use frame::{Column, Frame, IntColumn, TextColumn};
+pub(crate) use seen::Short as ShortText;
 pub(crate) use table::integer_of_text;
 pub use table::{Filler, RawCells};
 pub use tensors::{TensorColumn, TensorType, Values};

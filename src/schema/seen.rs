@@ -2,7 +2,7 @@
 
 /// A text of up to 15 bytes as a number, with its length in the last byte: equal where the texts are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Short(u128);
+pub(crate) struct Short(u128);
 
 impl Short {
     const LONGEST: usize = 15;
@@ -29,7 +29,7 @@ impl Short {
 
     /// A text by itself.
     #[inline]
-    pub(super) fn of(text: &[u8]) -> Option<Self> {
+    pub(crate) fn of(text: &[u8]) -> Option<Self> {
         let len = text.len();
         // The start and the end cover all of it. Where they overlap they are the same.
         let (start, end): (u128, u128) = match len {
@@ -57,6 +57,16 @@ impl Short {
         };
         Some(Self(start | end << (8 * (len - width)) | (len as u128) << 120))
     }
+
+    /// A number below 2^16 that hardly any other text has.
+    #[inline]
+    pub(crate) fn hash(self) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of the number")]
+        let (start, end) = (self.0 as u64, (self.0 >> 64) as u64);
+        // The fractional part of the golden ratio spreads what is close together.
+        let mixed = (start ^ end.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 48) as usize
+    }
 }
 
 /// Short texts, and the entries of their column.
@@ -81,11 +91,7 @@ impl Seen {
 
     #[inline]
     fn place(key: Short) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "the halves of the number")]
-        let (start, end) = (key.0 as u64, (key.0 >> 64) as u64);
-        // The fractional part of the golden ratio spreads what is close together.
-        let mixed = (start ^ end.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 57) as usize % Self::N
+        key.hash() % Self::N
     }
 
     /// The entry of a text, if it was noted lately.

@@ -43,6 +43,32 @@ fn an_old_library_is_refused_and_does_not_hang() {
     assert_shown!(shown.join("\n"));
 }
 
+/// The library is opened while models are read: what is wrong with both is said in the same order each time.
+#[test]
+fn a_missing_library_goes_before_a_missing_model() {
+    let rows = "tests/data/house-prices/test.csv";
+    let shown = [
+        seaworthy(&["predict", "house-prices@9.9.9", rows]),
+        seaworthy(&["diff", "house-prices@9.9.9", "nobody", "--data", rows]),
+        seaworthy(&["diff", "house-prices@9.9.9", "nobody", "--unproven", "--data", rows]),
+        seaworthy(&["replay", "/dev/null", "--on", "nobody"]),
+        seaworthy(&["replay", "/dev/null"]),
+        seaworthy(&["serve", "nobody"]),
+        seaworthy(&["serve", "nobody", "--check"]),
+    ]
+    .map(|run| run.env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so").show());
+    assert_shown!(shown.join("\n"));
+    let shown = [
+        seaworthy(&["predict", "house-prices@9.9.9", rows]),
+        seaworthy(&["serve", "house-prices@9.9.9"]),
+    ];
+    for mut run in shown {
+        let outcome = run.outcome();
+        assert_eq!(outcome.code, Some(1), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("9.9.9"), "{}", outcome.stderr);
+    }
+}
+
 /// A path without a slash passed the check that the file is there, and then the system's loader looked elsewhere.
 #[test]
 fn the_path_of_the_library_may_be_relative() {
