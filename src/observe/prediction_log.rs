@@ -513,7 +513,7 @@ fn write_out(shared: &Shared, mut output: Output) {
 
 /// Whether a buffer is larger than what is kept, and than what it holds calls for. It is replaced and not made smaller, which would copy it.
 fn is_too_large(buffer: &Vec<u8>) -> bool {
-    buffer.capacity() > KEPT_BYTES && buffer.len() < buffer.capacity() / 4
+    buffer.capacity() > KEPT_BYTES && buffer.len() < buffer.capacity() / 16
 }
 
 /// What the writer remembers of a sink that fails.
@@ -700,7 +700,7 @@ mod tests {
     fn a_large_buffer_is_kept_while_it_is_needed_and_then_given_back() {
         let mut buffer = vec![b'x'; 2 * KEPT_BYTES];
         assert!(!is_too_large(&buffer));
-        buffer.truncate(KEPT_BYTES / 4);
+        buffer.truncate(KEPT_BYTES / 16);
         assert!(is_too_large(&buffer));
         assert!(!is_too_large(&Vec::with_capacity(KEPT_BYTES)));
 
