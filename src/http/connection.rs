@@ -30,6 +30,7 @@ use tokio::time::{Instant, Sleep};
 use tokio_rustls::server::TlsStream;
 use tower::Service as _;
 
+use super::present::Present;
 use super::problem::{self, ApiError, Rejected};
 use super::{loading, predict};
 use crate::observe::metrics::{Metrics, Refused};
@@ -459,7 +460,10 @@ fn is_about_the_server(path: &str) -> bool {
 
 /// Whether another server on the way may have seen something else in a request of HTTP/1 (RFC 9112, 3.2 and 6.1): which host it is for, or
 /// where its body ends. What hyper itself cannot make sense of does not come here.
-fn is_ambiguous(version: Version, headers: &HeaderMap) -> bool {
+fn is_ambiguous(version: Version, headers: &HeaderMap, present: Present) -> bool {
+    if present.host && !present.transfer_encoding && !present.repeated {
+        return false;
+    }
     let n_hosts = headers.get_all(header::HOST).iter().count();
     if n_hosts > 1 || (n_hosts == 0 && version == Version::HTTP_11) {
         return true;
@@ -512,7 +516,8 @@ impl Service<Request<Incoming>> for Requests {
                 problem::refuse(&request, &busy, &connections.metrics, Some(&serving.state));
             return Box::pin(std::future::ready(Ok(closing(response.map(Either::Left)))));
         }
-        if is_one_at_a_time && is_ambiguous(request.version(), request.headers()) {
+        let present = Present::of(request.headers());
+        if is_one_at_a_time && is_ambiguous(request.version(), request.headers(), present) {
             // What stands behind it is not to be taken for a request.
             progress.may_send.store(true, Ordering::Relaxed);
             let metrics = &connections.metrics;
@@ -524,7 +529,8 @@ impl Service<Request<Incoming>> for Requests {
         // Nearly every request is this one, which needs nothing of what the router and its layers do for the others.
         if predict::is_direct(&request) {
             return Box::pin(async move {
-                Ok(closing(predict::direct(&serving.state, request).await.map(Either::Left)))
+                let answer = predict::direct(&serving.state, request, present).await;
+                Ok(closing(answer.map(Either::Left)))
             });
         }
         let mut router = serving.router.clone();

@@ -20,6 +20,7 @@ mod models;
 mod openapi;
 mod pages;
 mod predict;
+mod present;
 pub mod problem;
 mod record;
 mod request_id;

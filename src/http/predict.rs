@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use axum::http::{HeaderValue, Method, Request, Response, header};
 use axum::routing::post;
 use http_body_util::{BodyExt as _, Full};
 
@@ -17,6 +17,7 @@ use super::encoding::{self, Encoding};
 use super::form::{self, MediaType};
 use super::gate::{self, Caller};
 use super::models::{in_path, unknown};
+use super::present::Present;
 use super::problem::{self, ApiError, Item, Logged};
 use super::record::{self, Exchanged, Record};
 use super::request_id::{self, RequestId};
@@ -45,17 +46,27 @@ pub(super) fn is_direct<B>(request: &Request<B>) -> bool {
 }
 
 /// Answers a request on the direct route, with all that the layers of the router would add.
-pub(super) async fn direct<B>(state: &AppState, request: Request<B>) -> Response<Full<Bytes>>
+pub(super) async fn direct<B>(
+    state: &AppState,
+    request: Request<B>,
+    present: Present,
+) -> Response<Full<Bytes>>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let (parts, body) = request.into_parts();
-    let id = request_id::of(&parts.headers, state.tracer());
+    let id = request_id::of_present(&parts.headers, present, state.tracer());
     let access = &state.limits().access;
     let admission = gate::admit(access, &parts.headers, DIRECT);
     let deployment = admission.refused.map_or_else(|| Ok(state.default_deployment()), Err);
-    let answering =
-        predict(state, deployment, &parts, body, (&id, Route::PREDICT), &admission.caller);
+    let answering = predict(
+        state,
+        deployment,
+        (&parts, present),
+        body,
+        (&id, Route::PREDICT),
+        &admission.caller,
+    );
     let mut response = problem::caught(std::pin::pin!(answering))
         .await
         .unwrap_or_else(|message| ApiError::Panicked { message }.to_response(&id));
@@ -279,7 +290,8 @@ async fn create_prediction(
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let deployment = find(&state, params, parts.uri.path());
     let route = Route::of(parts.extensions.get().map(MatchedPath::as_str));
-    let answering = predict(&state, deployment, &parts, body, (&id, route), &caller);
+    let present = Present::of(&parts.headers);
+    let answering = predict(&state, deployment, (&parts, present), body, (&id, route), &caller);
     let mut response = answering.await.map(Body::new);
     response.extensions_mut().insert(Logged);
     response
@@ -288,7 +300,7 @@ async fn create_prediction(
 async fn predict<B>(
     state: &AppState,
     deployment: Result<&Deployment, ApiError>,
-    parts: &Parts,
+    (parts, present): (&Parts, Present),
     body: B,
     (id, route): (&RequestId, Route),
     caller: &Caller,
@@ -318,9 +330,10 @@ where
         seen.on_invalid_null = on_invalid_null(parts.uri.query().unwrap_or_default())?;
         let schema = deployment.model.schema();
         let media_type = form::media_type(&parts.headers, schema)?;
-        let encoding = encoding::of_request(&parts.headers)?;
+        let encoding =
+            if present.content_encoding { encoding::of_request(&parts.headers)? } else { None };
         seen.is_binary = media_type != MediaType::Json || encoding.is_some();
-        read_body(body, &parts.headers, state, &mut seen.body).await?;
+        read_body(body, state, &mut seen.body).await?;
         // To inflate, to take pictures apart and to read rows takes its time as well.
         if deployment.engine.refuses_one() {
             return Err(EngineError::Overloaded.into());
@@ -393,22 +406,14 @@ fn on_invalid_null(query: &str) -> Result<bool, ApiError> {
 }
 
 /// Reads the body within its limits of size and time. What has arrived is in `read` also when it fails.
-async fn read_body<B>(
-    mut body: B,
-    headers: &HeaderMap,
-    state: &AppState,
-    read: &mut Received,
-) -> Result<(), ApiError>
+async fn read_body<B>(mut body: B, state: &AppState, read: &mut Received) -> Result<(), ApiError>
 where
     B: HttpBody<Data = Bytes> + Unpin,
 {
     let (limits, buffers) = (state.limits(), state.buffers());
     let too_large = || ApiError::BodyTooLarge { limit: limits.max_body_bytes };
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok())
-        .and_then(|length| length.parse::<u64>().ok())
-        .map(|length| usize::try_from(length).unwrap_or(usize::MAX));
+    let declared =
+        body.size_hint().exact().map(|length| usize::try_from(length).unwrap_or(usize::MAX));
     if declared.is_some_and(|length| length > limits.max_body_bytes) {
         return Err(too_large());
     }

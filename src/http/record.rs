@@ -1,8 +1,9 @@
 //! What the prediction log holds of a request: one JSON object, written once.
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::body::Bytes;
 use axum::http::Method;
@@ -42,12 +43,14 @@ impl<'a> Record<'a> {
     /// The part that all records begin with.
     fn begin(&self, line: &mut Vec<u8>, status: u16) {
         line.extend_from_slice(b"{\"timestamp\":\"");
-        timestamp(OffsetDateTime::now_utc(), line);
-        let level: &[u8] = if status >= 500 { b"ERROR" } else { b"INFO" };
-        line.extend_from_slice(b"\",\"level\":\"");
-        line.extend_from_slice(level);
+        timestamp(SystemTime::now(), line);
         // The id and the trace id are of characters that JSON takes as they are.
-        line.extend_from_slice(b"\",\"target\":\"prediction\",\"request_id\":\"");
+        let level: &[u8] = if status >= 500 {
+            b"\",\"level\":\"ERROR\",\"target\":\"prediction\",\"request_id\":\""
+        } else {
+            b"\",\"level\":\"INFO\",\"target\":\"prediction\",\"request_id\":\""
+        };
+        line.extend_from_slice(level);
         line.extend_from_slice(self.request_id.as_str().as_bytes());
         line.extend_from_slice(b"\",\"trace_id\":");
         match self.request_id.trace_id() {
@@ -102,27 +105,46 @@ struct Line {
 /// Inputs from this size on are not copied into the record.
 const LARGE_INPUTS: usize = 32 * 1024;
 
-/// A moment of this era as `2026-11-21T10:17:46.123456Z`. By hand: the general way costs as much as a small model.
-fn timestamp(moment: OffsetDateTime, line: &mut Vec<u8>) {
-    let (hour, minute, second, micro) = moment.to_hms_micro();
-    let year = u32::try_from(moment.year()).unwrap_or_default();
-    for (number, n_digits, after) in [
-        (year, 4, b'-'),
-        (u8::from(moment.month()).into(), 2, b'-'),
-        (moment.day().into(), 2, b'T'),
-        (hour.into(), 2, b':'),
-        (minute.into(), 2, b':'),
-        (second.into(), 2, b'.'),
-        (micro, 6, b'Z'),
-    ] {
-        let mut digits = [b'0'; 6];
-        let mut rest = number;
-        for digit in digits.iter_mut().rev() {
-            *digit += u8::try_from(rest % 10).unwrap_or_default();
-            rest /= 10;
-        }
-        line.extend_from_slice(&digits[digits.len() - n_digits..]);
-        line.push(after);
+/// The length of a moment's text up to the point.
+const SECOND_LENGTH: usize = 19;
+
+thread_local! {
+    /// The second that was last written in this thread, since 1970, and its text up to the point.
+    static SECOND: Cell<(u64, [u8; SECOND_LENGTH])> = const { Cell::new((u64::MAX, [0; SECOND_LENGTH])) };
+}
+
+/// A moment of this era as `2026-11-21T10:17:46.123456Z`. By hand: the general way costs as much as a small model. What is the same for a second
+/// is written once in it.
+fn timestamp(moment: SystemTime, line: &mut Vec<u8>) {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (second, mut text) = SECOND.get();
+    if second != since.as_secs() {
+        text = whole_second(moment.into());
+        SECOND.set((since.as_secs(), text));
+    }
+    line.extend_from_slice(&text);
+    let mut micros = *b".000000Z";
+    digits(since.subsec_micros(), &mut micros[1..7]);
+    line.extend_from_slice(&micros[..]);
+}
+
+fn whole_second(moment: OffsetDateTime) -> [u8; SECOND_LENGTH] {
+    let mut text = *b"0000-00-00T00:00:00";
+    let (hour, minute, second) = moment.to_hms();
+    digits(u32::try_from(moment.year()).unwrap_or_default(), &mut text[..4]);
+    for (number, at) in
+        [(moment.month().into(), 5), (moment.day(), 8), (hour, 11), (minute, 14), (second, 17)]
+    {
+        digits(number.into(), &mut text[at..at + 2]);
+    }
+    text
+}
+
+/// Writes the last digits of a number, as many as there is room for.
+fn digits(mut number: u32, text: &mut [u8]) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
     }
 }
 
@@ -414,7 +436,7 @@ mod tests {
                     "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z"
                 );
                 let mut line = Vec::new();
-                timestamp(moment, &mut line);
+                timestamp(moment.into(), &mut line);
                 assert_eq!(String::from_utf8(line).unwrap(), moment.format(format).unwrap());
             }
         }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::present::Present;
 use crate::observe::otlp::{Trace, Tracer};
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Says in the answer which span of which trace it was.
 pub(super) const TRACE_HEADER: HeaderName = HeaderName::from_static("traceresponse");
-const TRACEPARENT: &str = "traceparent";
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: &str = "tracestate";
 /// A longer `tracestate` is not passed on; the standard asks for that much.
 const LONGEST_STATE: usize = 512;
@@ -45,8 +46,18 @@ impl RequestId {
 /// Takes the id from the headers when it has 1 to 128 characters of `A-Z a-z 0-9 . _ : / + = @ -`, else makes one (a UUID of version 7, without
 /// hyphens). The trace of a well-formed `traceparent` is continued; without one a trace is begun, if there is somebody to send it to.
 pub(super) fn of(headers: &HeaderMap, tracer: Option<&Tracer>) -> RequestId {
-    let trace = continued(headers).or_else(|| tracer.map(Tracer::begin)).map(Arc::new);
-    RequestId { id: id(headers), trace }
+    of_present(headers, Present::of(headers), tracer)
+}
+
+/// As [`of`], by one who knows what is there.
+pub(super) fn of_present(
+    headers: &HeaderMap,
+    present: Present,
+    tracer: Option<&Tracer>,
+) -> RequestId {
+    let continued = if present.traceparent { continued(headers) } else { None };
+    let trace = continued.or_else(|| tracer.map(Tracer::begin)).map(Arc::new);
+    RequestId { id: if present.request_id { id(headers) } else { new_id() }, trace }
 }
 
 fn id(headers: &HeaderMap) -> HeaderValue {
@@ -58,12 +69,14 @@ fn id(headers: &HeaderMap) -> HeaderValue {
     let mut given = headers.get_all(HEADER).iter();
     match (given.next().filter(well_formed), given.next()) {
         (Some(value), None) => value.clone(),
-        _ => {
-            let mut buffer = uuid::Uuid::encode_buffer();
-            let id = uuid::Uuid::now_v7().simple().encode_lower(&mut buffer);
-            HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("unknown"))
-        }
+        _ => new_id(),
     }
+}
+
+fn new_id() -> HeaderValue {
+    let mut buffer = uuid::Uuid::encode_buffer();
+    let id = uuid::Uuid::now_v7().simple().encode_lower(&mut buffer);
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// The trace of a well-formed W3C `traceparent`.
@@ -125,10 +138,7 @@ mod tests {
     #[test]
     fn only_a_well_formed_traceparent_counts() {
         let trace = |value: &'static str| {
-            let headers = HeaderMap::from_iter([(
-                HeaderName::from_static(TRACEPARENT),
-                HeaderValue::from_static(value),
-            )]);
+            let headers = HeaderMap::from_iter([(TRACEPARENT, HeaderValue::from_static(value))]);
             continued(&headers).map(|trace| trace.trace_id)
         };
         let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

@@ -23,8 +23,11 @@ pub const TARGET: &str = "prediction";
 const GATHERED_FOR: Duration = Duration::from_millis(5);
 /// So many bytes are written without waiting for more.
 const ENOUGH_BYTES: usize = 256 * 1024;
-/// So much memory is kept: a record of a thousand rows finds room, and new memory costs more than copying into it.
+/// A buffer up to this size is kept: a record of a thousand rows finds room, and new memory costs more than copying into it. A larger one is
+/// kept as long as it is needed.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// After so long without a record no larger one is needed.
+const KEPT_FOR: Duration = Duration::from_secs(1);
 /// While so many bytes wait, so do requests: records may be large.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// Between two attempts to write what the sink has refused.
@@ -266,6 +269,24 @@ impl Shared {
         // A panic while the lock is held cannot leave a torn record: a record is appended by one call.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Waits until there may be a record. What a busy moment needed is given back when none comes for a while.
+    fn wait_for_record<'a>(
+        &self,
+        queue: MutexGuard<'a, Queue>,
+        writing: &mut Vec<u8>,
+    ) -> MutexGuard<'a, Queue> {
+        if queue.buffer.capacity().max(writing.capacity()) <= KEPT_BYTES {
+            return self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let waited = self.filled.wait_timeout(queue, KEPT_FOR);
+        let (mut queue, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() && queue.n_records == 0 {
+            queue.buffer = Vec::new();
+            *writing = Vec::new();
+        }
+        queue
+    }
 }
 
 /// A handle to the writer; cheap to clone.
@@ -457,7 +478,7 @@ fn write_out(shared: &Shared, mut output: Output) {
                     return;
                 }
                 queue.writer = Doing::Idle;
-                queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                queue = shared.wait_for_record(queue, &mut writing);
             }
             if queue.gathers_on(shared.capacity) {
                 queue.writer = Doing::Gathering;
@@ -480,10 +501,16 @@ fn write_out(shared: &Shared, mut output: Output) {
         };
         shared.emptied.notify_all();
         write(shared, &mut output, &writing, n_records, &mut trouble);
+        if is_too_large(&writing) {
+            writing = Vec::new();
+        }
         writing.clear();
-        // What a busy moment needed is not kept for ever.
-        writing.shrink_to(KEPT_BYTES);
     }
+}
+
+/// Whether a buffer is larger than what is kept, and than what it holds calls for. It is replaced and not made smaller, which would copy it.
+fn is_too_large(buffer: &Vec<u8>) -> bool {
+    buffer.capacity() > KEPT_BYTES && buffer.len() < buffer.capacity() / 4
 }
 
 /// What the writer remembers of a sink that fails.
@@ -664,6 +691,28 @@ mod tests {
         assert!(log.flush(Duration::from_secs(60)));
         drop(writer);
         assert_eq!(memory.text().lines().filter(|line| *line == record).count(), 6);
+    }
+
+    #[test]
+    fn a_large_buffer_is_kept_while_it_is_needed_and_then_given_back() {
+        let mut buffer = vec![b'x'; 2 * KEPT_BYTES];
+        assert!(!is_too_large(&buffer));
+        buffer.truncate(KEPT_BYTES / 4);
+        assert!(is_too_large(&buffer));
+        assert!(!is_too_large(&Vec::with_capacity(KEPT_BYTES)));
+
+        let sink = Sink::Memory(Memory::default());
+        let (log, _writer) = PredictionLog::start(&sink, 8192).unwrap();
+        let record = "x".repeat(MOST_BYTES);
+        for _ in 0..2 {
+            log.append(&[record.as_bytes()]);
+        }
+        assert!(log.flush(Duration::from_secs(60)));
+        let until = Instant::now() + Duration::from_secs(60);
+        while log.shared.lock().buffer.capacity() > KEPT_BYTES {
+            assert!(Instant::now() < until, "it is never given back");
+            std::thread::yield_now();
+        }
     }
 
     #[test]

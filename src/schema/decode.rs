@@ -111,8 +111,11 @@ impl Schema {
             Kind::Tensor => matches!(column, Column::Tensor(_)),
             Kind::Image => matches!(column, Column::Image(_)),
         };
+        let is_known = frame.layout_mut().is_of(self.plan.id);
         let n_columns = frame.columns().len();
-        if n_columns != self.fields.len() || !self.fields.iter().zip(frame.columns()).all(belongs) {
+        if n_columns != self.fields.len()
+            || (!is_known && !self.fields.iter().zip(frame.columns()).all(belongs))
+        {
             *frame = self.frame();
         }
         frame.clear();
@@ -225,6 +228,8 @@ pub(super) struct Plan {
 #[derive(Debug, Clone)]
 pub(super) struct Cell {
     kind: Kind,
+    /// Whether numbers and texts go into the column as they come.
+    is_plain: bool,
     pub(super) nullable: bool,
     /// `None` where nothing is enforced.
     pub(super) limits: Option<Box<Limits>>,
@@ -329,6 +334,8 @@ impl Cell {
         };
         Self {
             kind: field.kind(),
+            is_plain: !spec.enforce
+                && matches!(field.kind(), Kind::Int | Kind::Float | Kind::String),
             nullable: spec.nullable,
             limits: spec.enforce.then(|| Box::new(Limits::new(field))),
             absent: Box::new(absent),
@@ -742,7 +749,9 @@ impl<'r, 'a> Reader<'r, 'a> {
                     if self.options.unknown_fields == UnknownFields::Reject {
                         self.unknown(key);
                     }
-                    self.scan.skip_value()?;
+                    if !self.scan.skip_plain() {
+                        self.scan.skip_value()?;
+                    }
                 }
             }
         }
@@ -799,28 +808,27 @@ impl<'r, 'a> Reader<'r, 'a> {
         Ok(Key { start, field })
     }
 
-    /// Reads the value of a field into its column, if it is one of those that nearly all are: a short integer, a string without escapes,
-    /// and nothing is enforced.
+    /// Reads the value of a field into its column, if it is one of those that nearly all are: a short number, a string without escapes, and
+    /// nothing is enforced.
     #[inline]
     fn plain_cell(&mut self, index: usize) -> bool {
-        let cell = &self.schema.plan.cells[index];
-        if cell.limits.is_some() {
+        if !self.schema.plan.cells[index].is_plain {
             return false;
         }
-        match (&mut self.columns[index], cell.kind) {
-            (Column::Int(values), Kind::Int) => match self.scan.short_integer() {
+        match &mut self.columns[index] {
+            Column::Int(values) => match self.scan.short_integer() {
                 Some(value) => values.push(value.into()),
                 None => return false,
             },
-            (Column::Float(values), Kind::Float) => match self.scan.short_integer() {
-                Some(value) => values.push(value.into()),
-                None => return false,
-            },
-            (Column::Text(values), _) => match self.scan.plain_string() {
+            Column::Float(values) => match self.scan.short_number() {
                 Some(value) => values.push(value),
                 None => return false,
             },
-            _ => return false,
+            Column::Text(values) => match self.scan.plain_string() {
+                Some(value) => values.push(value),
+                None => return false,
+            },
+            Column::Tensor(_) | Column::Image(_) => return false,
         }
         true
     }

@@ -32,6 +32,7 @@ pub struct IntColumn {
 
 impl IntColumn {
     /// Appends a value.
+    #[inline]
     pub fn push(&mut self, value: i64) {
         self.values.push(value);
         if !self.missing.is_empty() {

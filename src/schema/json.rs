@@ -3,7 +3,7 @@
 //! A cursor over the text, driven by the caller: it checks and measures, and builds nothing. Knows nothing of fields or
 //! rows. The whole text is known to be UTF-8 before the first token, and no depth of nesting makes it recurse.
 
-use super::SyntaxError;
+use super::{SyntaxError, decimal};
 
 /// Levels of arrays and objects within one another that are read.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -136,6 +136,12 @@ impl Number<'_> {
             let magnitude = if power < 0 { mantissa / scale } else { mantissa * scale };
             return if self.negative { -magnitude } else { magnitude };
         }
+        if self.n_digits <= EXACT_DIGITS
+            && let Some(magnitude) =
+                self.decimal_power().and_then(|power| decimal::nearest(self.mantissa, power))
+        {
+            return if self.negative { -magnitude } else { magnitude };
+        }
         if self.text.len() > 1_000 {
             return self.normalised().parse().unwrap_or(f64::NAN);
         }
@@ -236,9 +242,13 @@ impl<'a> Scanner<'a> {
     /// # Errors
     /// When the body is not UTF-8, starts with a byte order mark, or is empty.
     pub(super) fn open(body: &'a [u8]) -> Scan<Self> {
-        let text = match std::str::from_utf8(body) {
+        // In half the time of the standard library, which then says where the fault is.
+        let text = match simdutf8::basic::from_utf8(body) {
             Ok(text) => text,
-            Err(error) => return Err(not_utf8(body, error.valid_up_to())),
+            Err(_somewhere) => match std::str::from_utf8(body) {
+                Ok(text) => text,
+                Err(error) => return Err(not_utf8(body, error.valid_up_to())),
+            },
         };
         let mut scan = Self { text, bytes: body, at: 0, depth: 0 };
         if text.starts_with('\u{feff}') {
@@ -441,28 +451,68 @@ impl<'a> Scanner<'a> {
     /// [`Self::number`].
     #[inline]
     pub(super) fn short_integer(&mut self) -> Option<u32> {
-        let chunk = *self.bytes.get(self.at..)?.first_chunk::<8>()?;
-        let (n_digits, value) = leading_digits(chunk);
-        // The byte behind is looked at by whoever reads on.
-        let behind = *chunk.get(n_digits)?;
-        let is_whole = !matches!(behind, b'.' | b'e' | b'E');
-        if n_digits == 0 || !is_whole || (chunk[0] == b'0' && n_digits > 1) {
+        let short = Short::of(self.chunk(self.at)?)?;
+        if short.point || short.n_digits == 0 {
             return None;
         }
-        self.at += n_digits;
-        u32::try_from(value).ok()
+        self.at += short.n_digits;
+        Some(short.value())
+    }
+
+    /// Goes on over a number of up to seven characters, a sign not counted, without an exponent, if there is one at the cursor. All others
+    /// take [`Self::number`].
+    #[inline]
+    pub(super) fn short_number(&mut self) -> Option<f64> {
+        let is_negative = self.peek() == b'-';
+        let start = self.at + usize::from(is_negative);
+        let short = Short::of(self.chunk(start)?)?;
+        if short.n_digits == 0 {
+            return None;
+        }
+        self.at = start + short.n_digits + usize::from(short.point);
+        // Both are exact as floats, so that their quotient is rounded once.
+        let magnitude = f64::from(short.value());
+        let magnitude =
+            if short.point { magnitude / POWERS_OF_TEN[short.n_fraction & 7] } else { magnitude };
+        Some(if is_negative { -magnitude } else { magnitude })
     }
 
     /// Goes on over a string without escapes, if there is one at the cursor. All others, unsound ones too, take [`Self::string`].
     #[inline]
     pub(super) fn plain_string(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
-        let end = plain_until(self.bytes, start);
-        if self.peek() != b'"' || self.byte(end) != b'"' {
-            return None;
+        self.skip_plain_string().then(|| self.text.get(start..self.at - 1)).flatten()
+    }
+
+    /// As [`Self::plain_string`], when nobody wants the string.
+    #[inline]
+    fn skip_plain_string(&mut self) -> bool {
+        if self.peek() != b'"' {
+            return false;
         }
-        self.at = end + 1;
-        self.text.get(start..end)
+        let end = plain_until(self.bytes, self.at + 1);
+        let is_closed = self.byte(end) == b'"';
+        if is_closed {
+            self.at = end + 1;
+        }
+        is_closed
+    }
+
+    /// The eight bytes from `at` on.
+    #[inline]
+    fn chunk(&self, at: usize) -> Option<[u8; 8]> {
+        self.bytes.get(at..)?.first_chunk::<8>().copied()
+    }
+
+    /// Goes on over a string without escapes or a short integer, if there is one at the cursor.
+    #[inline]
+    pub(super) fn skip_plain(&mut self) -> bool {
+        if self.skip_plain_string() {
+            return true;
+        }
+        let Some(short) = self.chunk(self.at).and_then(Short::of) else { return false };
+        self.at += short.n_digits + usize::from(short.point);
+        short.n_digits > 0
     }
 
     /// Reads the number at the cursor, which stands at a digit or a minus sign.
@@ -553,8 +603,6 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn skip_value(&mut self) -> Scan<()> {
         match self.peek() {
-            b'"' if self.plain_string().is_some() => Ok(()),
-            b'0'..=b'9' if self.short_integer().is_some() => Ok(()),
             b'[' | b'{' => self.skip_nested(),
             _ => self.skip_scalar(),
         }
@@ -717,21 +765,89 @@ fn visible(character: char) -> String {
 /// The powers of ten by which up to eight digits shift a number.
 const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-/// How many of these bytes are digits, up to the first other one, and the number that they are. Without a branch for each digit.
+/// A number of up to seven characters, without sign and exponent, at the start of eight bytes.
+#[derive(Debug, Clone, Copy)]
+struct Short {
+    /// The digits alone, 0 to 9 each, from the lowest byte on; above them what stands behind the number.
+    word: u64,
+    /// 0 where there is no such number.
+    n_digits: usize,
+    /// Those behind the point.
+    n_fraction: usize,
+    point: bool,
+}
+
+impl Short {
+    /// None when it is longer, has an exponent, or is no JSON. The byte behind it is looked at by whoever reads on.
+    #[inline]
+    fn of(bytes: [u8; 8]) -> Option<Self> {
+        let (word, others) = digits_and_others(bytes);
+        let n_whole = (others.trailing_zeros() / 8) as usize;
+        // With eight digits there is no byte behind them.
+        let behind = *bytes.get(n_whole)?;
+        if bytes[0] == b'0' && n_whole > 1 {
+            return None;
+        }
+        if behind != b'.' {
+            let is_whole = !matches!(behind, b'e' | b'E');
+            return is_whole.then_some(Self {
+                word,
+                n_digits: n_whole,
+                n_fraction: 0,
+                point: false,
+            });
+        }
+        // The next one that is no digit: a point carries nothing to those behind it.
+        let others = others & (others - 1);
+        let end = (others.trailing_zeros() / 8) as usize;
+        let behind = *bytes.get(end)?;
+        let n_fraction = end - n_whole - 1;
+        if n_whole == 0 || n_fraction == 0 || matches!(behind, b'e' | b'E') {
+            return None;
+        }
+        // The point is taken out from between the digits.
+        let whole = (1_u64 << (8 * n_whole)) - 1;
+        let word = (word & whole) | ((word >> 8) & !whole);
+        Some(Self { word, n_digits: end - 1, n_fraction, point: true })
+    }
+
+    /// All its digits as one integer.
+    #[inline]
+    fn value(self) -> u32 {
+        number_of(self.word, 8 * self.n_digits)
+    }
+}
+
+/// Eight bytes of which those that are digits are now 0 to 9; and the upper bit of each byte that is none. A byte that is no digit may wrongly
+/// mark those behind it.
 #[inline]
-fn leading_digits(bytes: [u8; 8]) -> (usize, u64) {
+fn digits_and_others(bytes: [u8; 8]) -> (u64, u64) {
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
     // A digit is now 0 to 9; every other byte is more.
     let word = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([b'0'; 8]);
-    // More than 9, or than 127, sets the upper bit; what is carried from such a byte on only reaches those behind it.
-    let others = (word.wrapping_add(u64::from_le_bytes([0x80 - 10; 8])) | word) & HIGH;
-    let n_bits = others.trailing_zeros() & !7;
+    // More than 9, or than 127, sets the upper bit; only from the latter, which no point is, something is carried on.
+    (word, (word.wrapping_add(u64::from_le_bytes([0x80 - 10; 8])) | word) & HIGH)
+}
+
+/// The number of the digits in the lowest `n_bits` bits, 8 to 64.
+#[inline]
+fn number_of(word: u64, n_bits: usize) -> u32 {
     // The digits go to the end, with zeros before them; then neighbours are put together: to pairs, to fours, to one number.
-    let Some(word) = word.checked_shl(64 - n_bits) else { return (0, 0) };
+    let word = word << ((64 - n_bits) & 63);
     let pairs = (word.wrapping_mul(10) + (word >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs.wrapping_mul(100) + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    let value = (fours.wrapping_mul(10_000) + (fours >> 32)) & 0xffff_ffff;
-    (n_bits as usize / 8, value)
+    let value = fours.wrapping_mul(10_000) + (fours >> 32);
+    #[expect(clippy::cast_possible_truncation, reason = "its lower half is the number")]
+    let value = value as u32;
+    value
+}
+
+/// How many of these bytes are digits, up to the first other one, and the number that they are. Without a branch for each digit.
+#[inline]
+fn leading_digits(bytes: [u8; 8]) -> (usize, u64) {
+    let (word, others) = digits_and_others(bytes);
+    let n_bits = (others.trailing_zeros() & !7) as usize;
+    if n_bits == 0 { (0, 0) } else { (n_bits / 8, number_of(word, n_bits).into()) }
 }
 
 /// The first byte of `bytes` from `at` on that is not plain text in a string: a quote, a backslash or a control

@@ -118,6 +118,11 @@ impl Layout {
     const MOST_KEPT: usize = 512;
     const MOST_BYTES_KEPT: usize = 32 * 1024;
 
+    /// Whether these are leads of this plan, so that the frame with them has its columns.
+    pub(super) fn is_of(&self, plan: u64) -> bool {
+        self.plan == plan
+    }
+
     /// Forgets the leads of another plan.
     pub(super) fn belong_to(&mut self, plan: u64) {
         if self.plan != plan {

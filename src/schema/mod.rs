@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 mod cells;
 pub(crate) mod datetime;
+mod decimal;
 mod decode;
 #[cfg(test)]
 mod differential;
