@@ -264,9 +264,10 @@ impl Predictor {
         frame: &Frame,
         passed: &mut dyn FnMut(Stage),
     ) -> Result<Predictions, PredictError> {
-        let model = Arc::clone(&self.model);
-        model.pipeline.run(frame, &mut self.workspace);
-        let workspace = &self.workspace;
+        // Not a handle of its own: all threads would count it up and down, request by request.
+        let Self { model, session, order, workspace } = self;
+        let model: &Model = model;
+        model.pipeline.run(frame, workspace);
         let n_passed = workspace.n_rows();
         let n_features = model.pipeline.feature_names().len();
         let width = model.postprocess.n_probabilities();
@@ -274,7 +275,7 @@ impl Predictor {
             Outputs::default()
         } else if let Some(input_type) = model.feeding.only_matrix() {
             passed(Stage::Preprocess);
-            let tensors = self.session.run_features(
+            let tensors = session.run_features(
                 workspace.features(),
                 [n_passed, n_features],
                 input_type,
@@ -283,9 +284,8 @@ impl Predictor {
             passed(Stage::Inference);
             model.postprocess.run(&tensors, n_passed)?
         } else {
-            self.feed(&model, frame, passed)?
+            feed((model, session, order, workspace), frame, passed)?
         };
-        let workspace = &self.workspace;
         let fault = |fault: &crate::pipeline::RowFault| RowError {
             row: fault.row,
             field: fault.field,
@@ -323,79 +323,76 @@ impl Predictor {
         Ok(result)
     }
 
-    /// Runs the graph on the rows that passed the pipeline, in as many runs as they need.
-    fn feed(
-        &mut self,
-        model: &Model,
-        frame: &Frame,
-        passed_stage: &mut dyn FnMut(Stage),
-    ) -> Result<Outputs, PredictError> {
-        let Self { session, order, workspace, .. } = self;
-        let (feeding, postprocess) = (&model.feeding, &model.postprocess);
-        let passed: Vec<usize> = (0..frame.n_rows()).filter(|row| workspace.passed(*row)).collect();
-        let columns = feeding.columns(&model.pipeline, frame, workspace);
-        let width = postprocess.n_probabilities();
-        let mut all = Outputs {
-            predictions: vec![Prediction::None; passed.len()],
-            probabilities: vec![f64::NAN; passed.len() * width],
-            faults: Vec::new(),
-        };
-        let mut runs: std::collections::VecDeque<Vec<usize>> =
-            feeding.runs(&passed, &columns).into();
-        while let Some(run) = runs.pop_front() {
-            let broken =
-                || RuntimeError::Run { reason: "the columns do not fill the inputs".to_owned() };
-            let mut tensors: Vec<Option<Tensor>> = feeding
-                .tensors(&run, &passed, &columns, workspace.features())
-                .ok_or_else(broken)?
-                .into_iter()
-                .map(Some)
-                .collect();
-            let inputs: Vec<Tensor> =
-                order.iter().filter_map(|at| tensors.get_mut(*at)?.take()).collect();
-            passed_stage(Stage::Preprocess);
-            let outputs = session.run(&inputs, postprocess.tensors());
-            passed_stage(Stage::Inference);
-            let outputs = match outputs {
-                Ok(outputs) => outputs,
-                // One row may be to blame; the others shall not suffer for it.
-                Err(RuntimeError::Run { .. }) if run.len() > 1 => {
-                    run.into_iter().rev().for_each(|at| runs.push_front(vec![at]));
-                    continue;
-                }
-                Err(RuntimeError::Run { reason }) => {
-                    all.faults.push((run[0], OutputFault::Refused { reason: status(&reason) }));
-                    continue;
-                }
-                Err(other) => return Err(other.into()),
-            };
-            let outputs: Vec<Tensor> = outputs
-                .into_iter()
-                .enumerate()
-                .map(
-                    |(at, tensor)| {
-                        if feeding.is_without_rows(at) { tensor.with_row() } else { tensor }
-                    },
-                )
-                .collect();
-            let found = postprocess.run(&outputs, run.len())?;
-            passed_stage(Stage::Postprocess);
-            all.faults.extend(found.faults.into_iter().map(|(at, fault)| (run[at], fault)));
-            for (at, (row, prediction)) in run.iter().zip(found.predictions).enumerate() {
-                all.predictions[*row] = prediction;
-                all.probabilities[row * width..(row + 1) * width]
-                    .copy_from_slice(&found.probabilities[at * width..(at + 1) * width]);
-            }
-        }
-        all.faults.sort_by_key(|(row, _)| *row);
-        Ok(all)
-    }
-
     /// The features of the last run, row-major; a row for each row that passed the pipeline.
     #[must_use]
     pub fn features(&self) -> &[f64] {
         self.workspace.features()
     }
+}
+
+/// Runs the graph on the rows that passed the pipeline, in as many runs as they need.
+fn feed(
+    (model, session, order, workspace): (&Model, &mut Session, &[usize], &Workspace),
+    frame: &Frame,
+    passed_stage: &mut dyn FnMut(Stage),
+) -> Result<Outputs, PredictError> {
+    let (feeding, postprocess) = (&model.feeding, &model.postprocess);
+    let passed: Vec<usize> = (0..frame.n_rows()).filter(|row| workspace.passed(*row)).collect();
+    let columns = feeding.columns(&model.pipeline, frame, workspace);
+    let width = postprocess.n_probabilities();
+    let mut all = Outputs {
+        predictions: vec![Prediction::None; passed.len()],
+        probabilities: vec![f64::NAN; passed.len() * width],
+        faults: Vec::new(),
+    };
+    let mut runs: std::collections::VecDeque<Vec<usize>> = feeding.runs(&passed, &columns).into();
+    while let Some(run) = runs.pop_front() {
+        let broken =
+            || RuntimeError::Run { reason: "the columns do not fill the inputs".to_owned() };
+        let mut tensors: Vec<Option<Tensor>> = feeding
+            .tensors(&run, &passed, &columns, workspace.features())
+            .ok_or_else(broken)?
+            .into_iter()
+            .map(Some)
+            .collect();
+        let inputs: Vec<Tensor> =
+            order.iter().filter_map(|at| tensors.get_mut(*at)?.take()).collect();
+        passed_stage(Stage::Preprocess);
+        let outputs = session.run(&inputs, postprocess.tensors());
+        passed_stage(Stage::Inference);
+        let outputs = match outputs {
+            Ok(outputs) => outputs,
+            // One row may be to blame; the others shall not suffer for it.
+            Err(RuntimeError::Run { .. }) if run.len() > 1 => {
+                run.into_iter().rev().for_each(|at| runs.push_front(vec![at]));
+                continue;
+            }
+            Err(RuntimeError::Run { reason }) => {
+                all.faults.push((run[0], OutputFault::Refused { reason: status(&reason) }));
+                continue;
+            }
+            Err(other) => return Err(other.into()),
+        };
+        let outputs: Vec<Tensor> = outputs
+            .into_iter()
+            .enumerate()
+            .map(
+                |(at, tensor)| {
+                    if feeding.is_without_rows(at) { tensor.with_row() } else { tensor }
+                },
+            )
+            .collect();
+        let found = postprocess.run(&outputs, run.len())?;
+        passed_stage(Stage::Postprocess);
+        all.faults.extend(found.faults.into_iter().map(|(at, fault)| (run[at], fault)));
+        for (at, (row, prediction)) in run.iter().zip(found.predictions).enumerate() {
+            all.predictions[*row] = prediction;
+            all.probabilities[row * width..(row + 1) * width]
+                .copy_from_slice(&found.probabilities[at * width..(at + 1) * width]);
+        }
+    }
+    all.faults.sort_by_key(|(row, _)| *row);
+    Ok(all)
 }
 
 /// What ONNX Runtime says of a run that failed, without the names of nodes and the places in its sources.

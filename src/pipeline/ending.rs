@@ -133,16 +133,18 @@ impl Ending {
             }
             all_finite
         }
-        let mut missing = Vec::new();
         self.features.iter().all(|feature| match slots.read(feature.slot) {
             View::Float(values) => write(feature, values, |x| x, n_features, features),
             View::Int(column) if !column.has_missing() => {
                 write(feature, column.values(), to_f64, n_features, features)
             }
             _ if feature.must_be_finite => false,
+            // Integers, some of them missing.
             column => {
-                column.map_numbers(&mut missing, |x| x);
-                write(feature, &missing, |x| x, n_features, features)
+                for (at, row) in features.chunks_exact_mut(n_features).enumerate() {
+                    row[feature.at] = feature.affine.apply(column.number(at));
+                }
+                true
             }
         })
     }

@@ -4,7 +4,7 @@ use hashbrown::HashMap;
 use serde::Deserialize;
 
 use super::column::{Column, Dtype, Slots, View};
-use super::lookup::Lookup;
+use super::lookup::{ByCode, Lookup};
 use super::similarity::{text, texts_of};
 use super::spec::Value;
 use super::{Operation, PipelineError, Plan, Run, Slot, unicode};
@@ -176,7 +176,13 @@ fn numbers(row: &[Option<f64>], n_outputs: usize, what: &str) -> Result<Vec<f64>
 }
 
 impl ExpandStep {
-    pub(super) fn run(&self, slots: &mut Slots<'_>, operation: usize, run: &mut Run<'_>) {
+    pub(super) fn run(
+        &self,
+        slots: &mut Slots<'_>,
+        operation: usize,
+        run: &mut Run<'_>,
+        by_code: &mut ByCode,
+    ) {
         let (before, outputs) = slots.split(self.first, self.n_outputs);
         let input = before.read(self.lookup.input);
         for output in &mut *outputs {
@@ -186,7 +192,7 @@ impl ExpandStep {
             self.run_parts(parts, input, outputs, operation, run);
             return;
         }
-        self.lookup.each(input, |row, found| match found {
+        self.lookup.each(input, by_code, |row, found| match found {
             Some(Some(key)) => match &self.rows {
                 Rows::Dense(rows) => {
                     write(outputs, row, &rows[key * self.n_outputs..][..self.n_outputs]);

@@ -93,6 +93,7 @@ impl Lookup {
     pub(super) fn each(
         &self,
         column: View<'_>,
+        by_code: &mut ByCode,
         mut found: impl FnMut(usize, Option<Option<usize>>),
     ) {
         match (&self.table, column) {
@@ -101,9 +102,11 @@ impl Lookup {
                 match repeats(column.codes(), column.n_entries()) {
                     // Each string once, however many rows have it.
                     true => {
-                        let entries: Vec<_> = (0..column.n_entries())
-                            .map(|entry| column.entry(entry).and_then(find))
-                            .collect();
+                        let entries = &mut by_code.keys;
+                        entries.clear();
+                        entries.extend(
+                            (0..column.n_entries()).map(|entry| column.entry(entry).and_then(find)),
+                        );
                         for (row, code) in column.codes().iter().enumerate() {
                             found(row, entries.get(*code as usize).copied());
                         }
@@ -136,25 +139,33 @@ impl Lookup {
         }
     }
 
-    /// What `found` makes of each code of a column and the index of its key, if there is one: as values come again, there are fewer codes than
-    /// rows. `None` where the column is to be read row by row, as it is not such a column, or as `found` gives nothing for a code.
+    /// Puts into `into` what `found` makes of each code of a column and the index of its key, if there is one: as values come again, there are
+    /// fewer codes than rows. Returns `None` where the column is to be read row by row, as it is not such a column, or as `found` gives nothing
+    /// for a code.
     pub(super) fn by_code<T>(
         &self,
         column: View<'_>,
+        into: &mut Vec<T>,
         mut found: impl FnMut(usize, Option<usize>) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    ) -> Option<()> {
+        into.clear();
         match (&self.table, column) {
             (Table::Text(table), View::Text(column))
                 if repeats(column.codes(), column.n_entries()) =>
             {
-                let find = |code| column.entry(code).and_then(|text| table.get(text).copied());
-                (0..column.n_entries()).map(|code| found(code, find(code))).collect()
+                for code in 0..column.n_entries() {
+                    let key = column.entry(code).and_then(|text| table.get(text).copied());
+                    into.push(found(code, key)?);
+                }
             }
             (Table::Category(table), View::Category(codes)) if repeats(codes, table.len()) => {
-                table.iter().enumerate().map(|(code, at)| found(code, *at)).collect()
+                for (code, key) in table.iter().enumerate() {
+                    into.push(found(code, *key)?);
+                }
             }
-            _ => None,
+            _ => return None,
         }
+        Some(())
     }
 
     /// A category that is not among the keys: an error now, or remembered in case that a later step refuses what is missing then.
@@ -173,6 +184,14 @@ impl Lookup {
     pub(super) fn missing(&self, row: usize, run: &mut Run<'_>) {
         missing_cell(row, self.step, self.input, &self.column, run);
     }
+}
+
+/// What was found for the codes of a column. Used again from step to step, so that none allocates.
+#[derive(Debug, Default)]
+pub(super) struct ByCode {
+    pub(super) keys: Vec<Option<usize>>,
+    pub(super) numbers: Vec<f64>,
+    pub(super) codes: Vec<u32>,
 }
 
 /// Whether it pays to look at the entries of a column of codes first, and at its rows then.

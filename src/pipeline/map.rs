@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::column::{Column, Dtype, Key, MISSING_CODE, Slots, View, to_f64};
-use super::lookup::Lookup;
+use super::lookup::{ByCode, Lookup};
 use super::spec::{MapColumn, MapSpec, Otherwise, Value};
 use super::{Operation, PipelineError, Plan, Run, Slot};
 
@@ -174,16 +174,22 @@ impl Outcome {
 }
 
 impl MapStep {
-    pub(super) fn run(&self, slots: &mut Slots<'_>, operation: usize, run: &mut Run<'_>) {
+    pub(super) fn run(
+        &self,
+        slots: &mut Slots<'_>,
+        operation: usize,
+        run: &mut Run<'_>,
+        by_code: &mut ByCode,
+    ) {
         let (input, output): (View<'_>, &mut Column) = slots.pair(self.lookup.input, self.output);
-        if self.run_by_code(input, output).is_some() {
+        if self.run_by_code(input, output, by_code).is_some() {
             return;
         }
         match &self.result {
             Outcome::Numbers { values, unseen, missing } => {
                 let output = output.as_floats();
                 output.reserve(input.len());
-                self.lookup.each(input, |row, found| {
+                self.lookup.each(input, by_code, |row, found| {
                     output.push(match found {
                         Some(Some(at)) => values[at],
                         Some(None) => match unseen {
@@ -213,7 +219,7 @@ impl MapStep {
             Outcome::Codes { values, unseen, missing, kept } => {
                 let output = output.as_codes();
                 output.reserve(input.len());
-                self.lookup.each(input, |row, found| {
+                self.lookup.each(input, by_code, |row, found| {
                     output.push(match found {
                         Some(Some(at)) => values[at],
                         Some(None) => match (unseen, input) {
@@ -245,7 +251,7 @@ impl MapStep {
             Outcome::Text { values, missing } => {
                 let View::Text(texts) = input else { return };
                 let output = output.as_text();
-                self.lookup.each(input, |row, found| match found {
+                self.lookup.each(input, by_code, |row, found| match found {
                     Some(Some(at)) => match &values[at] {
                         Some(text) => output.push(text),
                         None => output.push_missing(),
@@ -266,7 +272,12 @@ impl MapStep {
 
     /// Looks up what is different in a column whose values come again, and gives each row what was found for its code. Does nothing for
     /// another column, or where a row might be refused.
-    fn run_by_code(&self, input: View<'_>, output: &mut Column) -> Option<()> {
+    fn run_by_code(
+        &self,
+        input: View<'_>,
+        output: &mut Column,
+        by_code: &mut ByCode,
+    ) -> Option<()> {
         let codes = match input {
             View::Text(column) => column.codes(),
             View::Category(codes) => codes,
@@ -275,7 +286,8 @@ impl MapStep {
         match &self.result {
             Outcome::Numbers { values, unseen, missing } => {
                 let missing = missing.of_codes(f64::NAN, codes)?;
-                let found = self.lookup.by_code(input, |_, at| match at {
+                let found = &mut by_code.numbers;
+                self.lookup.by_code(input, found, |_, at| match at {
                     Some(at) => Some(values[at]),
                     None => unseen.value(),
                 })?;
@@ -284,7 +296,8 @@ impl MapStep {
             }
             Outcome::Codes { values, unseen, missing, kept } => {
                 let missing = missing.of_codes(MISSING_CODE, codes)?;
-                let found = self.lookup.by_code(input, |code, at| match (at, unseen) {
+                let found = &mut by_code.codes;
+                self.lookup.by_code(input, found, |code, at| match (at, unseen) {
                     (Some(at), _) => Some(values[at]),
                     (None, Other::Keep) => kept.get(code).copied(),
                     (None, unseen) => unseen.value(),
@@ -299,11 +312,16 @@ impl MapStep {
                     Other::Missing | Other::Keep => None,
                     Other::Error => return None,
                 };
-                let found = self.lookup.by_code(input, |code, at| match at {
-                    Some(at) => values[at].as_deref(),
-                    None => texts.entry(code),
+                let found = &mut by_code.keys;
+                self.lookup.by_code(input, found, |_, at| match at {
+                    Some(at) => values[at].is_some().then_some(Some(at)),
+                    None => Some(None),
                 })?;
-                output.as_text().copy_replaced(texts, found, missing);
+                let entries = (0..).zip(found).filter_map(|(code, at)| match at {
+                    Some(at) => values[*at].as_deref(),
+                    None => texts.entry(code),
+                });
+                output.as_text().copy_replaced(texts, entries, missing);
             }
         }
         Some(())

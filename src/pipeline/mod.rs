@@ -57,7 +57,7 @@ use fold::Folded;
 use hash::{HashFeaturesStep, HashStep};
 use image::ImageStep;
 use impute::{Near, NeighboursStep, RegressStep};
-use lookup::Lookup;
+use lookup::{ByCode, Lookup};
 use map::MapStep;
 use sample::SampleStep;
 use several::{AggregateStep, NormalizeStep, ProductsStep, ProjectStep};
@@ -267,6 +267,7 @@ pub struct Workspace {
     features: Vec<f64>,
     /// What the texts of a column are among those of a [`Folded`] field.
     numbers: Vec<u32>,
+    by_code: ByCode,
     /// The numbers of one row, for steps that need them side by side.
     scratch: Vec<f64>,
     near: Near,
@@ -494,7 +495,8 @@ impl Pipeline {
         workspace: &mut Workspace,
     ) {
         let n_rows = frame.n_rows();
-        let Workspace { columns, refused_by, faults, unseen, scratch, near, .. } = workspace;
+        let Workspace { columns, refused_by, faults, unseen, by_code, scratch, near, .. } =
+            workspace;
         let mut run = Run { pipeline: self, frame, refused_by, faults, unseen };
         for index in which {
             let Some(operation) = self.operations.get(index) else { continue };
@@ -506,8 +508,8 @@ impl Pipeline {
                 Operation::Combine(step) => step.run(&mut slots, n_rows),
                 Operation::Function(step) => step.run(&mut slots),
                 Operation::Threshold(step) => step.run(&mut slots),
-                Operation::Map(step) => step.run(&mut slots, index, &mut run),
-                Operation::Expand(step) => step.run(&mut slots, index, &mut run),
+                Operation::Map(step) => step.run(&mut slots, index, &mut run, by_code),
+                Operation::Expand(step) => step.run(&mut slots, index, &mut run, by_code),
                 Operation::Similarity(step) => step.run(&mut slots, &mut run),
                 Operation::Hash(step) => step.run(&mut slots, n_rows),
                 Operation::HashFeatures(step) => step.run(&mut slots, n_rows),
