@@ -64,8 +64,13 @@ pub struct Arguments {
 impl Arguments {
     /// Whether the command is done with ONNX Runtime only when it ends, and nothing of it runs any more.
     fn leaves_runtime(&self) -> bool {
-        let is_server = matches!(self.command, None | Some(Command::Serve(_)));
-        self.opens_runtime() && !is_server
+        self.opens_runtime() && !self.serves()
+    }
+
+    /// Whether the command serves requests until it is stopped.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        matches!(self.command, None | Some(Command::Serve(_)))
     }
 
     /// Whether the command opens ONNX Runtime.
