@@ -20,6 +20,7 @@ use crate::config::{LaneChoice, Load, LoggedImages, Otel, Process, Settings};
 use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict, Turns};
 use crate::http;
 use crate::http::connection::{Bounds, Connections, Patience, Requests, Socket, Stream};
+use crate::http::threads::Threads;
 use crate::image;
 use crate::observe::metrics::{Metrics, Place};
 use crate::observe::otlp::{self, Endpoint, Tracer};
@@ -101,6 +102,9 @@ pub enum ServerError {
     /// The signals cannot be listened to.
     #[error("the signals that end the server cannot be listened to")]
     Signals(#[source] std::io::Error),
+    /// The threads that serve connections cannot be started.
+    #[error("no threads can be started for the connections")]
+    Threads(#[source] std::io::Error),
     /// The thread that loaded models in the background ended without a result.
     #[error("the thread that loads the models has ended")]
     LoadingEnded,
@@ -458,7 +462,9 @@ impl Application {
         let loading = Loading::default();
         let connections =
             Connections::new(loading.clone(), Arc::clone(&metrics), timing.patience, bounds);
-        let mut server = Server { http: http_server(timing, heads, false), connections, tls };
+        let threads = Arc::new(Threads::start().map_err(ServerError::Threads)?);
+        let mut server =
+            Server { http: http_server(timing, heads, false), connections, tls, threads };
         let serving = match models {
             Models::Proven(serving) => serving,
             Models::Unproven(settings, shared) => {
@@ -697,6 +703,7 @@ struct Server {
     http: auto::Builder<TokioExecutor>,
     connections: Arc<Connections>,
     tls: Option<Identity>,
+    threads: Arc<Threads>,
 }
 
 impl Server {
@@ -704,15 +711,16 @@ impl Server {
     fn serve(&self, tcp: TcpStream, watcher: Watcher) {
         let Some(slot) = self.connections.take() else { return };
         let http = self.http.clone();
-        let Some(identity) = &self.tls else {
-            tokio::spawn(serve_connection(http, slot.connect(Socket::Plain(tcp)), watcher));
+        let Some(identity) = self.tls.clone() else {
+            self.threads.serve(tcp, |tcp| async {
+                serve_connection(http, slot.connect(Socket::Plain(tcp)), watcher).await;
+            });
             return;
         };
-        // Who does not finish the handshake in time is as slow as who does not send a head.
-        let handshake =
-            tokio::time::timeout(slot.patience().header, identity.acceptor().accept(tcp));
-        tokio::spawn(async move {
-            let tls = match handshake.await {
+        self.threads.serve(tcp, |tcp| async move {
+            // Who does not finish the handshake in time is as slow as who does not send a head.
+            let handshake = identity.acceptor().accept(tcp);
+            let tls = match tokio::time::timeout(slot.patience().header, handshake).await {
                 Ok(Ok(tls)) => tls,
                 Ok(Err(error)) => {
                     let error: &dyn std::error::Error = &error;

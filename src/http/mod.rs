@@ -24,6 +24,7 @@ mod present;
 pub mod problem;
 mod record;
 mod request_id;
+pub(crate) mod threads;
 mod trace;
 
 /// The whole service, ready to be served or called in a test.
