@@ -448,6 +448,8 @@ impl Application {
         let Self { listener, address, timing, heads, bounds, own_port, metrics, tls, models } =
             self;
         let mut signals = Signals::listen().map_err(ServerError::Signals)?;
+        // Before it says that it listens: from then on nothing more is opened.
+        let threads = Arc::new(Threads::start().map_err(ServerError::Threads)?);
         let shown = if address.ip().is_unspecified() {
             SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
         } else {
@@ -462,7 +464,6 @@ impl Application {
         let loading = Loading::default();
         let connections =
             Connections::new(loading.clone(), Arc::clone(&metrics), timing.patience, bounds);
-        let threads = Arc::new(Threads::start().map_err(ServerError::Threads)?);
         let mut server =
             Server { http: http_server(timing, heads, false), connections, tls, threads };
         let serving = match models {

@@ -150,15 +150,20 @@ async fn bodies_that_hold_too_much_together_are_told_so() {
     // However long the machine stands still meanwhile.
     settings.server.body_timeout_ms = 600_000;
     let app = spawn_with(&settings).await;
-    // Each of these holds 400 kB and waits for the rest.
     let mut under_way = Vec::new();
     let large = vec![b' '; 400_000];
-    for _ in 0..2 {
-        let mut connection = Connection::open(app.address).await;
-        connection.write(&post_bytes(&new_id("large"), &large)[..390_000]).await;
-        under_way.push(connection);
-    }
+    let mut pause = Duration::from_millis(10);
     let answer = eventually("a refusal", async || {
+        // Each of these holds 400 kB and waits for the rest. Until both have arrived it may be one of them that is refused: then all begin again, and
+        // are given more time.
+        under_way.clear();
+        for _ in 0..2 {
+            let mut connection = Connection::open(app.address).await;
+            connection.write(&post_bytes(&new_id("large"), &large)[..390_000]).await;
+            under_way.push(connection);
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
         let mut third = Connection::open(app.address).await;
         third.write(&post_bytes(&new_id("third"), &large)).await;
         let answer = third.answer().await;
