@@ -150,10 +150,9 @@ impl Folded {
         texts.push_missing();
         texts.push(&other);
         let n_rows = texts.len();
-        // No other field is read, so it does not matter what they hold.
-        let mut missing = TextColumn::default();
-        (0..n_rows).for_each(|_| missing.push_missing());
-        let mut columns = vec![schema::Column::Text(missing); pipeline.n_fields];
+        // No other field is read. The first one tells the number of rows.
+        let mut columns = vec![schema::Column::Text(TextColumn::default()); pipeline.n_fields];
+        columns[0] = schema::Column::Float(vec![f64::NAN; n_rows]);
         columns[field] = schema::Column::Text(texts);
         let frame = Frame::new(columns);
         let mut workspace = Workspace::default();
@@ -199,13 +198,11 @@ impl Folded {
             numbers.get(*code as usize).copied().unwrap_or(self.keys.missing()) as usize
         };
         let passes = |number: usize| self.passes.get(number).copied().unwrap_or(false);
-        if !numbers.iter().all(|number| passes(*number as usize))
-            || !passes(of_row(&TextColumn::MISSING))
-        {
-            // Something would be refused, if any row had it.
-            if !column.codes().iter().all(|code| passes(of_row(code))) {
-                return false;
-            }
+        // Where nothing would be refused, the rows need not be asked.
+        let all_pass = numbers.iter().all(|number| passes(*number as usize))
+            && passes(of_row(&TextColumn::MISSING));
+        if !all_pass && !column.codes().iter().all(|code| passes(of_row(code))) {
+            return false;
         }
         let rows = features.chunks_exact_mut(n_features.max(1)).zip(column.codes());
         match self.features.as_slice() {

@@ -97,23 +97,15 @@ impl Lookup {
         mut found: impl FnMut(usize, Option<Option<usize>>),
     ) {
         match (&self.table, column) {
-            (Table::Text(table), View::Text(column)) => {
-                let find = |text: &str| table.get(text).copied();
-                match repeats(column.codes(), column.n_entries()) {
-                    // Each string once, however many rows have it.
-                    true => {
-                        let entries = &mut by_code.keys;
-                        entries.clear();
-                        entries.extend(
-                            (0..column.n_entries()).map(|entry| column.entry(entry).and_then(find)),
-                        );
-                        for (row, code) in column.codes().iter().enumerate() {
-                            found(row, entries.get(*code as usize).copied());
-                        }
+            (Table::Text(table), View::Text(texts)) => {
+                // Each string once, however many rows have it.
+                if self.by_code(column, &mut by_code.keys, |_, key| Some(key)).is_some() {
+                    for (row, code) in texts.codes().iter().enumerate() {
+                        found(row, by_code.keys.get(*code as usize).copied());
                     }
-                    false => {
-                        (0..column.len()).for_each(|row| found(row, column.get(row).map(find)));
-                    }
+                } else {
+                    let find = |text: &str| table.get(text).copied();
+                    (0..texts.len()).for_each(|row| found(row, texts.get(row).map(find)));
                 }
             }
             (Table::Int(table), View::Int(column)) => {

@@ -478,7 +478,6 @@ impl Pipeline {
         self.gather(frame, workspace);
     }
 
-    /// Runs these operations.
     /// Makes room for a run. No row is refused yet.
     fn prepare(&self, n_rows: usize, workspace: &mut Workspace) {
         workspace.columns.resize_with(self.slots.len() - self.n_fields, Column::default);
@@ -488,6 +487,7 @@ impl Pipeline {
         workspace.unseen.clear();
     }
 
+    /// Runs these operations.
     fn operate(
         &self,
         which: impl Iterator<Item = usize>,
