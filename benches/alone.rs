@@ -1,8 +1,8 @@
 //! Parts of the server alone, for `make bench` and `make bench-profile`.
 //!
 //! - `alone graph FILE ROWS THREADS SECONDS [BODY]`: what ONNX Runtime reaches without anything around it, in rows a second: THREADS threads,
-//!   each with a session of its own and one thread, run the graph on ROWS rows: those of a request's BODY, or made-up ones. Trees take longer
-//!   for rows that differ, as the processor cannot foresee their branches.
+//!   each with a session of its own and one thread, run the graph on ROWS rows: each so many of a request's BODY in turn, or made-up ones, always
+//!   the same. Trees take longer for rows that differ, as the processor cannot foresee their branches.
 //! - `alone stage NAME ROWS TIMES`: does one stage of a request of ROWS houses TIMES times; `scripts/bench_profile.py` counts its
 //!   instructions.
 
@@ -52,23 +52,26 @@ fn numbers(body: &Path) -> Vec<f64> {
         .collect()
 }
 
-fn input(session: &Session, n_rows: usize, body: Option<&Path>) -> Tensor {
+fn inputs(session: &Session, n_rows: usize, body: Option<&Path>) -> Vec<Tensor> {
     let [input] = session.inputs() else { panic!("a graph of several inputs") };
     let whole = |dim: &Option<u64>| dim.map_or(n_rows, |dim| usize::try_from(dim).unwrap());
     let shape: Vec<usize> = input.shape.iter().map(whole).collect();
+    let n_values = shape.iter().product();
     let values: Vec<f64> = match body {
         Some(body) => numbers(body),
-        None => (0..shape.iter().product()).map(made_up).collect(),
+        None => (0..n_values).map(made_up).collect(),
     };
-    let shape = IxDyn(&shape);
-    match input.r#type.as_str() {
-        "float64" => Tensor::Float64(ArrayD::from_shape_vec(shape, values).unwrap()),
+    let tensor = |values: &[f64]| match input.r#type.as_str() {
+        "float64" => {
+            Tensor::Float64(ArrayD::from_shape_vec(IxDyn(&shape), values.to_vec()).unwrap())
+        }
         "float32" => {
-            let values = values.into_iter().map(|value| value as f32).collect();
-            Tensor::Float32(ArrayD::from_shape_vec(shape, values).unwrap())
+            let values = values.iter().map(|value| *value as f32).collect();
+            Tensor::Float32(ArrayD::from_shape_vec(IxDyn(&shape), values).unwrap())
         }
         other => panic!("a graph of {other}"),
-    }
+    };
+    values.chunks_exact(n_values).map(tensor).collect()
 }
 
 fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64, body: Option<&Path>) {
@@ -77,11 +80,13 @@ fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64, body: Optio
         let session = Session::open(path, SessionOptions::default()).unwrap();
         let output = vec![session.outputs()[0].name.clone()];
         let mut session = session.giving(&output).unwrap();
-        let input = [input(&session, n_rows, body)];
+        let inputs: Vec<[Tensor; 1]> =
+            inputs(&session, n_rows, body).into_iter().map(|input| [input]).collect();
+        let mut turn = inputs.iter().cycle();
         let until = Instant::now() + Duration::from_secs_f64(seconds);
         let mut n_runs = 0;
         while Instant::now() < until {
-            black_box(session.run(&input, &output).unwrap());
+            black_box(session.run(turn.next().unwrap(), &output).unwrap());
             n_runs += 1;
         }
         n_runs

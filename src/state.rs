@@ -38,8 +38,10 @@ impl Role {
 }
 
 /// Frames that have done their work, so that the next request needs no memory of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Frames {
+    /// Whether they are kept at all. Tensors and pictures may be far larger than what they were read from.
+    keeps: bool,
     small: Mutex<Vec<Frame>>,
     large: Mutex<Vec<Frame>>,
 }
@@ -53,6 +55,14 @@ impl Frames {
     const MOST_LARGE: usize = 2;
     const MOST_LARGE_ROWS: usize = 4 * 1024;
 
+    /// None yet, for this schema.
+    #[must_use]
+    pub fn new(schema: &Schema) -> Self {
+        let is_tensor = |column: &Column| matches!(column, Column::Tensor(_) | Column::Image(_));
+        let keeps = !schema.frame().columns().iter().any(is_tensor);
+        Self { keeps, small: Mutex::default(), large: Mutex::default() }
+    }
+
     /// A frame for this schema, to read a body of so many bytes into; its rows are those of an earlier request.
     pub fn take(&self, schema: &Schema, n_bytes: usize) -> Frame {
         let frames = if n_bytes <= Self::MOST_BYTES { &self.small } else { &self.large };
@@ -60,10 +70,9 @@ impl Frames {
         kept.unwrap_or_else(|| schema.frame())
     }
 
-    /// Takes back a frame that was read from a body of so many bytes. Tensors may be far larger than what they were read from.
+    /// Takes back a frame that was read from a body of so many bytes.
     pub fn put(&self, frame: Frame, n_bytes: usize) {
-        let is_tensor = |column: &Column| matches!(column, Column::Tensor(_) | Column::Image(_));
-        if frame.columns().iter().any(is_tensor) {
+        if !self.keeps {
             return;
         }
         let (frames, most) = if n_bytes <= Self::MOST_BYTES && frame.n_rows() <= Self::MOST_ROWS {
@@ -186,7 +195,7 @@ impl Deployment {
             fields.filter(|(_, field)| field.spec().sensitive).map(|(index, _)| index).collect();
         let answer_version =
             format!(",\"version\":{}", json(&artifact.manifest().version.to_string()));
-        let frames = Frames::default();
+        let frames = Frames::new(model.schema());
         let has_images = model.schema().fields().iter().any(|field| field.kind() == Kind::Image);
         let metrics = ModelMetrics::default();
         Self {

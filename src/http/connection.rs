@@ -36,6 +36,9 @@ use super::{loading, predict};
 use crate::observe::metrics::{Metrics, Refused};
 use crate::state::{AppState, Loading};
 
+/// A head and a body up to this size together are put in one piece: to write several costs the system more than to copy these.
+const SMALL_ANSWER: usize = 1024;
+
 /// How long a client may go on sending what nobody wants, after it has its answer.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -413,13 +416,27 @@ impl AsyncWrite for Stream {
         {
             return Poll::Ready(Ok(only.len()));
         }
-        let written = Pin::new(&mut self.socket).poll_write_vectored(context, pieces);
+        let mut whole = [0; SMALL_ANSWER];
+        let written = match joined(pieces, &mut whole) {
+            Some(whole) => Pin::new(&mut self.socket).poll_write(context, whole),
+            None => Pin::new(&mut self.socket).poll_write_vectored(context, pieces),
+        };
         self.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.socket.is_write_vectored()
     }
+}
+
+/// The pieces one after the other in `whole`, if it has room for them.
+fn joined<'a>(pieces: &[io::IoSlice<'_>], whole: &'a mut [u8]) -> Option<&'a [u8]> {
+    let mut n_bytes = 0;
+    for piece in pieces {
+        whole.get_mut(n_bytes..n_bytes + piece.len())?.copy_from_slice(piece);
+        n_bytes += piece.len();
+    }
+    whole.get(..n_bytes)
 }
 
 /// The requests of a connection.
@@ -571,5 +588,21 @@ impl Body for Tracked {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::IoSlice;
+
+    #[test]
+    fn pieces_are_joined_as_far_as_there_is_room() {
+        let mut whole = [0; 6];
+        let pieces: [&[u8]; 3] = [b"head", b"", b"ab"];
+        let slices = pieces.map(IoSlice::new);
+        assert_eq!(joined(&slices, &mut whole), Some(&b"headab"[..]));
+        assert_eq!(joined(&slices[..2], &mut whole), Some(&b"head"[..]));
+        assert_eq!(joined(&slices, &mut whole[..5]), None);
     }
 }

@@ -189,6 +189,18 @@ impl Folded {
         let Some(schema::Column::Text(column)) = frame.columns().get(self.field) else {
             return false;
         };
+        // Most requests have one row, for which what comes next is a lot.
+        if let [code] = column.codes() {
+            let number = column.entry(*code as usize);
+            let number = number.map_or(self.keys.missing(), |text| self.keys.find(text)) as usize;
+            let values = self.values.get(number * self.features.len()..).unwrap_or_default();
+            for (at, value) in self.features.iter().zip(values) {
+                if let Some(place) = features.get_mut(*at) {
+                    *place = *value;
+                }
+            }
+            return self.passes.get(number).copied().unwrap_or(false);
+        }
         // Each text once, however many rows have it.
         numbers.clear();
         numbers.extend((0..column.n_entries()).map(|entry| {
