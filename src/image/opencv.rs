@@ -27,11 +27,12 @@ pub(super) fn resize(raster: &Raster, width: usize, height: usize, method: Metho
                 area(raster, width, height)
             }
         }
-        Method::Bilinear | Method::Area | Method::Bicubic | Method::Lanczos => {
-            let columns = taps(raster.width, width, method, Axis::X);
-            let rows = taps(raster.height, height, method, Axis::Y);
-            separable(raster, &columns, &rows, method)
-        }
+        Method::Bilinear => separable(raster, width, height, bilinear, linear_row),
+        Method::Area => separable(raster, width, height, enlarging, linear_row),
+        Method::Bicubic => separable(raster, width, height, bicubic, cubic_row),
+        Method::Lanczos => separable(raster, width, height, lanczos, |lines, weights, data| {
+            fixed_row(lines, weights, 0, data);
+        }),
     }
 }
 
@@ -125,71 +126,98 @@ fn nearest(raster: &Raster, width: usize, height: usize) -> Raster {
     Raster { width, height, channels, data }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Axis {
-    X,
-    Y,
+/// One direction of a picture.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    /// Samples before.
+    old: usize,
+    /// Samples after.
+    new: usize,
+    is_x: bool,
 }
 
-/// What one sample of the result is made of: up to eight neighbouring ones, repeated at the border.
-struct Taps {
-    places: Vec<usize>,
-    weights: Vec<i32>,
+impl Axis {
+    /// The sample in the middle, or left of it, that this one of the result comes from, and how far to the right it lies.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "sizes are below 2^31, and the original computes in these types"
+    )]
+    fn centre(self, at: usize) -> (i64, f32) {
+        let x = ((at as f64 + 0.5) * scale(self.old, self.new) - 0.5) as f32;
+        (x.floor() as i64, x - x.floor())
+    }
+
+    /// Two neighbours.
+    #[expect(clippy::cast_possible_wrap, reason = "sizes are below 2^31")]
+    fn neighbours(self, (mut place, mut x): (i64, f32)) -> (i64, [f32; 2]) {
+        let last = self.old as i64 - 1;
+        // The original does so in rows only; in columns the border is taken twice, which rounds differently.
+        if self.is_x && place < 0 {
+            (place, x) = (0, 0.0);
+        }
+        if self.is_x && place >= last {
+            (place, x) = (last, 0.0);
+        }
+        (place, [1.0 - x, x])
+    }
 }
 
+/// The first sample that one of the result is made of, and the weights of it and of those that follow.
+type Place<const N: usize> = (i64, [f32; N]);
+
+fn bilinear(axis: Axis, at: usize) -> Place<2> {
+    axis.neighbours(axis.centre(at))
+}
+
+/// What `INTER_AREA` does where it has nothing to reduce.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
     reason = "sizes are below 2^31, and the original computes in these types"
 )]
-fn taps(old: usize, new: usize, method: Method, axis: Axis) -> Vec<Taps> {
-    let (scale, inverse) = (scale(old, new), inverse_scale(old, new));
-    let last = old as i64 - 1;
-    let tap = |at: usize| {
-        let (first, mut weights) = match method {
-            Method::Bicubic | Method::Lanczos => {
-                let x = ((at as f64 + 0.5) * scale - 0.5) as f32;
-                let place = x.floor();
-                let x = x - place;
-                if method == Method::Bicubic {
-                    (place as i64 - 1, cubic(x).to_vec())
-                } else {
-                    (place as i64 - 3, lanczos(x).to_vec())
-                }
-            }
-            Method::Nearest | Method::Bilinear | Method::Area => {
-                let (mut place, mut x) = if method == Method::Area {
-                    let place = (at as f64 * scale).floor();
-                    let x = ((at + 1) as f64 - (place + 1.0) * inverse) as f32;
-                    (place as i64, if x <= 0.0 { 0.0 } else { x - x.floor() })
-                } else {
-                    let x = ((at as f64 + 0.5) * scale - 0.5) as f32;
-                    (x.floor() as i64, x - x.floor())
-                };
-                // The original does so in rows only; in columns the border is taken twice, which rounds differently.
-                if axis == Axis::X && place < 0 {
-                    (place, x) = (0, 0.0);
-                }
-                if axis == Axis::X && place >= last {
-                    (place, x) = (last, 0.0);
-                }
-                (place, vec![1.0 - x, x])
-            }
-        };
-        weights.iter_mut().for_each(|weight| *weight *= ONE);
-        Taps {
-            places: (0..weights.len() as i64)
-                .map(|tap| (first + tap).clamp(0, last) as usize)
-                .collect(),
-            weights: weights.into_iter().map(|weight| weight.round_ties_even() as i32).collect(),
-        }
-    };
-    (0..new).map(tap).collect()
+fn enlarging(axis: Axis, at: usize) -> Place<2> {
+    let (scale, inverse) = (scale(axis.old, axis.new), inverse_scale(axis.old, axis.new));
+    let place = (at as f64 * scale).floor();
+    let x = ((at + 1) as f64 - (place + 1.0) * inverse) as f32;
+    axis.neighbours((place as i64, if x <= 0.0 { 0.0 } else { x - x.floor() }))
 }
 
-fn cubic(x: f32) -> [f32; 4] {
+fn bicubic(axis: Axis, at: usize) -> Place<4> {
+    let (place, x) = axis.centre(at);
+    (place - 1, cubic_weights(x))
+}
+
+fn lanczos(axis: Axis, at: usize) -> Place<8> {
+    let (place, x) = axis.centre(at);
+    (place - 3, lanczos_weights(x))
+}
+
+/// What one sample of the result is made of: neighbouring ones, repeated at the border.
+struct Taps<const N: usize> {
+    places: [usize; N],
+    weights: [i32; N],
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "sizes are below 2^31, places are cut to them, and weights are at most a few thousand"
+)]
+fn taps<const N: usize>(axis: Axis, place: impl Fn(Axis, usize) -> Place<N>) -> Vec<Taps<N>> {
+    let last = axis.old as i64 - 1;
+    let tap = |at: usize| {
+        let (first, weights) = place(axis, at);
+        Taps {
+            places: std::array::from_fn(|tap| (first + tap as i64).clamp(0, last) as usize),
+            weights: weights.map(|weight| (weight * ONE).round_ties_even() as i32),
+        }
+    };
+    (0..axis.new).map(tap).collect()
+}
+
+fn cubic_weights(x: f32) -> [f32; 4] {
     const A: f32 = -0.75;
     let near = |x: f32| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
     let first = ((A * (x + 1.0) - 5.0 * A) * (x + 1.0) + 8.0 * A) * (x + 1.0) - 4.0 * A;
@@ -198,7 +226,7 @@ fn cubic(x: f32) -> [f32; 4] {
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the original computes in these types")]
-fn lanczos(x: f32) -> [f32; 8] {
+fn lanczos_weights(x: f32) -> [f32; 8] {
     const HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
     const FACTORS: [(f64, f64); 8] = [
         (1.0, 0.0),
@@ -231,65 +259,84 @@ fn lanczos(x: f32) -> [f32; 8] {
     weights.map(|weight| weight * sum)
 }
 
-fn separable(raster: &Raster, columns: &[Taps], rows: &[Taps], method: Method) -> Raster {
+/// First along the rows, then along the columns, `row` making one of the result out of as many that were stretched.
+fn separable<const N: usize>(
+    raster: &Raster,
+    width: usize,
+    height: usize,
+    place: impl Fn(Axis, usize) -> Place<N> + Copy,
+    row: impl Fn([&[i32]; N], [i32; N], &mut Vec<u8>),
+) -> Raster {
     let channels = raster.channels;
-    let stride = columns.len() * channels;
-    let n_taps = rows.first().map_or(0, |row| row.places.len());
+    let stretch = match channels {
+        1 => stretch::<N, 1>,
+        2 => stretch::<N, 2>,
+        3 => stretch::<N, 3>,
+        _ => stretch::<N, 4>,
+    };
+    let columns = taps(Axis { old: raster.width, new: width, is_x: true }, place);
+    let rows = taps(Axis { old: raster.height, new: height, is_x: false }, place);
+    let (stride, old_stride) = (width * channels, raster.width * channels);
     // Rows that were stretched, and which ones they are: neighbours share most of them.
-    let mut stretched: Vec<(usize, Vec<i32>)> = vec![(usize::MAX, vec![0; stride]); n_taps];
-    let mut data = Vec::with_capacity(stride * rows.len());
-    for row in rows {
-        for tap in 0..n_taps {
-            let y = row.places[tap];
+    let mut stretched: [(usize, Vec<i32>); N] =
+        std::array::from_fn(|_| (usize::MAX, vec![0; stride]));
+    let mut data = Vec::with_capacity(stride * height);
+    for Taps { places, weights } in rows {
+        for (tap, y) in places.into_iter().enumerate() {
             if stretched[tap].0 == y {
                 continue;
             }
-            if let Some(known) = (tap + 1..n_taps).find(|known| stretched[*known].0 == y) {
+            if let Some(known) = (tap + 1..N).find(|known| stretched[*known].0 == y) {
                 stretched.swap(tap, known);
                 continue;
             }
-            let source =
-                &raster.data[y * raster.width * channels..(y + 1) * raster.width * channels];
             let (known, values) = &mut stretched[tap];
             *known = y;
-            for (pixel, taps) in values.chunks_exact_mut(channels).zip(columns) {
-                for (channel, value) in pixel.iter_mut().enumerate() {
-                    *value = taps
-                        .places
-                        .iter()
-                        .zip(&taps.weights)
-                        .map(|(x, weight)| i32::from(source[x * channels + channel]) * weight)
-                        .sum();
-                }
-            }
+            stretch(&raster.data[y * old_stride..(y + 1) * old_stride], &columns, values);
         }
-        let lines: Vec<&[i32]> = stretched.iter().map(|(_, values)| values.as_slice()).collect();
-        match method {
-            Method::Nearest | Method::Bilinear | Method::Area => {
-                linear_row(&lines, &row.weights, &mut data);
-            }
-            Method::Bicubic => cubic_row(&lines, &row.weights, &mut data),
-            Method::Lanczos => fixed_row(&lines, &row.weights, 0, &mut data),
-        }
+        row(stretched.each_ref().map(|(_, values)| values.as_slice()), weights, &mut data);
     }
-    Raster { width: columns.len(), height: rows.len(), channels, data }
+    Raster { width, height, channels, data }
 }
 
-fn linear_row(lines: &[&[i32]], weights: &[i32], data: &mut Vec<u8>) {
-    let ([above, below], [first, second]) = (lines, weights) else { return };
-    data.extend(above.iter().zip(*below).map(|(above, below)| {
+/// One row, of pixels of so many channels.
+fn stretch<const N: usize, const CHANNELS: usize>(
+    row: &[u8],
+    columns: &[Taps<N>],
+    stretched: &mut [i32],
+) {
+    let (row, _whole) = row.as_chunks::<CHANNELS>();
+    let (stretched, _whole) = stretched.as_chunks_mut::<CHANNELS>();
+    for (result, taps) in stretched.iter_mut().zip(columns) {
+        let mut sums = [0; CHANNELS];
+        for (place, weight) in taps.places.iter().zip(taps.weights) {
+            for (sum, value) in sums.iter_mut().zip(row[*place]) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        *result = sums;
+    }
+}
+
+fn linear_row([above, below]: [&[i32]; 2], [first, second]: [i32; 2], data: &mut Vec<u8>) {
+    data.extend(above.iter().zip(below).map(|(above, below)| {
         let part = |value: i32, weight: i32| (weight * (value >> 4)) >> 16;
-        clamp((part(*above, *first) + part(*below, *second) + 2) >> 2)
+        clamp((part(*above, first) + part(*below, second) + 2) >> 2)
     }));
 }
 
-fn fixed_row(lines: &[&[i32]], weights: &[i32], from: usize, data: &mut Vec<u8>) {
+fn fixed_row<const N: usize>(
+    lines: [&[i32]; N],
+    weights: [i32; N],
+    from: usize,
+    data: &mut Vec<u8>,
+) {
     let width = lines.first().map_or(0, |line| line.len());
     for x in from..width {
         let sum = lines
             .iter()
             .zip(weights)
-            .fold(0_i32, |sum, (line, weight)| sum.wrapping_add(line[x].wrapping_mul(*weight)));
+            .fold(0_i32, |sum, (line, weight)| sum.wrapping_add(line[x].wrapping_mul(weight)));
         data.push(clamp(sum.wrapping_add(1 << (2 * BITS - 1)) >> (2 * BITS)));
     }
 }
@@ -300,11 +347,10 @@ fn fixed_row(lines: &[&[i32]], weights: &[i32], from: usize, data: &mut Vec<u8>)
     clippy::cast_possible_truncation,
     reason = "the original computes in float32; the result is clamped"
 )]
-fn cubic_row(lines: &[&[i32]], weights: &[i32], data: &mut Vec<u8>) {
+fn cubic_row(lines: [&[i32]; 4], weights: [i32; 4], data: &mut Vec<u8>) {
     const SCALE: f32 = 1.0 / (ONE * ONE);
-    let ([a, b, c, d], [wa, wb, wc, wd]) = (lines, weights) else { return };
-    let weight = |weight: &i32| *weight as f32 * SCALE;
-    let (wa, wb, wc, wd) = (weight(wa), weight(wb), weight(wc), weight(wd));
+    let [a, b, c, d] = lines;
+    let [wa, wb, wc, wd] = weights.map(|weight| weight as f32 * SCALE);
     let vectors = a.len() - a.len() % 8;
     for x in 0..vectors {
         let part = |line: &[i32], weight: f32| line[x] as f32 * weight;

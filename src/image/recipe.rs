@@ -286,6 +286,8 @@ pub enum Picture {
 pub struct Recipe {
     spec: RecipeSpec,
     size: Size,
+    /// What becomes of each of the 256 values of a pixel, by channel; none where they stay as they are.
+    tables: Vec<[f32; 256]>,
 }
 
 /// The longest side that a recipe may ask for.
@@ -303,11 +305,11 @@ impl Recipe {
             problem: format!("operation {}: {problem}", at + 1),
         };
         let mut size = None;
-        let mut is_float = false;
+        let mut affine = Vec::new();
         for (at, operation) in spec.operations.iter().enumerate() {
             let wrong = |problem: &str| wrong(at, problem.to_owned());
             if let Operation::Affine { subtract, divide, multiply, add } = operation {
-                is_float = true;
+                affine.push([subtract, divide, multiply, add]);
                 for numbers in [subtract, divide, multiply, add].into_iter().flatten() {
                     let numbers = numbers.of(channels).ok_or_else(|| {
                         wrong(&format!(
@@ -328,7 +330,7 @@ impl Recipe {
                 }
                 continue;
             }
-            if is_float {
+            if !affine.is_empty() {
                 return Err(wrong(
                     "only `affine` may follow `affine`: the others take whole pixels",
                 ));
@@ -345,12 +347,16 @@ impl Recipe {
         if spec.layout == Layout::Hw && channels != 1 {
             return Err(RecipeError { problem: "the layout `hw` is for grey".to_owned() });
         }
-        if spec.pixels == Pixels::Uint8 && is_float {
+        if spec.pixels == Pixels::Uint8 && !affine.is_empty() {
             return Err(RecipeError {
                 problem: "`affine` gives fractions, which the type `uint8` cannot hold; expected `float32`".to_owned(),
             });
         }
-        Ok(Self { spec, size })
+        let n_tables = if affine.is_empty() { 0 } else { channels };
+        let tables = (0..n_tables)
+            .map(|channel| table(&affine, channels, channel, spec.precision))
+            .collect();
+        Ok(Self { spec, size, tables })
     }
 
     /// The lengths of the dimensions of one picture, in the order of the layout.
@@ -382,17 +388,10 @@ impl Recipe {
         let Decode { colour, orientation, alpha, grey } = self.spec.decode;
         let raster = decode(bytes, limits, orientation == Orientation::Apply)?;
         let mut raster = with_colour(without_alpha(raster, alpha), colour, grey);
-        let mut affine = Vec::new();
         for operation in &self.spec.operations {
-            match operation {
-                Operation::Affine { subtract, divide, multiply, add } => {
-                    affine.push([subtract, divide, multiply, add]);
-                }
-                _ => raster = operation.run(raster, limits)?,
-            }
+            raster = operation.run(raster, limits)?;
         }
         let channels = raster.channels;
-        let n = raster.width * raster.height;
         let data = match self.spec.layout {
             Layout::Hwc | Layout::Hw => raster.data,
             Layout::Chw => {
@@ -406,17 +405,30 @@ impl Recipe {
         if self.spec.pixels == Pixels::Uint8 {
             return Ok(Picture::Uint8(data));
         }
-        let tables: Vec<[f32; 256]> = (0..channels)
-            .map(|channel| table(&affine, channels, channel, self.spec.precision))
-            .collect();
-        let by_planes = self.spec.layout == Layout::Chw;
-        let channel = |at: usize| if by_planes { at / n } else { at % channels };
-        Ok(Picture::Float32(
-            data.iter()
-                .enumerate()
-                .map(|(at, value)| tables[channel(at)][usize::from(*value)])
-                .collect(),
-        ))
+        Ok(Picture::Float32(self.numbers(&data)))
+    }
+
+    /// What a network takes of these pixels, which are in the order of the layout.
+    fn numbers(&self, data: &[u8]) -> Vec<f32> {
+        match self.tables.as_slice() {
+            [] => data.iter().map(|value| f32::from(*value)).collect(),
+            [table] => data.iter().map(|value| table[usize::from(*value)]).collect(),
+            tables => {
+                let mut numbers = Vec::with_capacity(data.len());
+                if self.spec.layout == Layout::Chw {
+                    let planes = data.chunks_exact(data.len() / tables.len());
+                    for (plane, table) in planes.zip(tables) {
+                        numbers.extend(plane.iter().map(|value| table[usize::from(*value)]));
+                    }
+                } else {
+                    for pixel in data.chunks_exact(tables.len()) {
+                        let values = pixel.iter().zip(tables);
+                        numbers.extend(values.map(|(value, table)| table[usize::from(*value)]));
+                    }
+                }
+                numbers
+            }
+        }
     }
 }
 

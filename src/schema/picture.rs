@@ -45,13 +45,11 @@ pub(super) fn decode(text: &str, max_bytes: usize) -> Result<Vec<u8>, CellProble
     if found > max_bytes.saturating_add(2) {
         return Err(CellProblem::Image(ImageError::TooManyBytes { found, limit: max_bytes }));
     }
-    let is_split = text.bytes().any(|byte| byte.is_ascii_whitespace());
-    let decoded = if is_split {
+    let decoded = BASE64.decode(text).or_else(|error| {
+        // It may be in lines.
         let joined: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-        BASE64.decode(joined)
-    } else {
-        BASE64.decode(text)
-    };
+        if joined.len() < text.len() { BASE64.decode(joined) } else { Err(error) }
+    });
     decoded.map_err(|error| wrong(&format!("found {}", shown(&error))))
 }
 
