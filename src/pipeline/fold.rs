@@ -193,13 +193,8 @@ impl Folded {
         if let [code] = column.codes() {
             let number = column.entry(*code as usize);
             let number = number.map_or(self.keys.missing(), |text| self.keys.find(text)) as usize;
-            let values = self.values.get(number * self.features.len()..).unwrap_or_default();
-            for (at, value) in self.features.iter().zip(values) {
-                if let Some(place) = features.get_mut(*at) {
-                    *place = *value;
-                }
-            }
-            return self.passes.get(number).copied().unwrap_or(false);
+            self.write(number, features);
+            return self.passes(number);
         }
         // Each text once, however many rows have it.
         numbers.clear();
@@ -209,11 +204,10 @@ impl Folded {
         let of_row = |code: &u32| {
             numbers.get(*code as usize).copied().unwrap_or(self.keys.missing()) as usize
         };
-        let passes = |number: usize| self.passes.get(number).copied().unwrap_or(false);
         // Where nothing would be refused, the rows need not be asked.
-        let all_pass = numbers.iter().all(|number| passes(*number as usize))
-            && passes(of_row(&TextColumn::MISSING));
-        if !all_pass && !column.codes().iter().all(|code| passes(of_row(code))) {
+        let all_pass = numbers.iter().all(|number| self.passes(*number as usize))
+            && self.passes(of_row(&TextColumn::MISSING));
+        if !all_pass && !column.codes().iter().all(|code| self.passes(of_row(code))) {
             return false;
         }
         let rows = features.chunks_exact_mut(n_features.max(1)).zip(column.codes());
@@ -226,15 +220,25 @@ impl Folded {
                     *place = *value;
                 }
             }),
-            several => rows.for_each(|(row, code)| {
-                let values = self.values.get(of_row(code) * several.len()..).unwrap_or_default();
-                for (at, value) in several.iter().zip(values) {
-                    if let Some(place) = row.get_mut(*at) {
-                        *place = *value;
-                    }
-                }
-            }),
+            _ => rows.for_each(|(row, code)| self.write(of_row(code), row)),
         }
         true
+    }
+
+    /// Whether no step refuses the text of this number.
+    #[inline]
+    fn passes(&self, number: usize) -> bool {
+        self.passes.get(number).copied().unwrap_or(false)
+    }
+
+    /// Writes the features of the text of this number into a row.
+    #[inline]
+    fn write(&self, number: usize, row: &mut [f64]) {
+        let values = self.values.get(number * self.features.len()..).unwrap_or_default();
+        for (at, value) in self.features.iter().zip(values) {
+            if let Some(place) = row.get_mut(*at) {
+                *place = *value;
+            }
+        }
     }
 }

@@ -49,6 +49,7 @@ fn files_are_put_aside_compressed_and_read_back_whole() {
     eventually("all are written", || {
         server.metric("seaworthy_log_records_total{result=\"written\"}") >= 60.0
     });
+    assert_eq!(server.metric("seaworthy_log_records_total{result=\"written\"}"), 60.0);
     server.stop();
     let files = files(dir.path());
     let found: Vec<String> = files.iter().flat_map(|path| ids(&text(path))).collect();
