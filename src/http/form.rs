@@ -1,5 +1,5 @@
-//! Bodies that are no JSON: a picture as it is, or a form with a picture in it. Both are written as the JSON that says the same, so that limits,
-//! problems, pointers and the log are those of any other request.
+//! Bodies that are no JSON: a picture as it is, or a form with a picture in it. A form is written as the JSON that says the same; a picture is
+//! read as if it were. So limits, problems, pointers and the log are those of any other request.
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
@@ -62,13 +62,14 @@ pub(super) fn media_type(headers: &HeaderMap, schema: &Schema) -> Result<MediaTy
     Ok(media_type)
 }
 
-/// The JSON of a body that is a picture and nothing else.
+/// The field of a body that is a picture and nothing else.
 ///
 /// # Errors
 /// The model takes no picture, several, or needs other fields beside it.
-pub(super) fn of_image(body: &[u8], schema: &Schema) -> Result<Vec<u8>, ApiError> {
-    let mut images = schema.fields().iter().filter(|field| field.kind() == Kind::Image);
-    let (Some(image), None) = (images.next(), images.next()) else {
+pub(super) fn image_field(schema: &Schema) -> Result<usize, ApiError> {
+    let fields = schema.fields().iter().enumerate();
+    let mut images = fields.filter(|(_, field)| field.kind() == Kind::Image);
+    let (Some((index, _)), None) = (images.next(), images.next()) else {
         return Err(ApiError::MediaType {
             found: "a picture, but the model does not take exactly one".to_owned(),
         });
@@ -83,10 +84,7 @@ pub(super) fn of_image(body: &[u8], schema: &Schema) -> Result<Vec<u8>, ApiError
             ),
         });
     }
-    let mut json = b"{\"inputs\":{".to_vec();
-    member(image.name(), &quoted_file(body), &mut json);
-    json.extend_from_slice(b"}}");
-    Ok(json)
+    Ok(index)
 }
 
 /// The JSON of a form: each part is a field by its name, or, as `inputs`, an object of fields.
@@ -126,7 +124,7 @@ fn value(part: &Part<'_>, field: Option<&Field>) -> Vec<u8> {
     let string = || serde_json::Value::from(text.as_ref()).to_string().into_bytes();
     let Some(field) = field else { return string() };
     match field.kind() {
-        Kind::Image => quoted_file(part.content),
+        Kind::Image => quoted_file(part.content).into_bytes(),
         Kind::String | Kind::Datetime => string(),
         Kind::Int | Kind::Float | Kind::Bool | Kind::Tensor => {
             let text = text.trim();
@@ -142,8 +140,9 @@ fn value(part: &Part<'_>, field: Option<&Field>) -> Vec<u8> {
     }
 }
 
-fn quoted_file(file: &[u8]) -> Vec<u8> {
-    format!("\"{}\"", STANDARD.encode(file)).into_bytes()
+/// The JSON string of a file.
+pub(super) fn quoted_file(file: &[u8]) -> String {
+    format!("\"{}\"", STANDARD.encode(file))
 }
 
 fn member(name: &str, value: &[u8], json: &mut Vec<u8>) {

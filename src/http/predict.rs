@@ -19,7 +19,7 @@ use super::gate::{self, Caller};
 use super::models::{in_path, unknown};
 use super::present::Present;
 use super::problem::{self, ApiError, Item, Logged};
-use super::record::{self, Exchanged, Record};
+use super::record::{self, Exchanged, Inputs, Record};
 use super::request_id::{self, RequestId};
 use super::trace::{self, Over};
 use crate::engine::{EngineError, Lane, Predicted, Times, Turn};
@@ -27,7 +27,7 @@ use crate::observe::metrics::{Metrics, Route, Stage};
 use crate::observe::otlp::Tracer;
 use crate::postprocess::Prediction;
 use crate::predictor::Predictions;
-use crate::schema::{Decoded, Schema};
+use crate::schema::{Decoded, Field, Schema};
 use crate::state::{AppState, Buffers, Deployment, Held, Limits};
 
 pub(super) fn router() -> Router<AppState> {
@@ -91,8 +91,10 @@ struct Seen {
     on_invalid_null: bool,
     items: Vec<Item>,
     total: usize,
-    /// Whether the body is still that of a picture or a form, which is not for the log.
+    /// Whether the body is that of a picture or still that of a form, which is not for the log.
     is_binary: bool,
+    /// The field that a body is the picture of, when it is that and nothing else.
+    picture: Option<usize>,
     /// Rows that have a prediction.
     n_predicted: usize,
     /// The turn of a large body. It ends with the record in the log: if it ended before, each of many such requests would come to wait for the
@@ -145,14 +147,9 @@ impl Received {
         Ok(())
     }
 
-    /// Replaces a picture or a form by the JSON that says the same.
-    fn make_json(&mut self, media_type: &MediaType, schema: &Schema) -> Result<(), ApiError> {
-        let json = match media_type {
-            MediaType::Json => return Ok(()),
-            MediaType::Image => form::of_image(self.bytes(), schema)?,
-            MediaType::Form { boundary } => form::of_form(self.bytes(), boundary, schema)?,
-        };
-        self.whole = json.into();
+    /// Replaces a form by the JSON that says the same.
+    fn make_json(&mut self, boundary: &str, schema: &Schema) -> Result<(), ApiError> {
+        self.whole = form::of_form(self.bytes(), boundary, schema)?.into();
         Ok(())
     }
 
@@ -189,6 +186,14 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
+    fn inputs(&self) -> Inputs<'_> {
+        let Some(decoded) = &self.seen.decoded else { return Inputs::None };
+        let Some(index) = self.seen.picture else { return Inputs::Json(decoded.inputs.clone()) };
+        let deployment = self.deployment.as_ref().ok();
+        let field = deployment.and_then(|found| found.model.schema().fields().get(index));
+        field.map_or(Inputs::None, |field| Inputs::Picture(field, self.seen.body.bytes()))
+    }
+
     fn log(&mut self, answered: &Result<Answer, ApiError>) {
         self.is_logged = true;
         let (seen, deployment) = (&self.seen, self.deployment.as_ref().ok().copied());
@@ -214,7 +219,7 @@ impl Exchange<'_> {
             status,
             n_rows: seen.decoded.as_ref().map_or(0, |decoded| decoded.n_rows),
             on_invalid_null: seen.on_invalid_null,
-            inputs: seen.decoded.as_ref().map(|decoded| decoded.inputs.clone()),
+            inputs: self.inputs(),
             body: if seen.is_binary { &[] } else { seen.body.bytes() },
             shared_body: seen.body.shared(),
             predictions: answered
@@ -341,8 +346,12 @@ where
         if let Some(encoding) = encoding {
             seen.body.inflate(encoding, limits)?;
         }
-        seen.body.make_json(&media_type, schema)?;
-        seen.is_binary = false;
+        match &media_type {
+            MediaType::Json => {}
+            MediaType::Form { boundary } => seen.body.make_json(boundary, schema)?,
+            MediaType::Image => seen.picture = Some(form::image_field(schema)?),
+        }
+        seen.is_binary = seen.picture.is_some();
         let is_timed = metrics.is_on() || trace::is_wanted(state.tracer(), id);
         let work = answer(deployment, limits, id, seen, is_timed);
         within(limits.request_timeout, std::pin::pin!(work))
@@ -466,11 +475,13 @@ async fn answer(
     }
     // Not before its turn: a frame is to go from one to the next, and not to wait with each of many.
     let mut frame = deployment.frames.take(schema, body.len());
-    let decoded = if is_large {
-        blocking(|| schema.decode(body, &limits.decode, &mut frame))
-    } else {
-        schema.decode(body, &limits.decode, &mut frame)
+    let mut decode = || match seen.picture {
+        None => schema.decode(body, &limits.decode, &mut frame),
+        Some(field) => {
+            Ok(schema.decode_picture(&seen.body.whole, field, &limits.decode, &mut frame))
+        }
     };
+    let decoded = if is_large { blocking(decode) } else { decode() };
     let decoded = decoded.map_err(ApiError::Syntax)?;
     let decoded = seen.decoded.insert(decoded);
     let of_the_whole = decoded.errors.iter().any(|error| error.row.is_none());
@@ -607,7 +618,7 @@ impl Keys {
         Self(inputs.and_then(|inputs| serde_json::from_slice(inputs).ok()))
     }
 
-    fn used(&self, row: usize, field: &crate::schema::Field) -> String {
+    fn used(&self, row: usize, field: &Field) -> String {
         let row = self
             .0
             .as_ref()

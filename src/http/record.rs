@@ -12,13 +12,14 @@ use serde_json::value::RawValue;
 use sha2::Sha256;
 use time::OffsetDateTime;
 
+use super::form;
 use super::problem::{ApiError, Item};
 use super::request_id::RequestId;
 use crate::digest::{hex, sha256};
 use crate::image;
 use crate::observe::metrics::{Metrics, Route};
 use crate::observe::prediction_log::{self, Pieces};
-use crate::schema::{self, Cells};
+use crate::schema::{self, Cells, Field};
 use crate::state::{Deployment, Limits};
 
 /// A record that is being written.
@@ -162,6 +163,16 @@ fn decimal(mut number: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(&digits[start..]);
 }
 
+/// What a request asked about.
+pub(super) enum Inputs<'a> {
+    /// The body was not understood.
+    None,
+    /// Where their text stands in the body.
+    Json(Range<usize>),
+    /// The body is this file, the value of this field.
+    Picture(&'a Field, &'a [u8]),
+}
+
 /// What is known of a request to a predict route when it is logged.
 pub(super) struct Exchanged<'a> {
     pub(super) deployment: Option<&'a Deployment>,
@@ -170,8 +181,7 @@ pub(super) struct Exchanged<'a> {
     pub(super) status: u16,
     pub(super) n_rows: usize,
     pub(super) on_invalid_null: bool,
-    /// Where the text of the inputs stands in the body, when that was JSON.
-    pub(super) inputs: Option<Range<usize>>,
+    pub(super) inputs: Inputs<'a>,
     /// The whole body as received, so far as it was; empty for a picture or a form.
     pub(super) body: &'a [u8],
     /// The same, to be kept, if it arrived whole.
@@ -197,8 +207,11 @@ pub(super) fn exchanged(
         record.metrics.sampled_out();
         return record.count(exchange.status);
     }
-    let place = exchange.inputs.clone().unwrap_or_default();
-    let inputs = exchange.body.get(place.clone()).filter(|_| exchange.inputs.is_some());
+    let place = match &exchange.inputs {
+        Inputs::Json(place) => place.clone(),
+        Inputs::Picture(..) | Inputs::None => 0..0,
+    };
+    let inputs = exchange.body.get(place.clone()).filter(|_| !place.is_empty());
     let is_large = place.len() >= LARGE_INPUTS;
     let inputs_len = if is_large { 0 } else { place.len() };
     let mut line = Line::default();
@@ -239,13 +252,18 @@ pub(super) fn exchanged(
             }
             _ => one_line(inputs, text),
         },
-        (None, deployment) => {
-            text.extend_from_slice(b"null");
-            let may_show = deployment.is_none_or(|deployment| deployment.sensitive.is_empty());
-            if may_show && !exchange.body.is_empty() {
-                body_text(exchange.body, limits.max_text_bytes, text);
+        (None, deployment) => match (&exchange.inputs, deployment) {
+            (Inputs::Picture(field, file), Some(deployment)) => {
+                text.extend_from_slice(picture_row(field, file, deployment, limits).as_bytes());
             }
-        }
+            _ => {
+                text.extend_from_slice(b"null");
+                let may_show = deployment.is_none_or(|deployment| deployment.sensitive.is_empty());
+                if may_show && !exchange.body.is_empty() {
+                    body_text(exchange.body, limits.max_text_bytes, text);
+                }
+            }
+        },
     }
     text.push(b',');
     match exchange.predictions {
@@ -378,7 +396,17 @@ fn redacted(inputs: &[u8], deployment: &Deployment, limits: &Limits) -> String {
     }
 }
 
-/// What names a picture: `{"sha256": …, "bytes": …, "type": "image/png"}`, of the file and not of its base64.
+/// The row of a picture that came without JSON around it, as [`redacted`] makes it of the JSON that says the same.
+fn picture_row(field: &Field, file: &[u8], deployment: &Deployment, limits: &Limits) -> String {
+    let name = serde_json::Value::from(field.name());
+    if deployment.sensitive.is_empty() && !limits.log_whole_images {
+        return format!("{{{name}:{}}}", named(file));
+    }
+    let row = format!("{{{name}:{}}}", form::quoted_file(file));
+    if deployment.sensitive.is_empty() { row } else { redacted(row.as_bytes(), deployment, limits) }
+}
+
+/// What names a picture in a text of base64.
 fn picture(value: &str) -> String {
     let text: Result<std::borrow::Cow<'_, str>, _> = serde_json::from_str(value);
     let Some(file) = text.ok().and_then(|text| schema::picture_file(&text)) else {
@@ -388,8 +416,13 @@ fn picture(value: &str) -> String {
             serde_json::json!({"text_bytes": value.len()}).to_string()
         };
     };
-    let digest = sha256(&file);
-    let media_type = image::Format::of(&file).map(image::Format::media_type).ok();
+    named(&file)
+}
+
+/// What names a picture: `{"sha256": …, "bytes": …, "type": "image/png"}`, of the file and not of its base64.
+fn named(file: &[u8]) -> String {
+    let digest = sha256(file);
+    let media_type = image::Format::of(file).map(image::Format::media_type).ok();
     serde_json::json!({"sha256": digest, "bytes": file.len(), "type": media_type}).to_string()
 }
 

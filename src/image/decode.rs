@@ -85,22 +85,17 @@ pub struct Header {
 /// # Errors
 /// The file has too many bytes or pixels, is of no known format, or ends before it says its size.
 pub fn probe(bytes: &[u8], limits: Limits) -> Result<Header, ImageError> {
+    Ok(match format(bytes, limits)? {
+        Format::Jpeg => jpeg_header(bytes, limits)?.0,
+        other => open(other, bytes, limits)?.0,
+    })
+}
+
+fn format(bytes: &[u8], limits: Limits) -> Result<Format, ImageError> {
     if bytes.len() > limits.max_bytes {
         return Err(ImageError::TooManyBytes { found: bytes.len(), limit: limits.max_bytes });
     }
-    let format = Format::of(bytes)?;
-    let (width, height) = match format {
-        Format::Jpeg => {
-            let header = jpeg::header(bytes)?;
-            (header.width, header.height)
-        }
-        _ => {
-            let (width, height) = open(format, bytes, limits)?.dimensions();
-            (width as usize, height as usize)
-        }
-    };
-    check_pixels(width, height, limits)?;
-    Ok(Header { format, width, height })
+    Format::of(bytes)
 }
 
 pub(super) fn check_pixels(width: usize, height: usize, limits: Limits) -> Result<(), ImageError> {
@@ -115,24 +110,34 @@ pub(super) fn check_pixels(width: usize, height: usize, limits: Limits) -> Resul
 
 /// Decodes a file. Values of 16 bits are cut to their upper eight, as OpenCV and Pillow do for colour.
 pub(super) fn decode(bytes: &[u8], limits: Limits, orient: bool) -> Result<Raster, ImageError> {
-    let header = probe(bytes, limits)?;
-    let (raster, orientation) = if header.format == Format::Jpeg {
-        let exif = jpeg::header(bytes)?.exif;
-        let orientation = exif.as_deref().and_then(Orientation::from_exif_chunk);
-        (jpeg::decode(bytes)?, orientation.unwrap_or(Orientation::NoTransforms))
-    } else {
-        let mut decoder = open(header.format, bytes, limits)?;
-        let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-        (read(decoder, &header)?, orientation)
+    let (raster, orientation) = match format(bytes, limits)? {
+        Format::Jpeg => {
+            let (_, exif) = jpeg_header(bytes, limits)?;
+            let orientation = exif.as_deref().and_then(Orientation::from_exif_chunk);
+            (jpeg::decode(bytes)?, orientation.unwrap_or(Orientation::NoTransforms))
+        }
+        other => {
+            let (header, mut decoder) = open(other, bytes, limits)?;
+            let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+            (read(decoder, &header)?, orientation)
+        }
     };
     Ok(if orient { oriented(raster, orientation) } else { raster })
 }
 
+/// The header of a JPEG within the limits, and its EXIF data.
+fn jpeg_header(bytes: &[u8], limits: Limits) -> Result<(Header, Option<Vec<u8>>), ImageError> {
+    let jpeg::Header { width, height, exif } = jpeg::header(bytes)?;
+    check_pixels(width, height, limits)?;
+    Ok((Header { format: Format::Jpeg, width, height }, exif))
+}
+
+/// The header of a file of another format within the limits, and what decodes its pixels.
 fn open<'a>(
     format: Format,
     bytes: &'a [u8],
     limits: Limits,
-) -> Result<Box<dyn ImageDecoder + 'a>, ImageError> {
+) -> Result<(Header, Box<dyn ImageDecoder + 'a>), ImageError> {
     let file = Cursor::new(bytes);
     let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
         Format::Png => Box::new(PngDecoder::new(file).map_err(refused)?),
@@ -147,9 +152,10 @@ fn open<'a>(
     let mut allowed = image::Limits::no_limits();
     allowed.max_alloc = Some(limits.max_pixels as u64 * 16 + (16 << 20));
     let (width, height) = decoder.dimensions();
-    check_pixels(width as usize, height as usize, limits)?;
+    let (width, height) = (width as usize, height as usize);
+    check_pixels(width, height, limits)?;
     decoder.set_limits(allowed).map_err(refused)?;
-    Ok(decoder)
+    Ok((Header { format, width, height }, decoder))
 }
 
 fn refused(error: CodecError) -> ImageError {

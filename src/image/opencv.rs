@@ -27,12 +27,15 @@ pub(super) fn resize(raster: &Raster, width: usize, height: usize, method: Metho
                 area(raster, width, height)
             }
         }
-        Method::Bilinear => separable(raster, width, height, bilinear, linear_row),
-        Method::Area => separable(raster, width, height, enlarging, linear_row),
-        Method::Bicubic => separable(raster, width, height, bicubic, cubic_row),
-        Method::Lanczos => separable(raster, width, height, lanczos, |lines, weights, data| {
-            fixed_row(lines, weights, 0, data);
-        }),
+        Method::Bilinear => separable(raster, width, height, bilinear, (short, linear_row)),
+        Method::Area => separable(raster, width, height, enlarging, (short, linear_row)),
+        Method::Bicubic => separable(raster, width, height, bicubic, (whole_sum, cubic_row)),
+        Method::Lanczos => {
+            let row = |lines: [&[i32]; 8], weights, data: &mut Vec<u8>| {
+                fixed_row(lines, weights, 0, data);
+            };
+            separable(raster, width, height, lanczos, (whole_sum, row))
+        }
     }
 }
 
@@ -259,27 +262,28 @@ fn lanczos_weights(x: f32) -> [f32; 8] {
     weights.map(|weight| weight * sum)
 }
 
-/// First along the rows, then along the columns, `row` making one of the result out of as many that were stretched.
-fn separable<const N: usize>(
+/// First along the rows, then along the columns: `keep` says what is kept of a sum along a row, and `row` makes a row of the result out of as
+/// many that were stretched.
+fn separable<const N: usize, T: Copy + Default, K: Fn(i32) -> T>(
     raster: &Raster,
     width: usize,
     height: usize,
     place: impl Fn(Axis, usize) -> Place<N> + Copy,
-    row: impl Fn([&[i32]; N], [i32; N], &mut Vec<u8>),
+    (keep, row): (K, impl Fn([&[T]; N], [i32; N], &mut Vec<u8>)),
 ) -> Raster {
     let channels = raster.channels;
     let stretch = match channels {
-        1 => stretch::<N, 1>,
-        2 => stretch::<N, 2>,
-        3 => stretch::<N, 3>,
-        _ => stretch::<N, 4>,
+        1 => stretch::<N, 1, T, K>,
+        2 => stretch::<N, 2, T, K>,
+        3 => stretch::<N, 3, T, K>,
+        _ => stretch::<N, 4, T, K>,
     };
     let columns = taps(Axis { old: raster.width, new: width, is_x: true }, place);
     let rows = taps(Axis { old: raster.height, new: height, is_x: false }, place);
     let (stride, old_stride) = (width * channels, raster.width * channels);
     // Rows that were stretched, and which ones they are: neighbours share most of them.
-    let mut stretched: [(usize, Vec<i32>); N] =
-        std::array::from_fn(|_| (usize::MAX, vec![0; stride]));
+    let mut stretched: [(usize, Vec<T>); N] =
+        std::array::from_fn(|_| (usize::MAX, vec![T::default(); stride]));
     let mut data = Vec::with_capacity(stride * height);
     for Taps { places, weights } in rows {
         for (tap, y) in places.into_iter().enumerate() {
@@ -292,7 +296,7 @@ fn separable<const N: usize>(
             }
             let (known, values) = &mut stretched[tap];
             *known = y;
-            stretch(&raster.data[y * old_stride..(y + 1) * old_stride], &columns, values);
+            stretch(&raster.data[y * old_stride..(y + 1) * old_stride], &columns, &keep, values);
         }
         row(stretched.each_ref().map(|(_, values)| values.as_slice()), weights, &mut data);
     }
@@ -300,28 +304,50 @@ fn separable<const N: usize>(
 }
 
 /// One row, of pixels of so many channels.
-fn stretch<const N: usize, const CHANNELS: usize>(
+fn stretch<const N: usize, const CHANNELS: usize, T, K: Fn(i32) -> T>(
     row: &[u8],
     columns: &[Taps<N>],
-    stretched: &mut [i32],
+    keep: &K,
+    stretched: &mut [T],
 ) {
     let (row, _whole) = row.as_chunks::<CHANNELS>();
     let (stretched, _whole) = stretched.as_chunks_mut::<CHANNELS>();
     for (result, taps) in stretched.iter_mut().zip(columns) {
-        let mut sums = [0; CHANNELS];
+        let mut sums = [0_i32; CHANNELS];
         for (place, weight) in taps.places.iter().zip(taps.weights) {
             for (sum, value) in sums.iter_mut().zip(row[*place]) {
                 *sum += i32::from(value) * weight;
             }
         }
-        *result = sums;
+        *result = sums.map(keep);
     }
 }
 
-fn linear_row([above, below]: [&[i32]; 2], [first, second]: [i32; 2], data: &mut Vec<u8>) {
+fn whole_sum(sum: i32) -> i32 {
+    sum
+}
+
+/// What the original takes of a sum of two neighbours for the next step. Their weights are not negative and add up to 2048, or 2049 by
+/// rounding, so it is at most 255 * 2049 / 16 = 32,655; and in 16 bits every processor multiplies eight at a time.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and at most 32,655"
+)]
+fn short(sum: i32) -> u16 {
+    (sum >> 4) as u16
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "weights are within 0..=2048, and parts at most 1,020"
+)]
+fn linear_row([above, below]: [&[u16]; 2], weights: [i32; 2], data: &mut Vec<u8>) {
+    let [first, second] = weights.map(|weight| weight as u16);
     data.extend(above.iter().zip(below).map(|(above, below)| {
-        let part = |value: i32, weight: i32| (weight * (value >> 4)) >> 16;
-        clamp((part(*above, first) + part(*below, second) + 2) >> 2)
+        let part = |value: u16, weight: u16| ((u32::from(weight) * u32::from(value)) >> 16) as u16;
+        u8::try_from((part(*above, first) + part(*below, second) + 2) >> 2).unwrap_or(u8::MAX)
     }));
 }
 

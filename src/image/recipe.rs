@@ -385,6 +385,21 @@ impl Recipe {
     /// # Errors
     /// The file is of no known format, over the limits, or cannot be decoded to its end.
     pub fn run(&self, bytes: &[u8], limits: Limits) -> Result<Picture, ImageError> {
+        let pixels = self.run_to_pixels(bytes, limits)?;
+        if self.spec.pixels == Pixels::Uint8 {
+            return Ok(Picture::Uint8(pixels));
+        }
+        let mut numbers = Vec::with_capacity(pixels.len());
+        self.append_numbers(&pixels, &mut numbers);
+        Ok(Picture::Float32(numbers))
+    }
+
+    /// As [`Self::run`], but for the last step: whole pixels, in the order of the layout. Of the type `uint8` they are the result; of `float32`,
+    /// [`Self::append_numbers`] makes it of them.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_to_pixels(&self, bytes: &[u8], limits: Limits) -> Result<Vec<u8>, ImageError> {
         let Decode { colour, orientation, alpha, grey } = self.spec.decode;
         let raster = decode(bytes, limits, orientation == Orientation::Apply)?;
         let mut raster = with_colour(without_alpha(raster, alpha), colour, grey);
@@ -392,7 +407,7 @@ impl Recipe {
             raster = operation.run(raster, limits)?;
         }
         let channels = raster.channels;
-        let data = match self.spec.layout {
+        Ok(match self.spec.layout {
             Layout::Hwc | Layout::Hw => raster.data,
             Layout::Chw => {
                 let mut data = Vec::with_capacity(raster.data.len());
@@ -401,32 +416,26 @@ impl Recipe {
                 }
                 data
             }
-        };
-        if self.spec.pixels == Pixels::Uint8 {
-            return Ok(Picture::Uint8(data));
-        }
-        Ok(Picture::Float32(self.numbers(&data)))
+        })
     }
 
-    /// What a network takes of these pixels, which are in the order of the layout.
-    fn numbers(&self, data: &[u8]) -> Vec<f32> {
+    /// Appends what a network takes of the pixels of one picture, of [`Self::run_to_pixels`].
+    pub fn append_numbers(&self, pixels: &[u8], numbers: &mut Vec<f32>) {
         match self.tables.as_slice() {
-            [] => data.iter().map(|value| f32::from(*value)).collect(),
-            [table] => data.iter().map(|value| table[usize::from(*value)]).collect(),
-            tables => {
-                let mut numbers = Vec::with_capacity(data.len());
-                if self.spec.layout == Layout::Chw {
-                    let planes = data.chunks_exact(data.len() / tables.len());
-                    for (plane, table) in planes.zip(tables) {
-                        numbers.extend(plane.iter().map(|value| table[usize::from(*value)]));
-                    }
-                } else {
-                    for pixel in data.chunks_exact(tables.len()) {
-                        let values = pixel.iter().zip(tables);
-                        numbers.extend(values.map(|(value, table)| table[usize::from(*value)]));
-                    }
+            [] => numbers.extend(pixels.iter().map(|value| f32::from(*value))),
+            [table] => numbers.extend(pixels.iter().map(|value| table[usize::from(*value)])),
+            tables if self.spec.layout == Layout::Chw => {
+                let planes = pixels.chunks_exact((pixels.len() / tables.len()).max(1));
+                for (plane, table) in planes.zip(tables) {
+                    numbers.extend(plane.iter().map(|value| table[usize::from(*value)]));
                 }
-                numbers
+            }
+            tables => {
+                numbers.reserve(pixels.len());
+                for pixel in pixels.chunks_exact(tables.len()) {
+                    let values = pixel.iter().zip(tables);
+                    numbers.extend(values.map(|(value, table)| table[usize::from(*value)]));
+                }
             }
         }
     }

@@ -223,7 +223,7 @@ enum Doing {
     Working,
     /// It waits for a first record.
     Idle,
-    /// It has records and waits for more of them.
+    /// It waits a moment for records, whether it has some or none.
     Gathering,
 }
 
@@ -271,6 +271,14 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // A panic while the lock is held cannot leave a torn record: a record is appended by one call.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for records to come together, for a while or until there are enough.
+    fn gather<'a>(&self, mut queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
+        queue.writer = Doing::Gathering;
+        let more = |queue: &mut Queue| queue.gathers_on(self.capacity);
+        let waited = self.filled.wait_timeout_while(queue, GATHERED_FOR, more);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Waits until there may be a record. What a busy moment needed is given back when none comes for a while.
@@ -476,21 +484,17 @@ fn write_out(shared: &Shared, mut output: Output) {
             queue.n_writing = 0;
             queue.oldest_writing = None;
             shared.emptied.notify_all();
+            // After a record there is mostly another soon: nobody has to wake the writer for that.
+            queue = shared.gather(queue);
             while queue.n_records == 0 {
                 if queue.closed {
                     return;
                 }
                 queue.writer = Doing::Idle;
                 queue = shared.wait_for_record(queue, &mut writing);
-            }
-            if queue.gathers_on(shared.capacity) {
-                queue.writer = Doing::Gathering;
-                let more = |queue: &mut Queue| queue.gathers_on(shared.capacity);
-                queue = shared
-                    .filled
-                    .wait_timeout_while(queue, GATHERED_FOR, more)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0;
+                if queue.n_records > 0 {
+                    queue = shared.gather(queue);
+                }
             }
             queue.writer = Doing::Working;
             queue.is_urgent = false;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Slot;
 use crate::schema::{self, IntColumn, TensorColumn, TensorType, TextColumn};
 
@@ -131,7 +133,7 @@ pub(super) enum View<'a> {
     Text(&'a TextColumn),
     Category(&'a [u32]),
     Tensor(&'a TensorColumn),
-    Image(&'a [Vec<u8>]),
+    Image(&'a [Bytes]),
 }
 
 impl<'a> From<&'a Column> for View<'a> {

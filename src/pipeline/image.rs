@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::column::{Dtype, Slots, View};
 use super::{Operation, PipelineError, Plan, RowProblem, Run, Slot};
-use crate::image::{Limits, Picture, Pixels, Recipe, RecipeSpec};
+use crate::image::{Limits, Pixels, Recipe, RecipeSpec};
 use crate::schema::{TensorType, Values};
 use crate::tensor::ElementType;
 
@@ -69,17 +69,15 @@ impl ImageStep {
         let n: usize = self.recipe.shape().iter().product();
         for row in 0..n_rows {
             // A row that was refused before is not worth the work.
-            let picture = match files.get(row) {
-                Some(file) if !run.is_refused(row) => Some(self.recipe.run(file, LIMITS)),
+            let pixels = match files.get(row) {
+                Some(file) if !run.is_refused(row) => Some(self.recipe.run_to_pixels(file, LIMITS)),
                 _ => None,
             };
-            match (picture, column.values_mut()) {
-                (Some(Ok(Picture::Float32(pixels))), Values::Float32(values)) => {
-                    values.extend_from_slice(&pixels);
+            match (pixels, column.values_mut()) {
+                (Some(Ok(pixels)), Values::Float32(values)) => {
+                    self.recipe.append_numbers(&pixels, values);
                 }
-                (Some(Ok(Picture::Uint8(pixels))), Values::UInt8(values)) => {
-                    values.extend_from_slice(&pixels);
-                }
+                (Some(Ok(pixels)), Values::UInt8(values)) => values.extend_from_slice(&pixels),
                 (failed, values) => {
                     if let Some(Err(error)) = failed {
                         run.refuse(row, self.step, |_| (self.field, RowProblem::Image(error)));

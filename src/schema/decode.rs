@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::datetime;
 use super::error::shorten;
 use super::json::{Integer, Scan, Scanner};
@@ -135,12 +137,43 @@ impl Schema {
         options: &DecodeOptions,
         frame: &mut Frame,
     ) -> Result<Decoded, SyntaxError> {
+        self.read(Scanner::open(body), options, frame, |reader| reader.body())
+    }
+
+    /// Reads a picture into `frame`, which is cleared first, as the one row that has its file in the field at `index` and no other: the same as
+    /// [`Self::decode`] of `{"inputs": {"…": "<base64>"}}`, without the base64. The file is shared, and not copied.
+    ///
+    /// A field that holds no pictures gets none, and so has the error of one that is missing. [`Decoded::inputs`] is empty.
+    pub fn decode_picture(
+        &self,
+        file: &Bytes,
+        index: usize,
+        options: &DecodeOptions,
+        frame: &mut Frame,
+    ) -> Decoded {
+        let nothing = Scanner::within("", 0);
+        let read = self.read(Ok(nothing), options, frame, |reader| {
+            reader.picture(file, index);
+            Ok(())
+        });
+        // Nothing was read that could be malformed.
+        read.unwrap_or_default()
+    }
+
+    /// Reads one body into `frame`, which is cleared first and left without any row when the body is refused as a whole.
+    fn read<'a>(
+        &self,
+        scan: Scan<Scanner<'a>>,
+        options: &DecodeOptions,
+        frame: &mut Frame,
+        body: impl FnOnce(&mut Reader<'_, 'a>) -> Scan<()>,
+    ) -> Result<Decoded, SyntaxError> {
         self.prepare(frame);
         let mut layout = std::mem::take(frame.layout_mut());
         layout.belong_to(self.plan.id);
-        let outcome = Scanner::open(body).and_then(|scan| {
+        let outcome = scan.and_then(|scan| {
             let mut reader = Reader::new(self, options, scan, frame.columns_mut(), &mut layout);
-            reader.body()?;
+            body(&mut reader)?;
             Ok((reader.n_good, reader.into_decoded()))
         });
         layout.settle();
@@ -697,6 +730,12 @@ impl<'r, 'a> Reader<'r, 'a> {
             let found = self.skip_found()?;
             self.push_error(|| (None, CellProblem::RowType { found }));
         }
+        self.end_row(n_errors);
+        Ok(())
+    }
+
+    /// Keeps the row if there are no more errors than there were before it, or takes it back.
+    fn end_row(&mut self, n_errors: usize) {
         if self.n_errors == n_errors {
             if let Some(kept) = &mut self.kept {
                 kept.push(self.n_rows - 1);
@@ -707,7 +746,24 @@ impl<'r, 'a> Reader<'r, 'a> {
             self.kept.get_or_insert_with(|| (0..n_good).collect());
             self.columns.iter_mut().for_each(|column| column.truncate(n_good));
         }
-        Ok(())
+    }
+
+    /// Takes a picture as the only value of a row.
+    fn picture(&mut self, file: &Bytes, index: usize) {
+        self.form = Form::WrappedRow;
+        self.n_rows += 1;
+        let n_errors = self.n_errors;
+        if let (Some(field), Some(Column::Image(files))) =
+            (self.schema.fields.get(index), self.columns.get_mut(index))
+        {
+            self.seen[index] = self.n_rows;
+            match picture::check(file, self.options.images, &mut self.n_pixels) {
+                Ok(()) => files.push(file.clone()),
+                Err(problem) => self.push_error(|| (Some(field.name().to_owned()), problem)),
+            }
+        }
+        self.absent();
+        self.end_row(n_errors);
     }
 
     /// Reads the object of one row into the columns.
@@ -906,7 +962,7 @@ impl<'r, 'a> Reader<'r, 'a> {
                 let raw = self.scan.string()?;
                 let limits = self.options.images;
                 match picture::read(raw.value(&mut self.scratch), limits, &mut self.n_pixels) {
-                    Ok(file) => files.push(file),
+                    Ok(file) => files.push(file.into()),
                     Err(problem) => self.error(key, || problem),
                 }
             }

@@ -3,6 +3,8 @@
 //! Knows nothing of JSON and nothing of steps. Buffers are kept when a frame is cleared, so that a frame that is used
 //! again allocates nothing once it has seen its largest request.
 
+use bytes::Bytes;
+
 use super::layout::Layout;
 use super::seen::{Seen, Short};
 use super::tensors::TensorColumn;
@@ -18,8 +20,8 @@ pub enum Column {
     Text(TextColumn),
     /// Tensors; none is missing.
     Tensor(TensorColumn),
-    /// The files of pictures; none is missing.
-    Image(Vec<Vec<u8>>),
+    /// The files of pictures; none is missing. One may share its memory with the request it came in.
+    Image(Vec<Bytes>),
 }
 
 /// Integers with a mask of missing values.

@@ -22,13 +22,19 @@ pub(super) fn read(
     n_pixels: &mut usize,
 ) -> Result<Vec<u8>, CellProblem> {
     let file = decode(text, limits.max_bytes)?;
-    let header = image::probe(&file, limits).map_err(CellProblem::Image)?;
+    check(&file, limits, n_pixels)?;
+    Ok(file)
+}
+
+/// By its header, that a file is a picture within the limits.
+pub(super) fn check(file: &[u8], limits: Limits, n_pixels: &mut usize) -> Result<(), CellProblem> {
+    let header = image::probe(file, limits).map_err(CellProblem::Image)?;
     *n_pixels = n_pixels.saturating_add(header.width * header.height);
     if *n_pixels > limits.max_request_pixels {
         let limit = limits.max_request_pixels;
         return Err(CellProblem::Image(ImageError::TooManyInAll { limit }));
     }
-    Ok(file)
+    Ok(())
 }
 
 /// Base64, also as a data URL, also in lines.

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::helpers::{TestApp, new_id, record, settings, spawn, spawn_with};
+use crate::sensitive::sensitive_copy_of;
 use crate::shutdown::Process;
 
 const PATH: &str = "/v1/models/digits/predict";
@@ -235,6 +236,43 @@ async fn the_log_names_a_picture_by_its_digest_unless_it_shall_hold_it() {
             json!({"image": {"sha256": digest, "bytes": file.len(), "type": "image/png"}})
         };
         assert_eq!(record(&id).value("inputs"), expected);
+    }
+}
+
+/// A picture as it is is not read as JSON, but everybody sees the same as if it were: whoever sent it, and whoever reads the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_as_it_is_is_answered_and_logged_like_the_one_in_json() {
+    let sensitive = tempfile::tempdir().unwrap();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models");
+    sensitive_copy_of(&root.join("digits/1.0.0"), sensitive.path(), &["image"]);
+    let mut settings = [digits(), digits(), digits(), digits()];
+    settings[1].log.images = seaworthy::config::LoggedImages::Full;
+    settings[2].models.dir = sensitive.path().to_owned();
+    settings[2].log.sensitive_key = "a key".to_owned();
+    settings[3].models.dir = sensitive.path().to_owned();
+    let whole = zero(64);
+    let bodies = [&whole[..], &whole[..whole.len() - 30], &whole[..8], b"hello", b"", &zero(320)];
+    for (at, settings) in settings.iter_mut().enumerate() {
+        settings.images.max_pixels = 100_000;
+        let app = spawn_with(settings).await;
+        for body in bodies {
+            let json = json!({"inputs": {"image": STANDARD.encode(body)}}).to_string();
+            let mut seen = Vec::new();
+            for (content_type, body) in
+                [("image/png", body.to_vec()), ("application/json", json.into_bytes())]
+            {
+                let id = new_id("as_it_is");
+                let request = app.client.post(app.url(PATH)).header("content-type", content_type);
+                let response = request.header("x-request-id", &id).body(body).send().await.unwrap();
+                let status = response.status().as_u16();
+                let mut answer: Value = response.json().await.unwrap();
+                answer.as_object_mut().unwrap().remove("request_id");
+                let record = record(&id);
+                let logged = ["status", "rows", "inputs", "predictions", "errors"];
+                seen.push((status, answer, logged.map(|key| record.value(key))));
+            }
+            assert_eq!(seen[0], seen[1], "settings {at}, {} bytes", body.len());
+        }
     }
 }
 

@@ -16,10 +16,17 @@ const SECRET: &str = "Timber";
 
 /// A copy of the artifact in which a string, a number and a field with an alias are sensitive.
 fn sensitive_copy(models: &Path) {
-    let (from, to) = (models_dir().join("house-prices/3.2.0"), models.join("house-prices/3.2.0"));
+    let fields = ["Neighborhood", "LotFrontage", "FirstFlrSF"];
+    sensitive_copy_of(&models_dir().join("house-prices/3.2.0"), models, &fields);
+}
+
+/// A copy of an artifact, as the same version of the same model, in which these fields are sensitive.
+pub(crate) fn sensitive_copy_of(from: &Path, models: &Path, fields: &[&str]) {
+    let version = from.strip_prefix(from.ancestors().nth(2).unwrap()).unwrap();
+    let to = models.join(version);
     std::fs::create_dir_all(&to).unwrap();
     let mut sums = BTreeMap::new();
-    for entry in std::fs::read_dir(&from).unwrap() {
+    for entry in std::fs::read_dir(from).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let mut bytes = std::fs::read(from.join(&name)).unwrap();
         if name == "SHA256SUMS" {
@@ -28,9 +35,7 @@ fn sensitive_copy(models: &Path) {
         if name == "manifest.json" {
             let mut manifest: Value = serde_json::from_slice(&bytes).unwrap();
             for field in manifest["inputs"].as_array_mut().unwrap() {
-                if ["Neighborhood", "LotFrontage", "FirstFlrSF"]
-                    .contains(&field["name"].as_str().unwrap())
-                {
+                if fields.contains(&field["name"].as_str().unwrap()) {
                     field["sensitive"] = true.into();
                 }
             }
