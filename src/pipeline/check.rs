@@ -17,6 +17,9 @@ pub(super) struct CheckStep {
     between: [Option<f64>; 2],
 }
 
+/// The smallest and the largest number.
+pub(super) const FINITE: [f64; 2] = [f64::MIN, f64::MAX];
+
 pub(super) fn load(plan: &mut Plan, spec: CheckSpec) -> Result<(), PipelineError> {
     if spec.refuse.is_empty() {
         return Err(plan.error(None, "`refuse` is empty".to_owned()));
@@ -61,9 +64,16 @@ pub(super) fn load(plan: &mut Plan, spec: CheckSpec) -> Result<(), PipelineError
 }
 
 impl CheckStep {
-    /// Whether it refuses nothing that is finite.
-    pub(super) fn wants_finite(&self) -> bool {
-        self.refuse.iter().all(|refusal| matches!(refusal, Refusal::Missing | Refusal::Infinite))
+    /// The bounds within which it refuses nothing, when that is all that a number has to be: those of float64 where it only has to be finite.
+    pub(super) fn bounds(&self) -> Option<[f64; 2]> {
+        let is_simple = |refusal: &Refusal| {
+            matches!(refusal, Refusal::Missing | Refusal::Infinite | Refusal::Outside)
+        };
+        let [low, high] = self.between;
+        self.refuse
+            .iter()
+            .all(is_simple)
+            .then_some([low.unwrap_or(FINITE[0]), high.unwrap_or(FINITE[1])])
     }
 
     /// Whether it refuses what is missing.

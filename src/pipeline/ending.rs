@@ -1,10 +1,11 @@
 //! The end of most pipelines done at once: scaling, the checks that all features are finite, and gathering.
 //!
-//! One pass over each feature in place of three or four. It is only taken when no row is refused and every feature is finite, so that none of the
-//! checks can refuse one; if not, the operations run one by one, and find out which row it is.
+//! One pass over each feature in place of three or four. It is only taken when no row is refused and every feature is finite and within the bounds
+//! of the checks, so that none of them can refuse one; if not, the operations run one by one, and find out which row it is.
 
 use hashbrown::{HashMap, HashSet};
 
+use super::check::FINITE;
 use super::column::{Slots, View, to_f64};
 use super::function::Affine;
 use super::{Operation, Slot};
@@ -23,7 +24,8 @@ struct Feature {
     slot: Slot,
     /// With no parts where it is not scaled.
     affine: Affine,
-    must_be_finite: bool,
+    /// The bounds that it must be within, so that it is finite as well; none where it may be anything.
+    within: Option<[f64; 2]>,
 }
 
 impl Ending {
@@ -35,6 +37,7 @@ impl Ending {
         let mut scaled: HashMap<Slot, (Slot, Affine)> = HashMap::new();
         let mut inputs: HashSet<Slot> = HashSet::new();
         let mut checked: HashSet<Slot> = HashSet::new();
+        let mut bounds: HashMap<Slot, [f64; 2]> = HashMap::new();
         let mut start = operations.len();
         for operation in operations.iter().rev() {
             match operation {
@@ -47,10 +50,16 @@ impl Ending {
                     scaled.insert(step.output, (step.input, step.affine));
                     inputs.insert(step.input);
                 }
-                Operation::Check(step)
-                    if step.wants_finite()
-                        && (features.contains(&step.input) || inputs.contains(&step.input)) =>
-                {
+                Operation::Check(step) => {
+                    let Some([low, high]) = step.bounds() else { break };
+                    // What is scaled afterwards is finite if what becomes of it is; whether it is within other bounds does not show.
+                    let shows = features.contains(&step.input)
+                        || (inputs.contains(&step.input) && [low, high] == FINITE);
+                    if !shows {
+                        break;
+                    }
+                    let [lowest, highest] = bounds.entry(step.input).or_insert(FINITE);
+                    (*lowest, *highest) = (lowest.max(low), highest.min(high));
                     if step.wants_present() {
                         checked.insert(step.input);
                     }
@@ -62,7 +71,8 @@ impl Ending {
         let feature = |(at, slot): &(usize, Slot)| {
             let (input, affine) = scaled.get(slot).copied().unwrap_or((*slot, Affine::default()));
             let is_checked = checked.contains(slot) || checked.contains(&input);
-            is_checked.then_some(Feature { at: *at, slot: input, affine, must_be_finite: true })
+            let within = Some(bounds.get(slot).copied().unwrap_or(FINITE));
+            is_checked.then_some(Feature { at: *at, slot: input, affine, within })
         };
         match gathered.iter().map(feature).collect() {
             Some(features) => Self { start, features },
@@ -71,14 +81,14 @@ impl Ending {
                     at: *at,
                     slot: *slot,
                     affine: Affine::default(),
-                    must_be_finite: false,
+                    within: None,
                 });
                 Self { start: operations.len(), features: gathered.collect() }
             }
         }
     }
 
-    /// Writes its features into the rows of all features, and says whether all are finite that must be; if not, they are not to be used.
+    /// Writes its features into the rows of all features, and says whether all are as they must be; if not, they are not to be used.
     pub(super) fn run(&self, slots: &Slots<'_>, n_features: usize, features: &mut [f64]) -> bool {
         fn write<T: Copy>(
             feature: &Feature,
@@ -87,34 +97,48 @@ impl Ending {
             n_features: usize,
             features: &mut [f64],
         ) -> bool {
-            let Feature { at, affine, must_be_finite, .. } = feature;
+            let Feature { at, affine, within, .. } = feature;
+            let bounds = within.unwrap_or(FINITE);
             // Which parts there are is asked once, not for each value.
-            let all_finite = match *affine {
+            let all_within = match *affine {
                 Affine {
                     subtract: None,
                     divide: None,
                     multiply: Some(by),
                     add: Some(to),
                     clip: None,
-                } => write_with(*at, values, |x| number(x) * by + to, n_features, features),
+                } => write_with(*at, values, |x| number(x) * by + to, bounds, n_features, features),
                 Affine {
                     subtract: Some(off),
                     divide: Some(by),
                     multiply: None,
                     add: None,
                     clip: None,
-                } => write_with(*at, values, |x| (number(x) - off) / by, n_features, features),
-                affine => {
-                    write_with(*at, values, |x| affine.apply(number(x)), n_features, features)
-                }
+                } => write_with(
+                    *at,
+                    values,
+                    |x| (number(x) - off) / by,
+                    bounds,
+                    n_features,
+                    features,
+                ),
+                affine => write_with(
+                    *at,
+                    values,
+                    |x| affine.apply(number(x)),
+                    bounds,
+                    n_features,
+                    features,
+                ),
             };
-            all_finite || !must_be_finite
+            all_within || within.is_none()
         }
         /// A few rows at a time: they are computed together, in fewer instructions, and then put into their rows.
         fn write_with<T: Copy>(
             at: usize,
             values: &[T],
             scaled: impl Fn(T) -> f64,
+            [low, high]: [f64; 2],
             n_features: usize,
             features: &mut [f64],
         ) -> bool {
@@ -122,28 +146,28 @@ impl Ending {
             // Most requests have one row, for which what comes next is a lot.
             if let ([value], Some(place)) = (values, features.get_mut(at)) {
                 *place = scaled(*value);
-                return place.is_finite();
+                return low <= *place && *place <= high;
             }
             let mut few = [0.0; FEW];
-            let mut all_finite = true;
+            let mut all_within = true;
             for (values, rows) in values.chunks(FEW).zip(features.chunks_mut(FEW * n_features)) {
                 let few = &mut few[..values.len()];
                 for (place, value) in few.iter_mut().zip(values) {
                     *place = scaled(*value);
-                    all_finite &= place.is_finite();
+                    all_within &= (low <= *place) & (*place <= high);
                 }
                 for (row, value) in rows.chunks_exact_mut(n_features).zip(few) {
                     row[at] = *value;
                 }
             }
-            all_finite
+            all_within
         }
         self.features.iter().all(|feature| match slots.read(feature.slot) {
             View::Float(values) => write(feature, values, |x| x, n_features, features),
             View::Int(column) if !column.has_missing() => {
                 write(feature, column.values(), to_f64, n_features, features)
             }
-            _ if feature.must_be_finite => false,
+            _ if feature.within.is_some() => false,
             // Integers, some of them missing.
             column => {
                 for (at, row) in features.chunks_exact_mut(n_features).enumerate() {

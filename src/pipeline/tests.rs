@@ -798,20 +798,66 @@ fn the_shortcut_gives_the_bits_and_the_faults_of_the_steps() {
     // Without the last check what is missing is no reason to take the long way.
     let without_check = json!(year.as_array().unwrap()[..2]);
     assert!(load(without_check, &features[..2]).unwrap().shortcut.is_none());
-    let at_once = load(steps(plain.clone()), &features).unwrap();
-    let mut one_by_one = load(steps(plain), &features).unwrap();
-    one_by_one.shortcut = None;
     let good = json!({"area": 123.456, "year": 1999, "sold": 1, "zone": "RL"});
     let also_good = json!({"area": -0.0, "year": -7, "sold": 1, "zone": "FV"});
     let missing = json!({"area": null, "year": 1, "sold": 1, "zone": "A (agr)"});
     let too_large = json!({"area": 1e300, "year": 1, "sold": 1, "zone": "RL"});
-    for rows in [
+    let rows = [
         json!([good]),
         json!([good, also_good]),
         json!([good, missing, also_good]),
         json!([too_large]),
         json!([missing]),
+    ];
+    assert_same_both_ways(&steps(plain), &features, &rows);
+}
+
+/// What scikit-learn casts to float32 must fit into it: a check of bounds beside that for what is missing.
+#[test]
+fn the_shortcut_keeps_the_bounds_of_a_check() {
+    let columns = json!(["area", "year"]);
+    let finite =
+        json!({"op": "check", "name": "a", "columns": columns, "refuse": ["missing", "infinite"]});
+    let within = |between: serde_json::Value| json!({"op": "check", "name": "b", "columns": columns, "refuse": ["outside"], "between": between});
+    let scaled = json!({"op": "affine", "name": "c", "columns": [{"column": "area", "multiply": 2.0, "add": 1.0}]});
+    let features = ["area", "year"];
+    let row = |area: f64, year: i64| json!({"area": area, "year": year, "sold": 1, "zone": "RL"});
+    let rows = [
+        json!([row(0.5, 5)]),
+        json!([row(-3.0, 7)]),
+        json!([row(-3.000_000_1, 7)]),
+        json!([row(7.000_000_1, 7)]),
+        json!([row(3.1, 5)]),
+        json!([row(0.5, 5), row(0.5, -4), row(0.5, 8), row(7.0, 7), row(-100.0, 9)]),
+        json!([row(0.5, 5), {"area": null, "year": 5, "sold": 1, "zone": "RL"}]),
+    ];
+    // Which operations are still run one by one: of the checks two each, for the columns.
+    for (steps, left) in [
+        (json!([finite, within(json!([-3, 7]))]), vec![]),
+        (json!([within(json!([-3, 7])), finite]), vec![]),
+        (json!([within(json!([-9, 7])), finite, within(json!([-3, 8]))]), vec![]),
+        (json!([finite, within(json!([null, 7]))]), vec![]),
+        (json!([finite, within(json!([-3, null]))]), vec![]),
+        (json!([scaled, finite, within(json!([-3, 7]))]), vec![]),
+        // Whether it was within the bounds before does not show afterwards. That `year` is, does: checks are left from the end on.
+        (json!([within(json!([-3, 7])), scaled, finite]), vec![0]),
     ] {
+        let way = load(steps.clone(), &features).unwrap().shortcut.map(|way| way.operations);
+        assert_eq!(way, Some(left), "{steps}");
+        assert_same_both_ways(&steps, &features, &rows);
+    }
+}
+
+/// The shortcut gives the same features, bit for bit, and the same faults as the steps one by one.
+fn assert_same_both_ways(
+    steps: &serde_json::Value,
+    features: &[&str],
+    requests: &[serde_json::Value],
+) {
+    let at_once = load(steps.clone(), features).unwrap();
+    let mut one_by_one = load(steps.clone(), features).unwrap();
+    one_by_one.shortcut = None;
+    for rows in requests {
         let mut frame = schema().frame();
         let body = rows.to_string();
         schema().decode(body.as_bytes(), &DecodeOptions::default(), &mut frame).unwrap();
