@@ -3,6 +3,8 @@
 //! - `alone graph FILE ROWS THREADS SECONDS [BODY]`: what ONNX Runtime takes without anything around it, in microseconds of CPU time a row: THREADS threads,
 //!   each with a session of its own and one thread, run the graph on ROWS rows: each so many of a request's BODY in turn, or made-up ones, always
 //!   the same. Trees take longer for rows that differ, as the processor cannot foresee their branches.
+//! - `alone model DIR ROWS THREADS SECONDS BODY`: what a row of the artifact takes without HTTP, answer and log: to decode JSON, to prepare it, to
+//!   run the graph and to look at what it gives, by as many threads and in requests of as many rows.
 //! - `alone stage NAME ROWS TIMES`: does one stage of a request of ROWS houses TIMES times; `scripts/bench_profile.py` counts its
 //!   instructions.
 
@@ -82,23 +84,22 @@ fn cpu_seconds() -> f64 {
     fields.skip(11).take(2).map(|ticks| ticks.parse::<f64>().unwrap() / 100.0).sum()
 }
 
-fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64, body: Option<&Path>) {
-    startup::open_runtime(&config::process()).unwrap();
-    // Opening the graph is not measured.
+/// Does the work that `prepare` gives in each thread again and again, and prints what a row of it takes. What `prepare` does is not measured.
+fn measure<W: FnMut()>(
+    n_rows: usize,
+    n_threads: usize,
+    seconds: f64,
+    prepare: impl Fn() -> W + Sync,
+) {
     let begin = Barrier::new(n_threads + 1);
     let run = || {
-        let session = Session::open(path, SessionOptions::default()).unwrap();
-        let output = vec![session.outputs()[0].name.clone()];
-        let mut session = session.giving(&output).unwrap();
-        let inputs: Vec<[Tensor; 1]> =
-            inputs(&session, n_rows, body).into_iter().map(|input| [input]).collect();
-        let mut turn = inputs.iter().cycle();
-        black_box(session.run(turn.next().unwrap(), &output).unwrap());
+        let mut work = prepare();
+        work();
         begin.wait();
         let until = Instant::now() + Duration::from_secs_f64(seconds);
         let mut n_runs = 0;
         while Instant::now() < until {
-            black_box(session.run(turn.next().unwrap(), &output).unwrap());
+            work();
             n_runs += 1;
         }
         n_runs
@@ -111,6 +112,43 @@ fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64, body: Optio
         (n_runs, cpu_seconds() - before)
     });
     println!("{}", cpu * 1e6 / (n_runs * n_rows) as f64);
+}
+
+fn graph(path: &Path, n_rows: usize, n_threads: usize, seconds: f64, body: Option<&Path>) {
+    startup::open_runtime(&config::process()).unwrap();
+    measure(n_rows, n_threads, seconds, || {
+        let session = Session::open(path, SessionOptions::default()).unwrap();
+        let output = vec![session.outputs()[0].name.clone()];
+        let mut session = session.giving(&output).unwrap();
+        let inputs: Vec<[Tensor; 1]> =
+            inputs(&session, n_rows, body).into_iter().map(|input| [input]).collect();
+        let mut turn = 0;
+        move || {
+            black_box(session.run(&inputs[turn % inputs.len()], &output).unwrap());
+            turn += 1;
+        }
+    });
+}
+
+fn model(path: &Path, n_rows: usize, n_threads: usize, seconds: f64, body: &Path) {
+    startup::open_runtime(&config::process()).unwrap();
+    let model = Arc::new(Model::load(Artifact::open(path).unwrap()).unwrap());
+    let body: serde_json::Value = serde_json::from_slice(&std::fs::read(body).unwrap()).unwrap();
+    let parts = body["inputs"].as_array().unwrap().chunks_exact(n_rows);
+    let bodies: Vec<String> =
+        parts.map(|rows| serde_json::json!({"inputs": rows}).to_string()).collect();
+    let options = DecodeOptions::default();
+    measure(n_rows, n_threads, seconds, || {
+        let mut predictor = Predictor::open(&model, SessionOptions::default()).unwrap();
+        let mut frame = model.schema().frame();
+        let (model, bodies, mut turn) = (&model, &bodies, 0);
+        move || {
+            let body = &bodies[turn % bodies.len()];
+            model.schema().decode(body.as_bytes(), &options, &mut frame).unwrap();
+            black_box(predictor.predict(&frame).unwrap());
+            turn += 1;
+        }
+    });
 }
 
 fn stage(name: &str, n_rows: usize, times: usize) {
@@ -183,11 +221,18 @@ fn main() {
             seconds.parse().unwrap(),
             body.first().map(Path::new),
         ),
+        ["model", path, n_rows, n_threads, seconds, body] => model(
+            Path::new(path),
+            n_rows.parse().unwrap(),
+            n_threads.parse().unwrap(),
+            seconds.parse().unwrap(),
+            Path::new(body),
+        ),
         ["stage", name, n_rows, times] => {
             stage(name, n_rows.parse().unwrap(), times.parse().unwrap());
         }
         _ => println!(
-            "usage: alone graph FILE ROWS THREADS SECONDS [BODY] | alone stage NAME ROWS TIMES"
+            "usage: alone graph FILE ROWS THREADS SECONDS [BODY] | alone model DIR ROWS THREADS SECONDS BODY | alone stage NAME ROWS TIMES"
         ),
     }
 }
