@@ -1,5 +1,7 @@
 //! Resizing with the bits of OpenCV: no filter but for `area`, so a reduction skips pixels, in fixed point of 11 bits.
 
+use std::convert::identity;
+
 use super::recipe::Method;
 use super::{Raster, clamp};
 
@@ -29,12 +31,12 @@ pub(super) fn resize(raster: &Raster, width: usize, height: usize, method: Metho
         }
         Method::Bilinear => separable(raster, width, height, bilinear, (short, linear_row)),
         Method::Area => separable(raster, width, height, enlarging, (short, linear_row)),
-        Method::Bicubic => separable(raster, width, height, bicubic, (whole_sum, cubic_row)),
+        Method::Bicubic => separable(raster, width, height, bicubic, (identity, cubic_row)),
         Method::Lanczos => {
             let row = |lines: [&[i32]; 8], weights, data: &mut Vec<u8>| {
                 fixed_row(lines, weights, 0, data);
             };
-            separable(raster, width, height, lanczos, (whole_sum, row))
+            separable(raster, width, height, lanczos, (identity, row))
         }
     }
 }
@@ -321,10 +323,6 @@ fn stretch<const N: usize, const CHANNELS: usize, T, K: Fn(i32) -> T>(
         }
         *result = sums.map(keep);
     }
-}
-
-fn whole_sum(sum: i32) -> i32 {
-    sum
 }
 
 /// What the original takes of a sum of two neighbours for the next step. Their weights are not negative and add up to 2048, or 2049 by
