@@ -449,8 +449,24 @@ def reading_us(server: Server, ask: Callable[[], Load]) -> float:
     return (total_after - total) / (count_after - count) * 1e6
 
 
+def merged_rows(server: Server) -> tuple[int, float, float]:
+    """Up to how many rows the server merges, how many it has run, and in how many runs."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/models/plant-seedlings") as answer:
+        at_most = json.load(answer)["versions"][0]["engine"]["batch_rows"] or 1
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    n_rows, n_runs = (
+        sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"seaworthy_batch_rows_{part}"))
+        for part in ("sum", "count")
+    )
+    return at_most, n_rows, n_runs
+
+
 def pictures(bench: Bench, log: Path) -> tuple[str, str]:
-    """The image network at 8 connections, against ONNX Runtime alone, while somebody asks for its health; and what HTTP and reading the picture take."""
+    """The image network at 8 connections, against ONNX Runtime alone, while somebody asks for its health; and what HTTP and reading the picture take.
+
+    ONNX Runtime alone takes a picture a run, as requests have one; and as many as the server merges, which has more to be compared with.
+    """
     graph = next((bench.models / "plant-seedlings").glob("*/model.onnx"))
     picture = bench.models / "plant-seedlings.png"
 
@@ -459,34 +475,39 @@ def pictures(bench: Bench, log: Path) -> tuple[str, str]:
 
     with serving(bench, "plant-seedlings", log) as server, running([bench.floor, "PORT"]) as floor:
         ask(server, 8, 1)
-        turns, healths = [], []
+        turns, healths, n_rows, n_runs = [], [], 0.0, 0.0
         for _ in range(bench.runs):
             stop = threading.Event()
             found: list[float] = []
             asking = threading.Thread(target=health_p99, args=(server.port, stop, found))
             asking.start()
+            at_most, *before = merged_rows(server)
             load = ask(server, 8, max(bench.seconds, 3))
+            _, *after = merged_rows(server)
             stop.set()
             asking.join()
-            least, echo = alone(bench, graph, 1), ask(floor, 8, 1).cpu
+            n_rows, n_runs = n_rows + after[0] - before[0], n_runs + after[1] - before[1]
+            one, merged, echo = alone(bench, graph, 1), alone(bench, graph, at_most), ask(floor, 8, 1).cpu
             # One at a time: with more of them it is interrupted by the others.
-            turns.append((load.cpu, least, echo, reading_us(server, partial(ask, server, 1, 1))))
+            turns.append((load.cpu, one, merged, echo, reading_us(server, partial(ask, server, 1, 1))))
             healths += found
-    ours, least, echo, reading = (statistics.median(column) for column in zip(*turns))
+    ours, one, merged, echo, reading = (statistics.median(column) for column in zip(*turns))
     opencv = subprocess.run(
         [str(ROOT / "target/venv-images/bin/python"), "-c", OPENCV, str(picture)],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     text = (
-        "\nThe image network at 8 connections, a picture as it is in each request, CPU time per picture, µs:\n\n"
-        "| server | ONNX Runtime alone | ratio | floor: HTTP alone | reading the picture | of all three | OpenCV reading it |\n"
-        "|---:|---:|---:|---:|---:|---:|---:|\n"
-        f"| {ours:,.0f} | {least:,.0f} | {least / ours:.0%} | {echo:.0f} | {reading:.0f} | {(least + echo + reading) / ours:.0%} | {float(opencv):.0f} |\n"
+        f"\nThe image network at 8 connections, a picture as it is in each request, of which the server merges up to {at_most} ({n_rows / n_runs:.1f} on average), "
+        "CPU time per picture, µs:\n\n"
+        f"| server | ONNX Runtime alone, one a run | ratio | {at_most} a run | ratio | floor: HTTP alone | reading the picture | of these three | OpenCV reading it |\n"
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        f"| {ours:,.0f} | {one:,.0f} | {one / ours:.0%} | {merged:,.0f} | {merged / ours:.0%} | {echo:.0f} | {reading:.0f} "
+        f"| {(merged + echo + reading) / ours:.0%} | {float(opencv):.0f} |\n"
     )
     show(text.rsplit("\n", 2)[1])
     checks = verdict(
-        "image network, 8 connections, against ONNX Runtime alone, by CPU time",
-        f"{ours / 1e3:.2f} and {least / 1e3:.2f} ms a picture, {least / ours:.0%}", "≥ 95 %", least >= 0.95 * ours,
+        "image network, 8 connections, against ONNX Runtime alone with a picture a run, by CPU time",
+        f"{ours / 1e3:.2f} and {one / 1e3:.2f} ms a picture, {one / ours:.0%}", "≥ 95 %", one >= 0.95 * ours,
     )  # fmt: skip
     p99 = statistics.median(healths)
     return text, checks + verdict("p99 of /health meanwhile", f"{p99:.1f} ms", "≤ 20 ms", p99 <= 20)

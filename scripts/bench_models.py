@@ -6,11 +6,12 @@
 - `boosted-trees`: 500 trees of depth 3 on 30 numbers, and as `boosted-trees.1000.json` a request of a thousand rows.
 - `plant-seedlings`: the course's network (30 MB) with random weights, on two photos; `make seedlings` trains it.
 
-Does nothing when both are there.
+Does nothing when both are there and were made by the same scripts.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -47,13 +48,26 @@ def seedlings(folder: Path) -> None:
         shutil.copy(photo, folder / "plant-seedlings.png")
 
 
+def made_by() -> str:
+    """A digest of what decides about the models here; not of the exporter, which they are only an occasion for."""
+    sources = [Path(__file__), ROOT / "python/models/seedlings.py", ROOT / "python/models/networks.py"]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
 def main() -> None:
     folder = Path(sys.argv[1]).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    stamp = folder / "made-by.sha256"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != made_by():
+        for model in ("boosted-trees", "plant-seedlings"):
+            shutil.rmtree(folder / model, ignore_errors=True)
+            for file in folder.glob(f"{model}.*"):
+                file.unlink()
     if not (folder / "boosted-trees.1000.json").exists():
         boosted_trees(folder)
     if not (folder / "plant-seedlings.png").exists():
         seedlings(folder)
+    stamp.write_text(made_by(), encoding="utf-8")
 
 
 if __name__ == "__main__":

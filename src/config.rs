@@ -292,12 +292,51 @@ pub struct Engine {
     /// How long a request may have to wait for its turn in any case; 0 has no limit.
     #[validate(range(max = 86_400_000, message = "must be at most 86400000 (a day)"))]
     pub max_wait_ms: u64,
-    /// Rows up to which a worker merges requests; 0 merges none.
-    #[validate(range(max = 1_000_000, message = "must be at most 1000000"))]
-    pub batch_rows: usize,
+    /// Rows up to which a worker merges requests.
+    pub batch_rows: BatchRows,
     /// How long a worker waits for requests to merge.
     #[validate(range(max = 1_000_000, message = "must be at most 1000000 (a second)"))]
     pub batch_delay_us: u64,
+}
+
+/// Rows up to which a worker merges requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchRows {
+    /// By what golden rows cost together and alone.
+    Auto,
+    /// So many; below 2 each request is run alone.
+    UpTo(usize),
+}
+
+impl<'de> Deserialize<'de> for BatchRows {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Rows;
+        impl Visitor<'_> for Rows {
+            type Value = BatchRows;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("\"auto\" or a whole number from 0 to 1000000")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, rows: i64) -> Result<BatchRows, E> {
+                let found = serde::de::Unexpected::Signed(rows);
+                let rows = usize::try_from(rows).ok().filter(|rows| *rows <= 1_000_000);
+                rows.map(BatchRows::UpTo).ok_or_else(|| E::invalid_value(found, &self))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<BatchRows, E> {
+                let found = serde::de::Unexpected::Str(text);
+                match text {
+                    "auto" => Ok(BatchRows::Auto),
+                    number => match number.parse() {
+                        Ok(rows) => self.visit_i64(rows),
+                        Err(_no_number) => Err(E::invalid_value(found, &self)),
+                    },
+                }
+            }
+        }
+        deserializer.deserialize_any(Rows)
+    }
 }
 
 /// Which threads run predictions.
@@ -899,6 +938,7 @@ fn expected(key: &str) -> Option<&'static str> {
         | "log.rotate_bytes" | "log.rotate_seconds" | "log.keep" => {
             "expected a whole number, 0 or above"
         }
+        "engine.batch_rows" => "expected \"auto\" or a whole number from 0 to 1000000",
         _ if key.starts_with("engine.") => "expected a whole number, 0 or above",
         _ if key.starts_with("server.") => "expected a whole number, 0 or above",
         _ => return None,
@@ -969,6 +1009,23 @@ mod tests {
         );
     }
 
+    #[test]
+    fn rows_to_merge_are_a_number_or_auto() {
+        let rows = |files: &[(&str, &str)], environment: &[(&str, &str)]| {
+            load(files, environment).unwrap().engine.batch_rows
+        };
+        assert_eq!(rows(&[], &[]), BatchRows::Auto);
+        let profile = ("SEAWORTHY_PROFILE", "test");
+        for (text, expected) in
+            [("0", BatchRows::UpTo(0)), ("64", BatchRows::UpTo(64)), ("\"auto\"", BatchRows::Auto)]
+        {
+            let file = format!("[engine]\nbatch_rows = {text}\n");
+            assert_eq!(rows(&[("test.toml", &file)], &[profile]), expected);
+            let variable = ("SEAWORTHY__ENGINE__BATCH_ROWS", text.trim_matches('"'));
+            assert_eq!(rows(&[], &[variable]), expected);
+        }
+    }
+
     /// The copy of the defaults that lies beside the program silenced these variables.
     #[test]
     fn the_standard_variables_of_opentelemetry_count_unless_the_settings_say_otherwise() {
@@ -1020,6 +1077,15 @@ mod tests {
             ),
             "{error}"
         );
+        for rows in ["many", "-1", "1000001", "1.5", ""] {
+            let error = load(&[], &[("SEAWORTHY__ENGINE__BATCH_ROWS", rows)]).unwrap_err();
+            assert!(
+                error.ends_with(
+                    "in the environment (SEAWORTHY__ENGINE__BATCH_ROWS) is not possible: expected \"auto\" or a whole number from 0 to 1000000"
+                ),
+                "{error}"
+            );
+        }
         let error = load(&[("test.toml", "[log]\nformat = \"xml\"\n")], &[profile]).unwrap_err();
         assert!(
             error.starts_with("the setting `log.format` = \"xml\" in `config/test.toml`"),

@@ -414,19 +414,13 @@ impl Prover<'_> {
             row: 1,
             source,
         })?;
-        let width = model.postprocess().n_probabilities();
         for (at, found) in together.rows.iter().enumerate() {
             let row = decoded.kept.as_ref().map_or(at, |kept| kept.get(at).copied().unwrap_or(at));
             let Some(alone) = alone.get(row) else { continue };
-            let bits =
-                |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-            let probabilities =
-                together.probabilities.get(at * width..(at + 1) * width).unwrap_or_default();
-            let same = alone.rows.first().is_some_and(|alone| same_bits(alone, found));
-            if !same || bits(&alone.probabilities) != bits(probabilities) {
+            if !is_row(alone, &together, at) {
                 let difference = Difference::Batch {
                     alone: shown(&model, alone.rows.first(), &alone.probabilities),
-                    batch: shown(&model, Some(found), probabilities),
+                    batch: shown(&model, Some(found), probabilities_of(&together, at)),
                     n_rows: together.rows.len(),
                 };
                 return Err(ProofError::Different {
@@ -516,6 +510,21 @@ fn position(name: &str, shape: &[usize], mut at: usize) -> String {
     }
     indices.reverse();
     format!("{name}[{}]", indices.join(", "))
+}
+
+/// Whether what a row gives alone is the same, to the bit, as what it gives as the row `at` of several.
+#[must_use]
+pub fn is_row(alone: &Predictions, together: &Predictions, at: usize) -> bool {
+    let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let same = alone.rows.first().zip(together.rows.get(at));
+    same.is_some_and(|(one, other)| same_bits(one, other))
+        && bits(&alone.probabilities) == bits(probabilities_of(together, at))
+}
+
+/// The probabilities of a row; none where the model gives none.
+fn probabilities_of(predictions: &Predictions, row: usize) -> &[f64] {
+    let width = predictions.probabilities.len().checked_div(predictions.rows.len()).unwrap_or(0);
+    predictions.probabilities.get(row * width..(row + 1) * width).unwrap_or_default()
 }
 
 /// Whether two predictions are the same to the bit; NaN is itself.

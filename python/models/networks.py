@@ -1,8 +1,8 @@
 """Small convolutional networks in NumPy: enough to train the image models of this repository, and to write graphs.
 
 A framework would need gigabytes for what takes a minute here. Everything is float32 and channels first. Dense layers
-are written as convolutions: ONNX Runtime computes those picture by picture, so a row has the same bits alone and in a
-batch.
+are convolutions here. ONNX Runtime computes those picture by picture, so a row has the same bits alone and in a batch,
+on any machine; `to_onnx` can also write them as frameworks do.
 """
 
 from __future__ import annotations
@@ -135,8 +135,15 @@ def train(
         report(epoch)
 
 
-def to_onnx(layers: Layers, shape: tuple[int, ...], n_labels: int, channels_last: bool = False) -> Any:
-    """The graph `image` -> `probabilities`. `shape` is that of one picture, in the order that the graph takes."""
+def to_onnx(
+    layers: Layers, shape: tuple[int, ...], n_labels: int, channels_last: bool = False, first_dense: int | None = None
+) -> Any:
+    """The graph `image` -> `probabilities`. `shape` is that of one picture, in the order that the graph takes.
+
+    From the layer `first_dense` on, whose convolution sees the whole picture at once, layers are written as `Flatten`
+    and `Gemm`, as frameworks write dense layers: the weights, most of a network's, are then read once for all pictures
+    of a run.
+    """
     nodes, initializers, last = [], [], "image"
     if channels_last:
         nodes.append(helper.make_node("Transpose", [last], ["channels_first"], perm=[0, 3, 1, 2]))
@@ -147,15 +154,26 @@ def to_onnx(layers: Layers, shape: tuple[int, ...], n_labels: int, channels_last
             last = f"pool_{i}"
             continue
         weight, bias = f"weight_{i}", f"bias_{i}"
-        initializers += [numpy_helper.from_array(layer.weight, weight), numpy_helper.from_array(layer.bias, bias)]
-        pads = {"pads": [layer.pad] * 4} if layer.pad else {}
-        nodes.append(helper.make_node("Conv", [last, weight, bias], [f"conv_{i}"], **pads))
-        last = f"conv_{i}"
+        if dense := first_dense is not None and i >= first_dense:
+            if i == first_dense:
+                nodes.append(helper.make_node("Flatten", [last], ["flat"]))
+                last = "flat"
+            matrix = np.ascontiguousarray(layer.weight.reshape(len(layer.bias), -1).T)
+            initializers.append(numpy_helper.from_array(matrix, weight))
+            nodes.append(helper.make_node("Gemm", [last, weight, bias], [f"dense_{i}"]))
+        else:
+            initializers.append(numpy_helper.from_array(layer.weight, weight))
+            pads = {"pads": [layer.pad] * 4} if layer.pad else {}
+            nodes.append(helper.make_node("Conv", [last, weight, bias], [f"conv_{i}"], **pads))
+        initializers.append(numpy_helper.from_array(layer.bias, bias))
+        last = f"{'dense' if dense else 'conv'}_{i}"
         if layer.relu:
             nodes.append(helper.make_node("Relu", [last], [f"relu_{i}"]))
             last = f"relu_{i}"
-    nodes.append(helper.make_node("Flatten", [last], ["logits"]))
-    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    if first_dense is None:
+        nodes.append(helper.make_node("Flatten", [last], ["logits"]))
+        last = "logits"
+    nodes.append(helper.make_node("Softmax", [last], ["probabilities"], axis=1))
     graph = helper.make_graph(
         nodes,
         "network",

@@ -119,7 +119,9 @@ def main() -> None:
     correct = probabilities(layers, held_out, 6).argmax(1) == np.array([species for _, species in fresh])
     print(f"accuracy on drawings: {correct.mean():.2f}")
     export_image_model(
-        to_onnx(layers, (SIDE, SIDE, 3), len(SPECIES), channels_last=True),
+        to_onnx(
+            layers, (SIDE, SIDE, 3), len(SPECIES), channels_last=True, first_dense=None if small else len(layers) - 2
+        ),
         name="plant-seedlings",
         version="1.0.0-small" if small else "1.0.0",
         field="image",

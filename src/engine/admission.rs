@@ -100,6 +100,11 @@ impl Admission {
         self.0.refuses(self.0.begun.elapsed(), self.0.micros(1))
     }
 
+    /// Whether the queue is being shed, as far as is known.
+    pub(super) fn is_shedding(&self) -> bool {
+        self.0.shed_since.load(Ordering::Relaxed) != 0
+    }
+
     /// Learns how long a run of requests of so many rows took.
     pub(super) fn observe(&self, n_rows: impl Iterator<Item = usize>, took: Duration) {
         let planned: u64 = n_rows.map(|n_rows| self.0.planned(n_rows)).sum();
@@ -339,11 +344,14 @@ mod tests {
     fn when_the_flood_is_over_few_clients_are_admitted_again() {
         let admission = Admission::new(plan());
         let flood = every(Duration::from_micros(500), ms(0), ms(5000));
+        assert!(!admission.is_shedding());
         assert!(simulate(&admission, ms(10), flood).refused.len() > 5_000);
+        assert!(admission.is_shedding());
         // Twelve at once, again and again, from a second after it on: of the first some are still refused.
         let bursts = (0..40).flat_map(|n| std::iter::repeat_n(ms(6_000 + 250 * n), 12));
         let after = simulate(&admission, ms(10), bursts);
         assert_eq!(after.n_refused(ms(8_500), ms(60_000)), 0, "{:?}", after.refused);
+        assert!(!admission.is_shedding());
     }
 
     #[test]

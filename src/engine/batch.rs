@@ -16,6 +16,9 @@ pub struct Batching {
     pub rows: usize,
     /// How long a request waits for others; without it only those are merged that wait already.
     pub delay: Duration,
+    /// Only by a worker that has hardly had to wait for requests of late: where merging saves little, a few requests that come at once are answered
+    /// sooner one after the other.
+    pub only_when_busy: bool,
 }
 
 /// The rows of several requests; used again from batch to batch.

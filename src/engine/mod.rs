@@ -2,7 +2,7 @@
 //!
 //! Knows frames and predictions; knows nothing of HTTP. A cheap model is run *inline*: a hop to another thread would cost more than the
 //! prediction. An expensive one is run by *workers* behind a bounded queue, so that the threads that answer health checks are never
-//! busy with it; if so configured, a worker runs the rows of several requests at once.
+//! busy with it; where that saves time, a worker runs the rows of several requests at once.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -173,8 +173,14 @@ impl std::fmt::Display for Plan {
             Lane::Worker => {
                 write!(f, "in {} worker(s) behind a queue of {}", self.threads, self.queue)?;
                 if self.batching.rows > 1 {
-                    let Batching { rows, delay } = self.batching;
-                    write!(f, ", merging up to {rows} rows within {delay:?}")?;
+                    let Batching { rows, delay, only_when_busy } = self.batching;
+                    write!(f, ", merging up to {rows} rows")?;
+                    if !delay.is_zero() {
+                        write!(f, " within {delay:?}")?;
+                    }
+                    if only_when_busy {
+                        f.write_str(" while busy")?;
+                    }
                 }
             }
         }

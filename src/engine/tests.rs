@@ -107,7 +107,7 @@ async fn together(
 
 /// The worker takes up to 5 rows, and its first request has one; those that come while it runs are gathered.
 fn batching() -> Batching {
-    Batching { rows: 5, delay: Duration::ZERO }
+    Batching { rows: 5, ..Batching::default() }
 }
 
 #[tokio::test]
@@ -136,6 +136,80 @@ async fn only_the_guilty_request_of_a_batch_fails() {
     assert_eq!(answers, [Ok(predicted(&[1.0])), Err(failed), Ok(predicted(&[2.0, 3.0]))]);
 }
 
+/// Runs of a millisecond each; notes how many rows each had.
+struct Slow(Arc<Mutex<Vec<usize>>>);
+
+impl Predict for Slow {
+    fn predict(&mut self, frame: &Frame) -> Result<Predictions, PredictError> {
+        std::thread::sleep(Duration::from_millis(1));
+        self.0.lock().unwrap().push(frame.n_rows());
+        Ok(Predictions { rows: vec![Prediction::None; frame.n_rows()], ..Predictions::default() })
+    }
+}
+
+/// The rows of each run, when so many requests come at once and workers merge up to four while they are busy.
+async fn at_once(n_requests: usize, n_workers: usize, only_when_busy: bool) -> Vec<usize> {
+    let runs: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let batching = Batching { rows: 4, only_when_busy, ..Batching::default() };
+    let plan = Plan { batching, burst: 1_000, ..Plan::new(Lane::Worker, n_workers, 1_000) };
+    let worker = || -> Box<dyn Predict> { Box::new(Slow(Arc::clone(&runs))) };
+    let workers = std::iter::repeat_with(worker).take(n_workers).collect();
+    let (engine, _ended) = Engine::start(workers, plan).unwrap();
+    // All of them wait for requests.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let requests = (0..n_requests).map(|_| {
+        let (engine, frame) = (engine.clone(), frame(&[1.0]));
+        tokio::spawn(async move { engine.predict(frame, None).await })
+    });
+    for request in requests.collect::<Vec<_>>() {
+        assert_eq!(request.await.unwrap().unwrap().predictions.rows.len(), 1);
+    }
+    runs.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_few_requests_at_once_are_not_merged_by_workers_that_had_to_wait() {
+    assert_eq!(at_once(5, 1, true).await, [1; 5]);
+}
+
+#[tokio::test]
+async fn workers_that_are_busy_all_the_time_merge() {
+    let runs = at_once(600, 1, true).await;
+    assert_eq!(runs.iter().sum::<usize>(), 600);
+    assert_eq!(runs[..5], [1; 5]);
+    assert!(runs.iter().filter(|rows| **rows == 4).count() > 50, "{runs:?}");
+}
+
+#[tokio::test]
+async fn workers_that_are_free_share_what_waits() {
+    for _ in 0..20 {
+        // One of them would take all four.
+        let mut runs = at_once(4, 4, false).await;
+        runs.sort_unstable();
+        assert!(runs.len() >= 2, "{runs:?}");
+    }
+}
+
+#[test]
+fn a_worker_that_waits_is_not_busy() {
+    let ms = Duration::from_millis;
+    let mut utilization = worker::Utilization::default();
+    let mut run = |waited: u64, worked: u64| {
+        utilization.waited(ms(waited));
+        utilization.worked(ms(worked));
+        utilization.is_high()
+    };
+    assert!(!run(1_000, 7));
+    let runs_until_busy = (0..).take_while(|_| !run(0, 7)).count();
+    assert!((15..30).contains(&runs_until_busy), "{runs_until_busy}");
+    // A short pause between two runs is none, a longer one is.
+    assert!((0..100).all(|_| run(0, 7)));
+    assert!((0..100).all(|at| run(u64::from(at % 2 == 0), 7)));
+    assert!(!run(14, 7));
+    assert!((0..15).all(|_| !run(u64::MAX / 1_000_000, 7)));
+    assert!((0..30).any(|_| run(0, 7)), "however long it waited");
+}
+
 #[tokio::test]
 async fn a_request_whose_client_left_is_not_run() {
     let runs: Arc<Mutex<Vec<usize>>> = Arc::default();
@@ -143,7 +217,7 @@ async fn a_request_whose_client_left_is_not_run() {
     let n_begun = Arc::default();
     let doubler =
         Doubler { runs: Arc::clone(&runs), begins: Some(begins), n_begun: Arc::clone(&n_begun) };
-    let batching = Batching { rows: 100, delay: Duration::ZERO };
+    let batching = Batching { rows: 100, ..Batching::default() };
     let plan = Plan { batching, ..Plan::new(Lane::Worker, 1, 16) };
     let (engine, _ended) = Engine::start(vec![Box::new(doubler)], plan).unwrap();
     let send = |values: &[f64]| {
@@ -171,7 +245,7 @@ async fn a_request_whose_client_left_is_not_run() {
 #[test]
 fn a_plan_says_what_it_does() {
     let plan = Plan {
-        batching: Batching { rows: 32, delay: Duration::from_micros(500) },
+        batching: Batching { rows: 32, delay: Duration::from_micros(500), only_when_busy: true },
         row_cost: Duration::from_millis(12),
         batch_row_cost: Duration::from_millis(9),
         is_measured: true,
@@ -179,7 +253,7 @@ fn a_plan_says_what_it_does() {
     };
     assert_eq!(
         plan.to_string(),
-        "in 2 worker(s) behind a queue of 256, merging up to 32 rows within 500µs (measured: a row takes 12ms, each of many 9ms)"
+        "in 2 worker(s) behind a queue of 256, merging up to 32 rows within 500µs while busy (measured: a row takes 12ms, each of many 9ms)"
     );
     assert_eq!(
         Plan::new(Lane::Inline, 2, 256).to_string(),

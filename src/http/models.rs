@@ -75,6 +75,8 @@ struct EngineView {
     /// Rows up to which a worker merges requests; null when it merges none.
     batch_rows: Option<usize>,
     batch_delay_us: Option<u128>,
+    /// Whether it does so only while it is busy all the time.
+    batch_only_when_busy: Option<bool>,
     /// What a golden row took when the model was loaded.
     row_cost_us: f64,
     /// The same for each of many rows at once.
@@ -145,6 +147,7 @@ fn view(plan: &Plan) -> EngineView {
         queue: has_queue.then_some(plan.queue),
         batch_rows: merges.then_some(plan.batching.rows),
         batch_delay_us: merges.then_some(plan.batching.delay.as_micros()),
+        batch_only_when_busy: merges.then_some(plan.batching.only_when_busy),
         row_cost_us: plan.row_cost.as_secs_f64() * 1e6,
         batch_row_cost_us: plan.batch_row_cost.as_secs_f64() * 1e6,
     }

@@ -1,8 +1,9 @@
 //! Health, and what is shown of the models.
 
-use serde_json::Value;
+use seaworthy::config::{BatchRows, LaneChoice};
+use serde_json::{Value, json};
 
-use crate::helpers::{Connection, spawn};
+use crate::helpers::{Connection, settings, spawn, spawn_with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_says_what_is_served() {
@@ -95,5 +96,31 @@ async fn a_path_that_is_not_utf_8_is_not_found() {
         connection.write(format!("{request} HTTP/1.1\r\nHost: x\r\n{length}\r\n").as_bytes()).await;
         let answer = connection.answer().await;
         assert_eq!(answer.status, 404, "{request}: {}", answer.json());
+    }
+}
+
+/// Workers merge where the golden rows cost less together; the setting can say otherwise, and there is nothing to merge without workers.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_says_what_is_merged() {
+    let mut settings = settings();
+    for (lane, rows, expected) in [
+        (LaneChoice::Worker, BatchRows::Auto, None),
+        (LaneChoice::Worker, BatchRows::UpTo(5), Some(json!(5))),
+        (LaneChoice::Worker, BatchRows::UpTo(0), Some(Value::Null)),
+        (LaneChoice::Inline, BatchRows::Auto, Some(Value::Null)),
+    ] {
+        (settings.engine.lane, settings.engine.batch_rows) = (lane, rows);
+        let app = spawn_with(&settings).await;
+        let model: Value = app.get("/v1/models/house-prices").await.json().await.unwrap();
+        let engine = &model["versions"][0]["engine"];
+        match expected {
+            Some(expected) => assert_eq!(engine["batch_rows"], expected, "{lane:?}, {rows:?}"),
+            // A graph of one matrix: a second row costs next to nothing.
+            None => assert!(engine["batch_rows"].as_u64().unwrap() > 2, "{engine}"),
+        }
+        let merges = !engine["batch_rows"].is_null();
+        assert_eq!(engine["batch_delay_us"], if merges { json!(0) } else { Value::Null });
+        let only_when_busy = if merges { json!(false) } else { Value::Null };
+        assert_eq!(engine["batch_only_when_busy"], only_when_busy, "{engine}");
     }
 }

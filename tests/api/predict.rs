@@ -169,6 +169,41 @@ async fn any_split_gives_the_same_bits() {
     }
 }
 
+/// Requests of many clients at once, run together by a worker: each gets the bits, and the errors, that it gets alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_merged_get_the_same_bits() {
+    let app = spawn().await;
+    let rows = csv_rows(&app, "test.csv").await;
+    let rows: Vec<&Row> = rows.iter().map(|(_, row)| row).take(400).collect();
+    let path = "/v1/predict?on_invalid=null";
+    let whole = predicted(&app, path, wrapped(rows.iter().copied())).await;
+    let whole = whole.texts();
+    let mut settings = settings();
+    settings.engine.lane = seaworthy::config::LaneChoice::Worker;
+    settings.engine.threads = 1;
+    (settings.engine.queue, settings.engine.burst) = (1_000, 1_000);
+    let app = spawn_with(&settings).await;
+    let mut clients = tokio::task::JoinSet::new();
+    for (at, row) in rows.iter().enumerate() {
+        let request = app.post(path, wrapped([*row]));
+        clients.spawn(async move {
+            let text = request.send().await.unwrap().text().await.unwrap();
+            (at, serde_json::from_str::<Predicted>(&text).unwrap())
+        });
+    }
+    for (at, answer) in clients.join_all().await {
+        assert_eq!(answer.texts(), [whole[at]], "row {at}");
+    }
+    let metrics = app.get("/metrics").await.text().await.unwrap();
+    let sample = |name: &str| -> f64 {
+        let found = metrics.lines().find(|line| line.starts_with(name) && line.contains("3.2.0"));
+        found.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    let (n_rows, n_runs) =
+        (sample("seaworthy_batch_rows_sum"), sample("seaworthy_batch_rows_count"));
+    assert!(n_runs < n_rows, "none of {n_rows} was merged");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_is_as_the_contract_says() {
     let app = spawn().await;

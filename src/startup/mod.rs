@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::access::{Access, AccessError, Keys};
 use crate::artifact::{Artifact, ArtifactError, NoSigner, Trust, store};
 use crate::bare::{self, BareError};
-use crate::config::{LaneChoice, Load, LoggedImages, Otel, Process, Settings};
-use crate::engine::{Batching, Cpus, Ended, Engine, INLINE_AT_MOST, Lane, Plan, Predict, Turns};
+use crate::config::{Load, LoggedImages, Otel, Process, Settings};
+use crate::engine::{Cpus, Ended, Engine, Lane, Plan, Predict, Turns};
 use crate::http;
 use crate::http::connection::{Bounds, Connections, Patience, Requests, Socket, Stream};
 use crate::http::threads::Threads;
@@ -29,9 +29,11 @@ use crate::observe::sampling::Sampling;
 use crate::predictor::{LoadError, Model, Predictor};
 use crate::proof::{self, Proof, ProofError};
 use crate::runtime::{self, GraphFile, RuntimeError, SessionOptions};
-use crate::schema::{DecodeOptions, Kind};
+use crate::schema::DecodeOptions;
 use crate::state::{AppState, Bodies, Deployment, Limits, Loading, Role, Step};
 use crate::tls::{Identity, TlsError};
+
+mod plan;
 
 /// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -960,7 +962,7 @@ fn deploy(settings: &Settings, found: Found, loading: &Loading) -> Result<Deploy
         let model = first.take().unwrap_or_else(|| compile(&dir, &trust))?;
         let (mut predictor, proof) = prove_with(&model, options, &step)?;
         step(Step::Measuring);
-        let plan = plan(settings, cpus, &mut predictor);
+        let plan = plan::plan(settings, cpus, &mut predictor);
         loaded.push((predictor, proof, plan));
         loading.note(|noted| noted.done = loaded.len());
     }
@@ -1035,82 +1037,4 @@ fn shown(cpus: Cpus) -> String {
 fn max_wait(settings: &Settings) -> Option<Duration> {
     let ms = settings.engine.max_wait_ms;
     (ms > 0).then(|| Duration::from_millis(ms))
-}
-
-/// How a model is to be run: by what its golden rows cost, unless the settings say it.
-fn plan(settings: &Settings, cpus: Cpus, predictor: &mut Predictor) -> Plan {
-    let engine = &settings.engine;
-    let (row_cost, batch_row_cost) = measure(predictor);
-    let takes_pictures =
-        predictor.model().schema().fields().iter().any(|field| field.kind() == Kind::Image);
-    let lane = match engine.lane {
-        LaneChoice::Inline => Lane::Inline,
-        LaneChoice::Worker => Lane::Worker,
-        // A golden picture may be small; the next one need not be.
-        LaneChoice::Auto if takes_pictures => Lane::Worker,
-        LaneChoice::Auto if row_cost <= INLINE_AT_MOST => Lane::Inline,
-        LaneChoice::Auto => Lane::Worker,
-    };
-    let threads = match engine.threads {
-        0 => (cpus.threads() / engine.intra_threads).max(1),
-        threads => threads,
-    };
-    Plan {
-        lane,
-        threads,
-        intra_threads: engine.intra_threads,
-        queue: engine.queue,
-        batching: Batching {
-            rows: engine.batch_rows,
-            delay: Duration::from_micros(engine.batch_delay_us),
-        },
-        burst: engine.burst,
-        max_wait: max_wait(settings),
-        row_cost,
-        batch_row_cost,
-        is_measured: engine.lane == LaneChoice::Auto,
-    }
-}
-
-/// What a row costs alone, and what each further one costs in a batch: medians over golden rows.
-fn measure(predictor: &mut Predictor) -> (Duration, Duration) {
-    const RUNS: usize = 15;
-    // A model that takes long is not run again and again.
-    const AT_MOST: Duration = Duration::from_millis(500);
-    const BATCH: u32 = 32;
-    let model = Arc::clone(predictor.model());
-    let options = DecodeOptions::default();
-    let rows = model.artifact().golden().iter().filter(|row| row.output.is_some());
-    let inputs: Vec<&str> = rows.map(|row| row.input.get()).cycle().take(BATCH as usize).collect();
-    let mut time = |n_rows: usize, runs: usize| {
-        let mut frame = model.schema().frame();
-        let mut costs = Vec::with_capacity(runs);
-        let begun = Instant::now();
-        for run in 0..runs {
-            let body = format!(
-                "[{}]",
-                inputs.iter().cycle().skip(run).take(n_rows).copied().collect::<Vec<_>>().join(",")
-            );
-            if inputs.is_empty()
-                || model.schema().decode(body.as_bytes(), &options, &mut frame).is_err()
-            {
-                continue;
-            }
-            let started = Instant::now();
-            // The proof has shown that it can be predicted.
-            let _proven = predictor.predict(&frame);
-            costs.push(started.elapsed());
-            if begun.elapsed() > AT_MOST {
-                break;
-            }
-        }
-        costs.sort_unstable();
-        costs.get(costs.len() / 2).copied().unwrap_or_default()
-    };
-    let alone = time(1, RUNS);
-    if alone.saturating_mul(BATCH) > AT_MOST {
-        return (alone, alone);
-    }
-    let together = time(BATCH as usize, RUNS / 3);
-    (alone, together.saturating_sub(alone) / (BATCH - 1))
 }
