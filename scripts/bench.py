@@ -355,7 +355,7 @@ def trees(bench: Bench, log: Path) -> tuple[str, str]:
         "| rows | server | ONNX Runtime alone | ratio | floor: HTTP alone | of ONNX Runtime and floor | without HTTP, answer and log | ratio |\n"
         "|---:|---:|---:|---:|---:|---:|---:|---:|\n"
     )
-    shares = []
+    shares, inner_shares = [], []
     with serving(bench, "boosted-trees", log) as server, running([bench.floor, "PORT"]) as floor:
         for rows, connections in ((1, 32), (10, 32), (100, 32), (1000, 4)):
             bodies = []
@@ -379,16 +379,19 @@ def trees(bench: Bench, log: Path) -> tuple[str, str]:
             ]
             ours, least, echo, inside = (statistics.median(column) for column in zip(*turns))
             shares.append(least / ours)
+            inner_shares.append(least / inside)
             text += (
                 f"| {rows:,} | {ours:.2f} | {least:.2f} | {least / ours:.0%} | {echo:.2f} | {(least + echo) / ours:.0%} "
                 f"| {inside:.2f} | {least / inside:.0%} |\n"
             )
             show(text.rsplit("\n", 2)[1])
-    found = ", ".join(f"{share:.0%}" for share in shares)
-    check = verdict(
-        "500 trees, 1, 10, 100, 1,000 rows, against ONNX Runtime alone", found, "≥ 70 %", min(shares) >= 0.7
-    )
-    return text, check
+    checks = ""
+    for what, found in (("", shares), (", without HTTP, answer and log", inner_shares)):
+        checks += verdict(
+            f"500 trees, 1, 10, 100, 1,000 rows, against ONNX Runtime alone{what}",
+            ", ".join(f"{share:.0%}" for share in found), "≥ 70 %", min(found) >= 0.7,
+        )  # fmt: skip
+    return text, checks
 
 
 def health_p99(port: int, stop: threading.Event, found: list[float]) -> None:
