@@ -100,6 +100,11 @@ impl Admission {
         self.0.refuses(self.0.begun.elapsed(), self.0.micros(1))
     }
 
+    /// Whether more requests are there than each predictor can run now and next.
+    pub(super) fn is_queue_standing(&self) -> bool {
+        self.n_requests() > 2 * self.0.plan.threads
+    }
+
     /// Whether the queue is being shed, as far as is known.
     pub(super) fn is_shedding(&self) -> bool {
         self.0.shed_since.load(Ordering::Relaxed) != 0
@@ -403,9 +408,13 @@ mod tests {
         let tickets: Vec<_> = (0..100).map_while(|_| admission.admit_at(ms(1), 1).ok()).collect();
         // Two run, nine wait, and the next would wait for 55 ms.
         assert_eq!(tickets.len(), 11);
+        assert!(admission.is_queue_standing());
         assert!(admission.refuses_one());
         drop(tickets);
         assert!(!admission.refuses_one());
+        // Two run, two wait.
+        let tickets: Vec<_> = (0..4).map_while(|_| admission.admit_at(ms(1), 1).ok()).collect();
+        assert!(tickets.len() == 4 && !admission.is_queue_standing());
     }
 
     #[test]

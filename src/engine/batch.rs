@@ -16,8 +16,8 @@ pub struct Batching {
     pub rows: usize,
     /// How long a request waits for others; without it only those are merged that wait already.
     pub delay: Duration,
-    /// Only by a worker that has hardly had to wait for requests of late: where merging saves little, a few requests that come at once are answered
-    /// sooner one after the other.
+    /// Only by a worker that has hardly had to wait for requests of late, while more than two for each worker are there: where merging saves little, a
+    /// few requests are answered sooner one after the other.
     pub only_when_busy: bool,
 }
 

@@ -74,7 +74,8 @@ fn work(mut predictor: Box<dyn Predict>, gathering: &Gathering<'_>, admission: &
         utilization.waited(busy_since - free_since);
         let mut jobs = vec![first];
         // Of a flood only those are admitted that hardly have to wait; nor should they for one another.
-        let pays = || utilization.is_high() && !admission.is_shedding();
+        let pays =
+            || utilization.is_high() && admission.is_queue_standing() && !admission.is_shedding();
         if !gathering.batching.only_when_busy || pays() {
             gathering.gather(&mut jobs, &mut held);
         }
