@@ -431,20 +431,23 @@ print((time.process_time() - started) / 2000 * 1e6)
 """
 
 
+def sum_and_count(server: Server, histogram: str, label: str = "") -> tuple[float, float]:
+    """Of the observations that a histogram of /metrics has, over all its samples with this label."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
+        lines = [line for line in answer.read().decode().splitlines() if label in line]
+    total, count = (
+        sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{histogram}_{part}"))
+        for part in ("sum", "count")
+    )
+    return total, count
+
+
 def reading_us(server: Server, ask: Callable[[], Load]) -> float:
     """Microseconds that the server takes to make the numbers that the network takes of a picture, while it is asked."""
 
     def so_far() -> tuple[float, float]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
-        start = "seaworthy_stage_duration_seconds_"
-        of_stage = [line for line in lines if line.startswith(start) and 'stage="preprocess"' in line]
         # One model is asked; what the others have is 0.
-        total, count = (
-            sum(float(line.rsplit(" ", 1)[1]) for line in of_stage if line.startswith(start + part))
-            for part in ("sum", "count")
-        )
-        return total, count
+        return sum_and_count(server, "seaworthy_stage_duration_seconds", 'stage="preprocess"')
 
     total, count = so_far()
     ask()
@@ -452,17 +455,10 @@ def reading_us(server: Server, ask: Callable[[], Load]) -> float:
     return (total_after - total) / (count_after - count) * 1e6
 
 
-def merged_rows(server: Server) -> tuple[int, float, float]:
-    """Up to how many rows the server merges, how many it has run, and in how many runs."""
+def merged_at_most(server: Server) -> int:
+    """Up to how many rows the server merges."""
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/models/plant-seedlings") as answer:
-        at_most = json.load(answer)["versions"][0]["engine"]["batch_rows"] or 1
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/metrics") as answer:
-        lines = answer.read().decode().splitlines()
-    n_rows, n_runs = (
-        sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"seaworthy_batch_rows_{part}"))
-        for part in ("sum", "count")
-    )
-    return at_most, n_rows, n_runs
+        return json.load(answer)["versions"][0]["engine"]["batch_rows"] or 1
 
 
 def pictures(bench: Bench, log: Path) -> tuple[str, str]:
@@ -478,15 +474,16 @@ def pictures(bench: Bench, log: Path) -> tuple[str, str]:
 
     with serving(bench, "plant-seedlings", log) as server, running([bench.floor, "PORT"]) as floor:
         ask(server, 8, 1)
+        at_most = merged_at_most(server)
         turns, healths, n_rows, n_runs = [], [], 0.0, 0.0
         for _ in range(bench.runs):
             stop = threading.Event()
             found: list[float] = []
             asking = threading.Thread(target=health_p99, args=(server.port, stop, found))
             asking.start()
-            at_most, *before = merged_rows(server)
+            before = sum_and_count(server, "seaworthy_batch_rows")
             load = ask(server, 8, max(bench.seconds, 3))
-            _, *after = merged_rows(server)
+            after = sum_and_count(server, "seaworthy_batch_rows")
             stop.set()
             asking.join()
             n_rows, n_runs = n_rows + after[0] - before[0], n_runs + after[1] - before[1]

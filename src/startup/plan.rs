@@ -192,10 +192,9 @@ fn ratio(whole: Duration, part: Duration) -> u32 {
 mod tests {
     use std::path::Path;
 
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
     use crate::artifact::Artifact;
+    use crate::digest::sha256;
     use crate::runtime::SessionOptions;
 
     const ROW: Duration = Duration::from_millis(7);
@@ -217,9 +216,7 @@ mod tests {
                 _ => from.join(name),
             };
             let bytes = std::fs::read(from).unwrap();
-            let sum = Sha256::digest(&bytes);
-            let sum: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-            sums.push_str(&format!("{sum}  {name}\n"));
+            sums.push_str(&format!("{}  {name}\n", sha256(&bytes)));
             std::fs::write(dir.join(name), bytes).unwrap();
         }
         std::fs::write(dir.join("SHA256SUMS"), sums).unwrap();
