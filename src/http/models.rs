@@ -75,7 +75,7 @@ struct EngineView {
     /// Rows up to which a worker merges requests; null when it merges none.
     batch_rows: Option<usize>,
     batch_delay_us: Option<u128>,
-    /// Whether it does so only while it is busy all the time.
+    /// Whether it does so only while it is busy and the queue stands.
     batch_only_when_busy: Option<bool>,
     /// What a golden row took when the model was loaded.
     row_cost_us: f64,
